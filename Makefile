@@ -1,0 +1,51 @@
+# `make demo` and `make test` do all the set-up; everything else is listed by `make help`.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+# One thread a job: rows are the same on any number of cores.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help env demo test test-slow lint lock pretrain clean
+
+help: ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+env: $(VENV)/.ready ## the environment, at pinned versions
+
+$(VENV)/.ready: pyproject.toml requirements.lock
+	@echo "setting up $(VENV) (once; about 6 GB and a few minutes, torch comes with its GPU libraries)"
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is %d.%d; say PYTHON=/path/to/python" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test]'
+	touch $@
+
+demo: env ## the whole study, small: minutes on a laptop, no download
+	@$(BIN)/vptcore run --profile demo --cores $(CORES)
+
+test: env lint ## fast tests, formatting and lint
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
+
+test-slow: env ## tests that take minutes or need files that are not shipped
+	$(BIN)/python -m pytest -m slow
+
+lint: env ## ruff, snakefmt, snakemake --lint, dry runs of both configs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/snakemake --quiet all --dry-run all
+	$(BIN)/snakemake --quiet all --dry-run all --configfile profiles/demo/study.yaml
+
+lock: env ## write requirements.lock from the environment as it stands
+	$(BIN)/python -m pip list --format=freeze --exclude-editable --exclude pip --exclude setuptools > requirements.lock
+
+pretrain: env ## pretrain the demo's backbone anew: make pretrain CIFAR10=path/to/cifar10.parquet
+	$(BIN)/vptcore pretrain --data "$(CIFAR10)" --out src/vptcore/assets
+
+clean: ## remove results; the environment stays
+	rm -rf results .snakemake

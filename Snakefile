@@ -1,0 +1,32 @@
+# Visual prompt tuning or full fine-tuning: the study as a workflow. Run `snakemake -n` for the plan, `make demo` for the study, small.
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+# A config given with --configfile or by a profile stands alone; without one it is the paper's.
+if "study" not in config:
+
+    configfile: "config.yaml"
+
+
+# Only used with --sdm apptainer; `make demo` and pip give the same environment.
+container: "docker://python:3.12-slim"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/fid.smk"
+include: "workflow/rules/search.smk"
+include: "workflow/rules/final.smk"
+include: "workflow/rules/explain.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    localrule: True
+    input:
+        rules.all_tables.input,
+        rules.all_figures.input,
+        f"{ROOT}/report.html",

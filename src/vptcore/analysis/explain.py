@@ -1,0 +1,116 @@
+"""Grad-CAM of full fine-tuning beside visual prompt tuning, on images that one gets right and the other wrong.
+
+In: a job slice, the arrays, the two cells' predictions and tuned states of one seed. Out: rows of kind `explain`: the
+image, both predictions and both maps. Images are chosen by rule from the stored predictions: where only VPT is right,
+then where only full fine-tuning is, each by the confidence of the one that is right.
+
+The layer is the first norm of the last block (the authors' encoder.layer[11].attention_norm); the class explained is the
+one predicted. Only patch tokens enter: prompts are left out because they are other tensors, not by counting.
+
+    python -m pytest tests/analysis/test_explain.py
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vptcore.models.methods import Tuned, build, load_tuned, spec_of
+from vptcore.records import provenance, read_rows, write_rows
+from vptcore.training import jobs
+
+CASES = {"vpt_only": ("vpt", "full"), "full_only": ("full", "vpt")}
+
+
+def pick_images(predictions: Mapping[str, pd.DataFrame], count: int) -> pd.DataFrame:
+    """Up to `count` images per case: columns row, label, case. Ties in confidence go to the earlier image."""
+    both = predictions["vpt"].merge(predictions["full"], on=["row", "label"], suffixes=("_vpt", "_full"), validate="one_to_one")
+    picks = []
+    for case, (right, wrong) in CASES.items():
+        fits = both[(both[f"prediction_{right}"] == both["label"]) & (both[f"prediction_{wrong}"] != both["label"])]
+        fits = fits.sort_values([f"confidence_{right}", "row"], ascending=[False, True], kind="stable").head(count)
+        picks.append(fits[["row", "label"]].assign(case=case))
+    return pd.concat(picks, ignore_index=True)
+
+
+def grad_cam(model: Tuned, images_BCHW: Tensor, targets_B: Tensor) -> Tensor:
+    """Maps (B, h, w) in [0, 1] of the class scores `targets_B` on the patch grid, at the first norm of the last block.
+
+    Channel weights are the mean gradient over the patches; the map is the positive part of the weighted sum
+    (Selvaraju et al. 2017), scaled by its own maximum.
+    """
+    vit = model.encoder.vit
+    seen: list[Tensor] = []
+    handle = vit.blocks[-1].norm1.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    try:
+        with torch.enable_grad():
+            logits_BC = model(images_BCHW.requires_grad_(True))
+            score = logits_BC.gather(1, targets_B[:, None]).sum()
+            # The block norms its tokens first and its prompts, if it has any, second.
+            (gradient_BND,) = torch.autograd.grad(score, [seen[0]])
+    finally:
+        handle.remove()
+    h, w = vit.patch_embed.grid_size
+    patches = slice(-h * w, None)
+    weights_B1D = gradient_BND[:, patches].mean(1, keepdim=True)
+    maps_BN = (weights_B1D * seen[0].detach()[:, patches]).sum(-1).clamp(min=0)
+    peak_B1 = maps_BN.amax(1, keepdim=True)
+    return (maps_BN / peak_B1.clamp(min=torch.finfo(maps_BN.dtype).tiny)).view(-1, h, w)
+
+
+def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say=print) -> str:
+    """Choose images, draw both maps for each, and write the rows."""
+    started = time.time()
+    models = job["models"]
+    device = jobs.open_device(models["vpt"]["device"])
+    parts = jobs.Parts(models["vpt"], inputs["images"], inputs["index"], inputs["splits"], device)
+    predictions = {m: _of_seed(inputs[f"predictions_{m}"], job["seed"]) for m in models}
+    picks = pick_images(predictions, job["images"])
+    rows = []
+    for method, slice_ in models.items():
+        rows += _explain(method, slice_, inputs[f"model_{method}"], picks, predictions[method], parts, job["seed"], device)
+    rows.sort(key=lambda row: (row["pick"], row["method"]))
+    write_rows(outputs["rows"], "explain", rows, provenance(job, inputs, started=started, device=jobs.device_name(device)))
+    counts = picks["case"].value_counts()
+    return f"{len(picks)} images: only VPT right {counts.get('vpt_only', 0)}, only FT right {counts.get('full_only', 0)}"
+
+
+def _of_seed(path: str, seed: int) -> pd.DataFrame:
+    rows = read_rows(path, "predictions")
+    return rows.loc[rows["seed"] == seed, ["row", "label", "prediction", "confidence"]]
+
+
+def _explain(method: str, slice_: Mapping, state: str, picks: pd.DataFrame, predicted: pd.DataFrame, parts: jobs.Parts, seed: int, device) -> list[dict]:
+    if picks.empty:
+        return []
+    model = load_tuned(build(spec_of(slice_), seed=seed), load_file(state)).to(device).eval()
+    mine = picks.merge(predicted, on=["row", "label"], how="left", validate="one_to_one")
+    stored = parts.array[mine["row"].to_numpy()]
+    inputs = parts.normalise(torch.from_numpy(np.ascontiguousarray(stored)).to(device))
+    targets = torch.tensor(mine["prediction"].to_numpy(), device=device)
+    maps = grad_cam(model, inputs, targets).cpu().numpy()
+    return [
+        {
+            "pick": pick, "row": int(r.row), "label": int(r.label), "case": r.case, "method": method,
+            "prediction": int(r.prediction), "confidence": float(r.confidence), "target": int(r.prediction),
+            "layer": "blocks[-1].norm1", "grid_h": maps.shape[1], "grid_w": maps.shape[2],
+            "map": maps[pick].ravel().tolist(), "image_png": _png(stored[pick]),
+        }
+        for pick, r in enumerate(mine.itertuples())
+    ]  # fmt: skip
+
+
+def _png(image_HWC: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image_HWC[..., 0] if image_HWC.shape[-1] == 1 else image_HWC).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+

@@ -1,0 +1,75 @@
+"""The paper's printed numbers, its known slips, and where ours stand beside them.
+
+In: published/published.csv and published/slips.csv. Out: frames with this project's ids, and a verdict for one number beside
+ours. Imports no torch.
+
+    python -m pytest tests/analysis/test_published.py
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from vptcore.analysis.statistics import Estimate
+
+FOLDER = Path(__file__).resolve().parents[3] / "published"
+WHERE = ["table", "backbone", "method", "train", "group", "task", "metric"]
+PUBLISHED_COLUMNS = [*WHERE, "value", "printed", "wins"]
+SLIPS_COLUMNS = [*WHERE, "printed", "should_be", "why"]
+# What a verdict can be. Where a number has no spread (tuned / total, prompt length) it is equal or different.
+WITHIN, OUTSIDE, SLIP, NOT_RUN, NO_INTERVAL = "within", "outside", "slip", "not run", "no interval"
+EQUAL, DIFFERENT = "equal", "different"
+
+
+@cache
+def read_published(folder: Path = FOLDER) -> pd.DataFrame:
+    """The printed numbers: `value` in percent, tokens or FID; `train` ids as in a study ('one_shot'); a copy is the caller's."""
+    frame = _read(folder / "published.csv")
+    frame["train"] = frame["train_samples"].replace("one-shot", "one_shot")
+    frame["value"] = pd.to_numeric(frame["value"])
+    frame["wins"] = pd.to_numeric(frame["wins"])
+    return frame[PUBLISHED_COLUMNS]
+
+
+@cache
+def read_slips(folder: Path = FOLDER) -> pd.DataFrame:
+    """The cells whose printed number is known to be wrong or doubtful, and why; `should_be` is NaN where nobody can say."""
+    frame = _read(folder / "slips.csv")
+    frame["should_be"] = pd.to_numeric(frame["should_be"])
+    return frame[SLIPS_COLUMNS]
+
+
+def printed_table(number: int, backbone: str) -> pd.DataFrame:
+    """The printed cells of one table: WHERE, value, printed, wins, and should_be and why where the cell is a known slip."""
+    cells = read_published().query("table == @number and backbone == @backbone")
+    return cells.merge(read_slips().drop(columns="printed"), on=WHERE, how="left")
+
+
+def verdict(printed: float, ours: Estimate, *, is_mean: bool, slip: bool = False, spread: bool = True) -> str:
+    """Where a printed number stands beside ours, both in its unit.
+
+    `within`: the printed number, give or take half a unit of its last digit (0.05, or 0.005 for a mean), lies in our 95 %
+    interval over seeds. A known slip is a slip whatever ours is.
+    """
+    half_unit = (0.005 if is_mean else 0.05) + 1e-9
+    if slip:
+        return SLIP
+    if ours.n == 0:
+        return NOT_RUN
+    if not spread:
+        return EQUAL if abs(printed - ours.mean) <= half_unit else DIFFERENT
+    if math.isnan(ours.low):
+        return NO_INTERVAL
+    return WITHIN if ours.low - half_unit <= printed <= ours.high + half_unit else OUTSIDE
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file; the paper's numbers come with the repository, in published/") from None
+    return frame.assign(table=frame["table"].astype(int))

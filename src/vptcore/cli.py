@@ -1,0 +1,146 @@
+"""The command line: `vptcore run | check | data | pretrain | fid-reference`.
+
+Each command is a thin call into the package. A mistake of the user's ends in one line and exit code 2.
+
+    vptcore --help
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from vptcore.config import ConfigError
+from vptcore.records import RowsError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.do(options) or 0
+    except (ConfigError, RowsError, ValueError, OSError) as mistake:
+        print(f"vptcore {options.command}: {' '.join(str(mistake).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vptcore", description="Visual prompt tuning, or full fine-tuning?")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a study on this machine: Snakemake under a lock, then its main table")
+    run.add_argument("targets", nargs="*", help="what to make (default: everything)")
+    run.add_argument("--profile", default="demo", help="a folder in profiles/ (default: demo)")
+    run.add_argument("--configfile", type=Path, help="another study than the profile's")
+    run.add_argument("--cores", default="all", help="how many cores to use (default: all)")
+    run.set_defaults(do=_run)
+
+    check = commands.add_parser("check", help="check a config and say what it asks for")
+    check.add_argument("config", type=Path, nargs="?", default=Path("config.yaml"))
+    check.set_defaults(do=_check)
+
+    data = commands.add_parser("data", help="the tasks' images: list what is there, fetch what is missing")
+    data.add_argument("action", choices=["list", "fetch"])
+    data.add_argument("task", nargs="*", help="task ids (default: all of the config's)")
+    data.add_argument("--config", type=Path, default=Path("config.yaml"))
+    data.set_defaults(do=_data)
+
+    pretrain = commands.add_parser("pretrain", help="pretrain the demo's backbone on CIFAR-10 that you have")
+    pretrain.add_argument("--data", type=Path, required=True, help="a parquet file with image and label columns, or a folder of class folders")
+    pretrain.add_argument("--out", type=Path, required=True)
+    pretrain.add_argument("--epochs", type=int)
+    pretrain.add_argument("--seed", type=int, default=0)
+    pretrain.set_defaults(do=_pretrain)
+
+    reference = commands.add_parser("fid-reference", help="Fréchet reference statistics of a folder of images")
+    reference.add_argument("images", type=Path)
+    reference.add_argument("out", type=Path)
+    reference.add_argument("--config", type=Path, default=Path("config.yaml"))
+    reference.set_defaults(do=_reference)
+    return parser
+
+
+def read_config(path: Path) -> dict:
+    """A YAML config as a mapping; unreadable YAML ends in one line with its place."""
+    import yaml
+
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no file {path}; the paper's study is config.yaml, the demo's profiles/demo/study.yaml") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}: not YAML{where}: {getattr(error, 'problem', None) or 'cannot be read'}") from None
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path}: holds {type(config).__name__}, expected a mapping of keys")
+    return config
+
+
+def _study(path: Path):
+    from vptcore.study import load_study
+
+    return load_study(read_config(path))
+
+
+def _run(options) -> int:
+    from vptcore.run import run
+
+    return run(options.profile, options.targets, options.cores, options.configfile)
+
+
+def _check(options) -> int:
+    study = _study(options.config)
+    backbones, tasks = study.used("backbone"), study.used("task")
+    print(f"{options.config}: study {study.name}, protocol {study.protocol.name}: {len(study.cells)} cells, {len(study.searches)} searches")
+    print(f"  backbones  {', '.join(backbones)}")
+    print(f"  methods    {', '.join(study.used('method'))}")
+    print(f"  tasks      {len(tasks)}: {', '.join(tasks)}")
+    print(f"  sizes      {', '.join(study.used('train'))}; seeds {', '.join(map(str, study.seeds))}")
+    if study.left_out:
+        pairs = ", ".join(f"{task} at {train}" for task, train in study.left_out)
+        print(f"  left out   {len(study.left_out)} for want of images: {pairs}")
+    return 0
+
+
+def _data(options) -> int:
+    from vptcore.config import choose_one
+    from vptcore.data import hub
+
+    study = _study(options.config)
+    tasks = options.task or study.used("task")
+    for task in tasks:
+        choose_one("task", task, study.tasks)
+    if options.action == "fetch":
+        for task in tasks:
+            print(hub.fetch(study.tasks[task], Path(study.config["data_root"])))
+        return 0
+    hub.print_listing(study, tasks)
+    return 0
+
+
+def _pretrain(options) -> int:
+    import torch
+
+    from vptcore.data.sources import load_small
+    from vptcore.training.pretrain import pretrain
+
+    torch.set_num_threads(max(1, torch.get_num_threads()))
+    images, labels = load_small(options.data, size=32)
+    card = pretrain(images, labels, options.out, source=options.data.name, seed=options.seed, epochs=options.epochs)
+    print(f"held-out accuracy {card['held_out_accuracy']:.1%} after {card['minutes']} minutes; weights in {options.out}")
+    return 0
+
+
+def _reference(options) -> int:
+    from vptcore.analysis.fid import write_reference
+
+    print(write_reference(_study(options.config), options.images, options.out))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

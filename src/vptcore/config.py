@@ -1,0 +1,105 @@
+"""Checking a config: the schema, and one line for every mistake.
+
+In: a config as Snakemake or YAML gives it. Out: nothing, or a `ConfigError` whose message is one line that names the
+key, the value found, what was expected and, for a name, the choices and the nearest one. Imports no torch.
+
+    python -m pytest tests/test_config.py
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+SCHEMA = Path(__file__).with_name("config.schema.json")
+_KINDS = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "a text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "null": "nothing",
+}
+
+
+class ConfigError(ValueError):
+    """A config that cannot be run. Its message is one line."""
+
+
+def choose_one(key: str, value: object, choices: Iterable) -> object:
+    """`value`, if it is among `choices`; else a ConfigError that lists them and the nearest."""
+    choices = list(choices)
+    # True == 1 in Python, but not in a config.
+    if any(value == c and isinstance(value, bool) == isinstance(c, bool) for c in choices):
+        return value
+    shown = ", ".join(str(c) for c in choices) or "none are defined"
+    near = difflib.get_close_matches(str(value), [str(c) for c in choices], n=1)
+    hint = f"did you mean {near[0]!r}? Choices" if near else "choices"
+    raise ConfigError(f"{key}: {value!r} is unknown; {hint}: {shown}")
+
+
+@cache
+def _validator():
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(json.loads(SCHEMA.read_text()))
+
+
+def check_schema(config: object) -> None:
+    """Hold `config` against config.schema.json; the deepest, most telling mistake becomes the error."""
+    from jsonschema.exceptions import best_match
+
+    error = best_match(_validator().iter_errors(config), key=lambda e: (-len(e.path), e.validator != "additionalProperties"))
+    if error is not None:
+        raise ConfigError(_one_line(error))
+
+
+def _one_line(error) -> str:
+    key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path).lstrip(".") or "config"
+    value, rule = error.instance, error.validator_value
+    match error.validator:
+        case "additionalProperties":
+            known = list(error.schema.get("properties", {}))
+            unknown = sorted(map(str, set(value) - set(known)))[0]
+            try:
+                choose_one(f"{key}.{unknown}" if key != "config" else unknown, unknown, known)
+            except ConfigError as wrong:
+                return str(wrong).replace("is unknown", "is not a key here", 1)
+        case "required":
+            missing = [name for name in rule if name not in value]
+            return f"{key}: the key {missing[0]!r} is missing"
+        case "type" | "anyOf" | "oneOf":
+            return f"{key}: {_show(value)} is not {_expected(error.schema)}"
+        case "enum":
+            try:
+                choose_one(key, value, rule)
+            except ConfigError as wrong:
+                return str(wrong)
+        case "minItems" | "minProperties":
+            return f"{key}: is empty; expected at least {rule}"
+        case "minimum" | "exclusiveMinimum":
+            return f"{key}: {_show(value)} is too small; expected {'more than' if 'exclusive' in error.validator else 'at least'} {rule}"
+        case "maximum" | "exclusiveMaximum":
+            return f"{key}: {_show(value)} is too large; expected {'less than' if 'exclusive' in error.validator else 'at most'} {rule}"
+        case "uniqueItems":
+            return f"{key}: {_show(value)} names something twice"
+        case "pattern" | "propertyNames":
+            return f"{key}: {_show(value)} is not a name of lower-case letters, digits and underscores"
+    return f"{key}: {error.message.splitlines()[0]}"
+
+
+def _expected(schema: dict) -> str:
+    if "description" in schema:
+        return schema["description"]
+    kinds = schema.get("type") or [k for part in schema.get("anyOf", schema.get("oneOf", [])) for k in [part.get("type", "")]]
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    return " or ".join(_KINDS.get(kind, kind) for kind in kinds)
+
+
+def _show(value: object) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,300 @@
+"""Readers of the layouts that image data sets come in. Each yields the same record, lazily, in the source's own order.
+
+In: a `Request` (task, number of classes, path). Out: a `Source`: class names and `Item`s of key, split, label and
+image. Every mistake in the data ends in a ValueError of one line that names the file and the row or key. Imports no
+torch.
+
+    python -m pytest tests/data/test_sources.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from importlib import resources
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vptcore.config import choose_one
+from vptcore.data import shapes, wds
+
+SPLITS = ("train", "val", "test")
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+OWN_TEST_SHARE = 0.2  # of a person's images that come without a split
+DIGITS_TEST = 500
+
+# What a task is called in the folders of the NOAH family (NOAH data/vtab-source/get_vtab1k.py).
+VTAB1K_FOLDERS = {
+    "cifar100": "cifar", "clevr_distance": "clevr_dist", "kitti_distance": "kitti",
+    "dsprites_location": "dsprites_loc", "dsprites_orientation": "dsprites_ori",
+    "smallnorb_azimuth": "smallnorb_azi", "smallnorb_elevation": "smallnorb_ele",
+}  # fmt: skip
+VTAB1K_LISTS = {"train": "train800.txt", "val": "val200.txt", "test": "test.txt"}
+VTAB1K_NEEDS = tuple(VTAB1K_LISTS.values())
+WDS_NEEDS = ("train/nshards.txt", "test/nshards.txt")
+
+# source: the files that must be there, and the layout in words.
+LAYOUTS: dict[str, tuple[tuple[str, ...], str]] = {
+    "parquet": ((), "one parquet file with the columns image and label, optionally split and name"),
+    "folder": ((), "one folder of images per class, optionally below train, val and test"),
+    "vtab1k": (VTAB1K_NEEDS, "train800.txt, val200.txt, test.txt with lines 'images/.../000000.jpg LABEL'"),
+    "wds": (WDS_NEEDS, "CLIP-benchmark's shards: train and test, each with nshards.txt, 0.tar, 1.tar, ..."),
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image: `image` is an encoded file's bytes, or pixels as uint8 (H, W, 1 or 3)."""
+
+    key: str
+    split: str
+    label: int
+    image: bytes | np.ndarray
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted of a source. `seed` draws splits that a source does not have; `max_train` caps train images."""
+
+    task: str
+    classes: int
+    path: Path | None = None
+    seed: int = 0
+    max_train: int | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened source: where it is, what its classes are called, and its items, to be read once."""
+
+    where: str
+    class_names: tuple[str, ...]
+    items: Iterator[Item]
+
+
+Reader = Callable[[Request], Source]
+
+
+def open_source(source: str, request: Request) -> Source:
+    """Open `source`; every item is checked on its way: split, label in [0, classes), at most `max_train` in train."""
+    choose_one(f"tasks.{request.task}.source", source, READERS)
+    opened = READERS[source](request)
+    if len(opened.class_names) != request.classes:
+        found, some = len(opened.class_names), ", ".join(opened.class_names[:3])
+        expected = f"expected {request.classes} for {request.task}"
+        raise ValueError(f"{opened.where}: found {found} classes ({some}, ...), {expected}")
+    return replace(opened, items=_checked(opened, request))
+
+
+def locate(source: str, request: Request) -> Path:
+    """The folder or file a source is read from. Raises ValueError that says what is missing and what to put where."""
+    needs, layout = LAYOUTS[source]
+    tried = _places(source, request)
+    for path in tried:
+        there = path.is_file() if source == "parquet" else path.is_dir()
+        if there and all((path / name).is_file() for name in needs):
+            return path
+    missing = next((name for name in needs if tried and not (tried[0] / name).is_file()), "data")
+    looked = " and ".join(str(path) for path in tried) or f"no path (the config has no tasks.{request.task}.path)"
+    fetch = f", or run `vptcore data fetch {request.task}`" if source == "wds" else ""
+    raise ValueError(f"{request.task}: no {missing} found in {looked}; put there {layout}{fetch}")
+
+
+def _places(source: str, request: Request) -> list[Path]:
+    if request.path is None:
+        return []
+    path = Path(request.path)
+    if source == "parquet":
+        return [path, path.with_name(f"{path.name}.parquet")]
+    if source == "vtab1k" and path.name == request.task:
+        noah = VTAB1K_FOLDERS.get(request.task, request.task)
+        return list(dict.fromkeys([path, path.with_name(noah), path.parent / "vtab-1k" / noah]))
+    return [path]
+
+
+def _checked(source: Source, request: Request) -> Iterator[Item]:
+    train = 0
+    for item in source.items:
+        at = f"{source.where}: {item.key}"
+        if item.split not in SPLITS:
+            raise ValueError(f"{at}: split {item.split!r} is unknown; choices: {', '.join(SPLIT_NAMES)}")
+        if isinstance(item.label, bool) or not isinstance(item.label, (int, np.integer)):
+            raise ValueError(f"{at}: label {item.label!r} is not a whole number; expected 0 to {request.classes - 1}")
+        if not 0 <= item.label < request.classes:
+            raise ValueError(f"{at}: label {item.label} is out of range; expected 0 to {request.classes - 1}")
+        train += item.split == "train"
+        if request.max_train is None or item.split != "train" or train <= request.max_train:
+            yield item
+
+
+def _numbered(classes: int) -> tuple[str, ...]:
+    return tuple(str(label) for label in range(classes))
+
+
+def _whole_number(text: str, at: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{at}: label {text.strip()!r} is not a whole number") from None
+
+
+def _drawn_splits(count: int, test: int, seed: int) -> list[str]:
+    """The split of each of `count` rows, `test` of them drawn at random to be scored."""
+    splits = np.full(count, "train", dtype=object)
+    splits[np.random.default_rng(seed).permutation(count)[:test]] = "test"
+    return splits.tolist()
+
+
+def sklearn_digits(request: Request) -> Source:
+    """The 1,797 digits that scikit-learn ships, 8x8 grey; 500 of them, drawn by the seed, are test."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels_NHW1 = np.rint(digits.images[..., None] * (255 / 16)).astype(np.uint8)
+    splits = _drawn_splits(len(digits.target), DIGITS_TEST, request.seed)
+    rows = zip(splits, digits.target.tolist(), pixels_NHW1, strict=True)
+    items = (Item(f"row {row}", *values) for row, values in enumerate(rows))
+    return Source("sklearn.datasets.load_digits", _numbered(10), items)
+
+
+def shapes_source(request: Request) -> Source:
+    """The tasks that `shapes` draws."""
+    choose_one("shapes task", request.task, shapes.TASKS)
+    drawn = shapes.images(request.task, request.seed)
+    items = (Item(f"{split}/{i:05d}", split, label, pixels) for i, (split, pixels, label) in enumerate(drawn))
+    return Source("vptcore.data.shapes", shapes.CLASS_NAMES[request.task], items)
+
+
+def embedded_parquet(request: Request) -> Source:
+    """A parquet that ships with the package, `assets/<task>.parquet`."""
+    return _parquet(Path(str(resources.files("vptcore") / "assets" / f"{request.task}.parquet")), request)
+
+
+def parquet(request: Request) -> Source:
+    """A person's own parquet: image (file bytes, or Hugging Face's {bytes, path}), label, optionally split and name."""
+    return _parquet(locate("parquet", request), request)
+
+
+def _parquet(path: Path, request: Request) -> Source:
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ValueError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from None
+    columns = file.schema_arrow.names
+    if missing := {"image", "label"} - set(columns):
+        raise ValueError(f"{path}: no column {' or '.join(sorted(missing))}; found {', '.join(columns)}")
+    stored = (file.schema_arrow.metadata or {}).get(b"classes")
+    names = tuple(map(str, json.loads(stored))) if stored else _numbered(request.classes)
+    return Source(str(path), names, _parquet_items(file, columns, request.seed))
+
+
+def _parquet_items(file: pq.ParquetFile, columns: list[str], seed: int) -> Iterator[Item]:
+    count = file.metadata.num_rows
+    drawn = None if "split" in columns else _drawn_splits(count, round(count * OWN_TEST_SHARE), seed)
+    wanted = [name for name in ("image", "label", "split", "name") if name in columns]
+    batches = file.iter_batches(batch_size=64, columns=wanted)
+    for row, values in enumerate(values for batch in batches for values in batch.to_pylist()):
+        image = values["image"]
+        split = drawn[row] if drawn else SPLIT_NAMES.get(values["split"], values["split"])
+        image = image.get("bytes") if isinstance(image, dict) else image
+        yield Item(str(values.get("name") or f"row {row}"), split, values["label"], image)
+
+
+def folder(request: Request) -> Source:
+    """Class folders, in alphabetical order classes 0, 1, ...; splits from folders above them, or drawn by the seed."""
+    root = locate("folder", request)
+    # Only if all are named so: `train` may well be a class beside `bus`.
+    is_split = all(path.name in SPLIT_NAMES for path in _folders(root))
+    above = [(SPLIT_NAMES[path.name], path) for path in _folders(root)] if is_split else []
+    above.sort(key=lambda pair: SPLITS.index(pair[0]))
+    names = sorted({path.name for _, part in above or [("train", root)] for path in _folders(part)})
+    if above:
+        parts = [(split, path) for split, part in above for path in _images(part, names)]
+    else:
+        paths = _images(root, names)
+        drawn = _drawn_splits(len(paths), round(len(paths) * OWN_TEST_SHARE), request.seed)
+        parts = list(zip(drawn, paths, strict=True))
+    label = {name: number for number, name in enumerate(names)}
+    items = (
+        Item(path.relative_to(root).as_posix(), split, label[path.parent.name], path.read_bytes())
+        for split, path in _capped(parts, request)
+    )
+    return Source(str(root), tuple(names), items)
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _images(root: Path, names: list[str]) -> list[Path]:
+    files = (path for name in names if (root / name).is_dir() for path in sorted((root / name).iterdir()))
+    return [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")]
+
+
+def vtab1k(request: Request) -> Source:
+    """The folders of NOAH, SSF, RepAdapter and others: exact train800 and val200, as JPEG."""
+    root = locate("vtab1k", request)
+    parts = [(split, line) for split, name in VTAB1K_LISTS.items() for line in _listed(root / name)]
+    items = (_listed_item(root, split, *line) for split, line in _capped(parts, request))
+    return Source(str(root), _numbered(request.classes), items)
+
+
+def _listed(path: Path) -> list[tuple[str, int]]:
+    lines = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        name, _, label = line.strip().rpartition(" ")
+        if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ValueError(f"{path}: line {number} is {line!r}; expected 'images/.../000000.jpg LABEL'")
+        lines.append((name, _whole_number(label, f"{path}: line {number}")))
+    return lines
+
+
+def _listed_item(root: Path, split: str, name: str, label: int) -> Item:
+    try:
+        return Item(name, split, label, (root / name).read_bytes())
+    except OSError as error:
+        listed = VTAB1K_LISTS[split]
+        raise ValueError(f"{root / name}: listed in {listed} but cannot be read ({error.strerror})") from None
+
+
+def _capped(parts: Iterable[tuple], request: Request) -> Iterator[tuple]:
+    """Leave out the train images beyond `max_train`, so that they are not read either."""
+    train = 0
+    for split, value in parts:
+        train += split == "train"
+        if split != "train" or request.max_train is None or train <= request.max_train:
+            yield split, value
+
+
+def wds_source(request: Request) -> Source:
+    """CLIP-benchmark's webdatasets of VTAB. They have no val200: `splits` takes the next 200 train rows instead."""
+    root = locate("wds", request)
+    raw = wds.RAW_CLASSES.get(request.task)
+
+    def items() -> Iterator[Item]:
+        for split in ("train", "test"):
+            samples = wds.samples(root / split)
+            for key, label, image in islice(samples, request.max_train) if split == "train" else samples:
+                at = f"{root}: {split}/{key}"
+                number = _whole_number(label, at)
+                yield Item(f"{split}/{key}", split, wds.binned(number, raw, at) if raw else number, image)
+
+    names = wds.class_names(root / "classnames.txt")
+    return Source(str(root), names if len(names) == request.classes else _numbered(request.classes), items())
+
+
+READERS: dict[str, Reader] = {
+    "sklearn_digits": sklearn_digits,
+    "embedded_parquet": embedded_parquet,
+    "shapes": shapes_source,
+    "parquet": parquet,
+    "folder": folder,
+    "vtab1k": vtab1k,
+    "wds": wds_source,
+}

@@ -1,0 +1,125 @@
+"""Which images a train size uses: the VTAB-1k split, seeded subsets of other sizes, one image per class, or all.
+
+In: a job (task, train, seed, classes, version) and the task's index. Out: rows of kind `splits`, part train, val or
+test, and notes: what had to be substituted, which classes are absent. Imports no torch.
+
+    python -m pytest tests/data/test_splits.py
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vptcore import records
+from vptcore.data.tasks import VTAB
+
+VTAB_TRAIN, VTAB_VAL = 800, 200
+ONE_SHOT, WHOLE_TRAIN = "one_shot", "train"
+VAL_SHARE = 0.1  # of the whole train split, where the source has no val
+VTAB_IDS = frozenset(task.id for task in VTAB)
+
+
+def split(job: dict, index: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
+    """The rows (part, row) of a train size, each part in its own order, and notes on them.
+
+    `job["train"]` is a number of train images, 'one_shot' or 'train'. Raises ValueError with the counts if there are
+    too few images.
+    """
+    task, train = job["task"], str(job["train"])
+    rows = {name: index.loc[index["split"] == name, "row"].to_numpy() for name in ("train", "val", "test")}
+    if not len(rows["test"]):
+        raise ValueError(f"{task}: no test images; the index has {_counts(rows)}")
+    substitutes: list[str] = []
+    if train == str(VTAB_TRAIN) and task in VTAB_IDS:
+        chosen = _vtab(task, rows, substitutes)
+    elif train == ONE_SHOT:
+        chosen = _one_shot(job, rows, index.set_index("row")["label"])
+    elif train == WHOLE_TRAIN:
+        chosen = _whole_train(job, rows, substitutes)
+    elif train.isdigit() and int(train) > 0:
+        chosen = _sized(job, rows, int(train))
+    else:
+        known = f"a number of images, {ONE_SHOT!r} or {WHOLE_TRAIN!r}"
+        raise ValueError(f"{task}: train size {train!r} is unknown; expected {known}")
+    parts = {"train": chosen[0], "val": chosen[1], "test": rows["test"]}
+    frames = [pd.DataFrame({"part": part, "row": picked}) for part, picked in parts.items()]
+    notes = {"substitutes": substitutes, "absent_classes": _absent(job, index, parts)}
+    return pd.concat(frames, ignore_index=True), notes
+
+
+def run(job: dict, index_path: Path | str, out_path: Path | str) -> str:
+    """`split` from the index file to a rows file; return a summary of one line."""
+    started = time.time()
+    frame, notes = split(job, records.read_rows(index_path, "index"))
+    note = records.provenance(job, {"index": index_path}, started=started, **notes)
+    records.write_rows(out_path, "splits", frame, note)
+    counts = frame["part"].value_counts()
+    line = ", ".join(f"{counts.get(part, 0):,} {part}" for part in ("train", "val", "test"))
+    absent = [
+        f"{part} lacks {len(labels)} of {job['classes']} classes"
+        for part, labels in notes["absent_classes"].items()
+        if labels
+    ]
+    return "; ".join([line, *notes["substitutes"], *absent])
+
+
+def pool_order(job: dict, rows: dict[str, np.ndarray]) -> np.ndarray:
+    """The train and val rows in the seeded order that sizes and one-shot picks are taken from."""
+    pool = np.concatenate([rows["train"], rows["val"]])
+    return np.random.default_rng(job["seed"]).permutation(np.sort(pool))
+
+
+def _vtab(task: str, rows: dict[str, np.ndarray], substitutes: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """train800 and val200: the first rows of the source's splits, in its own order, without stratification."""
+    train, val = rows["train"], rows["val"]
+    if not len(val):
+        val = train[VTAB_TRAIN : VTAB_TRAIN + VTAB_VAL]
+        substitutes.append(f"val200 is train[{VTAB_TRAIN}:{VTAB_TRAIN + VTAB_VAL}]: the source has no val images")
+    if len(train) < VTAB_TRAIN or len(val) < VTAB_VAL:
+        wanted = f"{VTAB_TRAIN} train and {VTAB_VAL} val"
+        raise ValueError(f"{task}: too few images for {wanted}; the index has {_counts(rows)}")
+    return train[:VTAB_TRAIN], val[:VTAB_VAL]
+
+
+def _sized(job: dict, rows: dict[str, np.ndarray], train: int) -> tuple[np.ndarray, np.ndarray]:
+    """4:1 train to val (paper §4.4). Train grows from a permutation's front, val from its back: sizes are nested."""
+    order, val = pool_order(job, rows), train // 4
+    if train + val > len(order):
+        needs = f"{train:,} train and {val:,} val images need a pool of {train + val:,}"
+        raise ValueError(f"{job['task']}: {needs}; the index has {_counts(rows)}; choose a smaller size")
+    return order[:train], order[len(order) - val :]
+
+
+def _one_shot(job: dict, rows: dict[str, np.ndarray], labels: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """One image per class for train and another for val, in the order of the classes (paper Appendix G.4)."""
+    pool = labels.loc[pool_order(job, rows)]
+    if not len(pool):
+        raise ValueError(f"{job['task']}: no image to pick for any class; the index has {_counts(rows)}")
+    nth = pool.groupby(pool).cumcount()
+    first, second = (pool[nth == n].sort_values().index.to_numpy() for n in (0, 1))
+    return first, second
+
+
+def _whole_train(job: dict, rows: dict[str, np.ndarray], substitutes: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    train, val = rows["train"], rows["val"]
+    if len(train) and not len(val):
+        order = np.random.default_rng(job["seed"]).permutation(train)
+        held = round(VAL_SHARE * len(train))
+        train, val = np.sort(order[held:]), np.sort(order[:held])
+        substitutes.append(f"val is {held:,} train images drawn at random: the source has no val images")
+    if not len(train) or not len(val):
+        raise ValueError(f"{job['task']}: too few images to train on all; the index has {_counts(rows)}")
+    return train, val
+
+
+def _absent(job: dict, index: pd.DataFrame, parts: dict[str, np.ndarray]) -> dict[str, list[int]]:
+    labels = index.set_index("row")["label"]
+    return {part: sorted(set(range(job["classes"])) - set(labels.loc[rows].tolist())) for part, rows in parts.items()}
+
+
+def _counts(rows: dict[str, np.ndarray]) -> str:
+    return ", ".join(f"{len(picked):,} {name}" for name, picked in rows.items())

@@ -1,0 +1,76 @@
+"""A split on the device: uint8 images in, normalised float batches out, chosen by index. No worker processes.
+
+In: uint8 arrays (N, H, W, 1 or 3) as `arrays` wrote them and integer labels. Out: an `ImageSet` whose `inputs(rows)` is
+a float batch (B, 3, size, size), resized on the device where the source is of another size and normalised. Features
+that were computed once (N, D) travel in the same record and pass through untouched.
+
+Nothing here writes into the stored array: the in-place normalisation of the authors' loader is only right while
+forked workers copy it each epoch (KMnP/vpt src/data/datasets/tf_dataset.py:204-209).
+
+    python -m pytest tests/data/test_tensors.py
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """Size in pixels of the model's square input, and mean and std per channel on the [0, 1] scale."""
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, images_BHWC: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        x_BCHW = images_BHWC.permute(0, 3, 1, 2).to(dtype)
+        if x_BCHW.shape[-2:] != (self.size, self.size):
+            # The benchmark's resize: bilinear, straight to the square, no antialias (tf.image.resize).
+            x_BCHW = F.interpolate(x_BCHW, (self.size, self.size), mode="bilinear", align_corners=False)
+        mean = torch.tensor(self.mean, dtype=dtype, device=x_BCHW.device).view(1, 3, 1, 1) * 255
+        std = torch.tensor(self.std, dtype=dtype, device=x_BCHW.device).view(1, 3, 1, 1) * 255
+        return (x_BCHW - mean) / std  # one grey channel becomes three by broadcasting
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images (N, H, W, C) in uint8 or features (N, D) in float, with labels (N,), on one device."""
+
+    images: Tensor
+    labels_N: Tensor
+    normalise: Normalise | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels_N):
+            raise ValueError(f"{len(self.images)} images but {len(self.labels_N)} labels")
+        if self.images.dtype == torch.uint8 and self.normalise is None:
+            raise ValueError("uint8 images need the size, mean and std of a backbone")
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    @property
+    def device(self) -> torch.device:
+        return self.images.device
+
+    def order(self) -> Tensor:
+        return torch.arange(len(self), device=self.device)
+
+    def inputs(self, rows: Tensor) -> Tensor:
+        picked = self.images[rows]
+        return picked if self.normalise is None else self.normalise(picked)
+
+    @staticmethod
+    def of(images: np.ndarray, labels: np.ndarray, normalise: Normalise, device: str | torch.device) -> ImageSet:
+        """Copy a (memory-mapped) array and its labels to the device, once."""
+        return ImageSet(
+            torch.from_numpy(np.ascontiguousarray(images)).to(device),
+            torch.from_numpy(np.ascontiguousarray(labels, dtype=np.int64)).to(device),
+            normalise,
+        )

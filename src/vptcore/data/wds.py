@@ -1,0 +1,81 @@
+"""CLIP-benchmark's webdataset shards: nshards.txt and 0.tar, 1.tar, ... with s0000000.webp and s0000000.cls per image.
+
+In: a folder with the shards of one split. Out: key, label text and image bytes of each sample, read straight from the
+tar; nothing is unpacked to disk. Imports no torch.
+
+    python -m pytest tests/data/test_sources.py -k wds
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from vptcore.data.labels import dsprites_bins
+
+MEMBER = re.compile(r"(s\d{7,})\.(webp|png|jpg|jpeg|cls)")
+# The export keeps dSprites' raw classes (CLIP_benchmark builder passes no num_classes); VTAB scores 16 bins of them.
+RAW_CLASSES = {"dsprites_location": 32, "dsprites_orientation": 40}
+
+
+def samples(folder: Path) -> Iterator[tuple[str, str, bytes]]:
+    """(shard and key, label text, image bytes) of every sample of a split, shard by shard."""
+    for number in range(shard_count(folder)):
+        shard = folder / f"{number}.tar"
+        for key, label, image in read_shard(shard):
+            yield f"{shard.name}:{key}", label, image
+
+
+def shard_count(folder: Path) -> int:
+    text = (folder / "nshards.txt").read_text(encoding="utf-8").strip()
+    if not text.isdigit():
+        raise ValueError(f"{folder / 'nshards.txt'}: found {text[:40]!r}, expected the number of shards")
+    return int(text)
+
+
+def read_shard(path: Path) -> Iterator[tuple[str, str, bytes]]:
+    """(key, label text, image bytes) of one tar. Members with any other name, links and lone members are errors."""
+    waiting: dict[str, dict[str, bytes]] = {}
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                match = MEMBER.fullmatch(member.name.removeprefix("./"))
+                if not match or not member.isfile():
+                    expected = "a file named like s0000000.webp or s0000000.cls"
+                    raise ValueError(f"{path}: member {member.name!r} is not {expected}")
+                key, suffix = match.groups()
+                sample = waiting.setdefault(key, {})
+                sample["label" if suffix == "cls" else "image"] = tar.extractfile(member).read()
+                if len(sample) == 2:
+                    del waiting[key]
+                    yield key, sample["label"].decode("ascii", "replace"), sample["image"]
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such shard, though nshards.txt counts it; fetch the task again") from None
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ValueError(f"{path}: not a whole tar file ({error}); delete it and fetch the task again") from None
+    if not _is_closed(path):
+        raise ValueError(f"{path}: the tar file breaks off before its end mark; delete it and fetch the task again")
+    if waiting:
+        key, sample = next(iter(waiting.items()))
+        raise ValueError(f"{path}: {key} has no {'image' if 'label' in sample else '.cls'}")
+
+
+def _is_closed(path: Path) -> bool:
+    """Whether the two closing blocks of zeros are there: tarfile takes an archive that breaks off early as whole."""
+    with open(path, "rb") as file:
+        file.seek(-min(1024, path.stat().st_size), 2)
+        return file.read() == bytes(1024)
+
+
+def binned(label: int, raw: int, at: str) -> int:
+    """A raw dSprites class as one of 16; `at` names the sample in the error for a class that does not exist."""
+    if not 0 <= label < raw:
+        raise ValueError(f"{at}: label {label} is out of range; the shards have the raw classes 0 to {raw - 1}")
+    return int(dsprites_bins(label, raw))
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """The lines of classnames.txt; empty if there is none."""
+    return tuple(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else ()

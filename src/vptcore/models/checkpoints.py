@@ -1,0 +1,161 @@
+"""Weights from files: shipped assets, hub repositories, and local .safetensors, .pth or .npz in timm's or the authors' layout.
+
+In: a timm model without a head and a backbone row whose `checkpoint` is `asset:NAME`, `hub:REPO` or a path. Out: the same
+model with every weight loaded. A file that does not fit ends in one line with the missing and the left-over keys. Nothing
+is unpickled: .pth files are read with weights_only, .npz without pickles.
+
+    python -m pytest tests/models/test_checkpoints.py
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vptcore.models.backbones import Backbone
+
+# Heads, projectors and predictors of pretraining: never part of a backbone.
+_NOT_BACKBONE = re.compile(r"^(head|pre_logits|decoder|mask_token|fc|predictor|projector)\b|momentum|^(queue|logit_scale)")
+
+
+def load_checkpoint(model: nn.Module, spec: Backbone) -> nn.Module:
+    """Fill `model` from `spec.checkpoint`."""
+    path = find_checkpoint(spec)
+    if path.suffix == ".npz":
+        return _load_npz(model, path, spec)
+    state = to_timm_layout(read_state(path), model)
+    wanted = model.state_dict()
+    if spec.pool == "avg" and "fc_norm.weight" in wanted and "fc_norm.weight" not in state:
+        # The authors' MAE model drops the checkpoint's norm and starts fc_norm afresh (KMnP/vpt vit_mae.py).
+        state.update({name: wanted[name] for name in ("fc_norm.weight", "fc_norm.bias")})
+    state = {name: value for name, value in state.items() if name in wanted or not _is_droppable(name, spec)}
+    missing, left_over = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
+    shapes = [name for name in wanted if name in state and state[name].shape != wanted[name].shape]
+    if missing or left_over or shapes:
+        raise ValueError(_misfit(path, spec, missing, left_over, shapes, state, wanted))
+    model.load_state_dict({name: value.to(wanted[name].dtype) for name, value in state.items()})
+    return model
+
+
+def find_checkpoint(spec: Backbone) -> Path:
+    """The file behind `asset:`, `hub:` or a path."""
+    where = spec.checkpoint
+    if where.startswith("asset:"):
+        return Path(str(resources.files("vptcore") / "assets" / where.removeprefix("asset:")))
+    if where.startswith("hub:"):
+        return _download(where.removeprefix("hub:"), spec)
+    path = Path(where).expanduser()
+    if not path.is_file():
+        raise ValueError(f"backbone {spec.id}: no file {path}; backbones.{spec.id}.checkpoint expects a .safetensors, .pth or .npz file")
+    return path
+
+
+def _download(repo: str, spec: Backbone) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(repo, "model.safetensors"))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise ValueError(
+            f"backbone {spec.id}: cannot fetch {repo} ({type(error).__name__}); give a local file as backbones.{spec.id}.checkpoint"
+        ) from None
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors or .pth file, out of whatever wrapper it has."""
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, ... for what it will not read
+        raise ValueError(f"{path}: not a file of plain tensors ({type(error).__name__}); pickled objects are never loaded") from None
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not any(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path}: holds no tensors by name; expected a state dict, bare or under 'model' or 'state_dict'")
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def to_timm_layout(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Rename keys of MoCo v3, original Swin and the authors' ViT to timm's."""
+    if any(name.startswith("module.base_encoder.") for name in state):
+        state = {n: v for n, v in state.items() if n.startswith("module.base_encoder.")}
+    state = {re.sub(r"^(module\.base_encoder\.|module\.|enc\.)", "", name): value for name, value in state.items()}
+    if any(name.startswith("transformer.encoder.layer.") for name in state):
+        return _from_authors_vit(state)
+    if any(".relative_position_index" in name or name.startswith("layers.0.") for name in state):
+        from timm.models.swin_transformer import checkpoint_filter_fn
+
+        if any(name.startswith("layers.0.downsample") for name in state):
+            state = checkpoint_filter_fn(state, model)
+        state = {n: v for n, v in state.items() if not n.endswith(("relative_position_index", "attn_mask"))}
+    return state
+
+
+_AUTHORS = (
+    (r"^transformer\.embeddings\.patch_embeddings\.", "patch_embed.proj."),
+    (r"^transformer\.embeddings\.position_embeddings$", "pos_embed"),
+    (r"^transformer\.embeddings\.cls_token$", "cls_token"),
+    (r"^transformer\.encoder\.encoder_norm\.", "norm."),
+    (r"^transformer\.encoder\.layer\.(\d+)\.attention_norm\.", r"blocks.\1.norm1."),
+    (r"^transformer\.encoder\.layer\.(\d+)\.ffn_norm\.", r"blocks.\1.norm2."),
+    (r"^transformer\.encoder\.layer\.(\d+)\.ffn\.", r"blocks.\1.mlp."),
+    (r"^transformer\.encoder\.layer\.(\d+)\.attn\.out\.", r"blocks.\1.attn.proj."),
+)
+
+
+def _from_authors_vit(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Keys of KMnP/vpt src/models/vit_backbones/vit.py; query, key and value are stacked into timm's qkv."""
+    renamed = {}
+    for name, value in state.items():
+        for pattern, new in _AUTHORS:
+            name = re.sub(pattern, new, name)
+        renamed[name] = value
+    for query in [n for n in renamed if n.endswith(("attn.query.weight", "attn.query.bias"))]:
+        parts = [renamed.pop(query.replace("query", part)) for part in ("query", "key", "value")]
+        new = re.sub(r"^transformer\.encoder\.layer\.(\d+)\.attn\.query", r"blocks.\1.attn.qkv", query)
+        renamed[new] = torch.cat(parts)
+    return renamed
+
+
+def _is_droppable(name: str, spec: Backbone) -> bool:
+    return bool(_NOT_BACKBONE.search(name)) or (spec.pool == "avg" and name in ("norm.weight", "norm.bias"))
+
+
+def _load_npz(model: nn.Module, path: Path, spec: Backbone) -> nn.Module:
+    if not hasattr(model, "load_pretrained"):
+        raise ValueError(f"{path}: .npz files hold original ViTs; {spec.timm} is not one")
+    try:
+        model.load_pretrained(str(path))
+    except (KeyError, AssertionError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "shapes differ"
+        raise ValueError(f"{path}: does not fit {spec.timm} of backbone {spec.id} ({type(error).__name__}: {reason})") from None
+    return model
+
+
+def _misfit(path: Path, spec: Backbone, missing, left_over, shapes, state, wanted) -> str:
+    parts = [f"{path}: does not fit {spec.timm} of backbone {spec.id}"]
+    if missing:
+        parts.append(f"{len(missing)} keys missing ({_some(missing)})")
+    if left_over:
+        parts.append(f"{len(left_over)} left over ({_some(left_over)})")
+    if shapes:
+        name = shapes[0]
+        parts.append(f"{len(shapes)} of another shape ({name} is {tuple(state[name].shape)}, expected {tuple(wanted[name].shape)})")
+    return "; ".join(parts)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,0 +1,158 @@
+"""The seven ways to tune, built: which parameters train, and how an image becomes logits.
+
+In: a job slice (plain values: backbone row, method, classes, prompt length, protocol) and, for ft_then_pt, the tuned
+backbone's state. Out: a `Tuned` model for `fit`, or for probes a frozen backbone and a head on its cached features.
+
+    python -m pytest tests/models/test_methods.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from vptcore.models.backbones import Backbone, create_backbone
+from vptcore.models.heads import MlpHead, linear_head
+from vptcore.models.methods_table import METHODS
+from vptcore.models.prompts import PromptedViT, Prompts
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What it takes to build a model, apart from weights. Made from a job slice by `spec_of`."""
+
+    backbone: Backbone
+    method: str
+    classes: int
+    prompt_length: int
+    deep: bool
+    switches: Mapping[str, object]
+    lora: Mapping[str, object]
+
+
+def spec_of(job: Mapping) -> ModelSpec:
+    """The model part of a job slice."""
+    row = {f.name: job["backbone"][f.name] for f in fields(Backbone)}
+    row["mean"], row["std"] = tuple(row["mean"]), tuple(row["std"])
+    return ModelSpec(
+        backbone=Backbone(**row),
+        method=job["method"],
+        classes=int(job["classes"]),
+        prompt_length=int(job["prompt_length"]),
+        deep=bool(job["deep"]),
+        switches=job["protocol"],
+        lora=job.get("lora") or {},
+    )
+
+
+class Tuned(nn.Module):
+    """An encoder that pools images to features, and the head that is tuned with it."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module):
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        return self.head(self.encoder(images_BCHW))
+
+
+def build(spec: ModelSpec, *, seed: int, base_state: Mapping[str, Tensor] | None = None) -> Tuned:
+    """The model of `spec`, new head and prompts drawn under `seed`; `base_state` replaces the backbone's weights."""
+    encoder = build_encoder(spec, seed=seed, base_state=base_state)
+    model = Tuned(encoder, build_head(spec, seed=seed))
+    for parameter in encoder.parameters():
+        parameter.requires_grad_(METHODS[spec.method].trains_backbone)
+    if encoder.prompts is not None:
+        for parameter in encoder.prompts.parameters():
+            parameter.requires_grad_(True)
+    return _with_lora(model, spec) if spec.method == "lora" else model
+
+
+def build_encoder(spec: ModelSpec, *, seed: int, base_state: Mapping[str, Tensor] | None = None) -> PromptedViT:
+    """The backbone, with prompts where the method has them and the dropout that the protocol gives it."""
+    is_full = spec.method == "full"
+    backbone = create_backbone(spec.backbone, drop_path=spec.backbone.drop_path if is_full else 0.0)
+    if base_state is not None:
+        backbone.load_state_dict(base_state)
+    set_dropout(backbone, float(spec.switches["full_dropout" if is_full else "prompted_dropout"]))
+    torch.manual_seed(seed)
+    prompted = METHODS[spec.method].prompts
+    if spec.backbone.is_swin:
+        from vptcore.models.windows import PromptedSwin, SwinPrompts
+
+        prompts = SwinPrompts(backbone, spec.prompt_length, spec.deep, **_prompt_options(spec)) if prompted else None
+        return PromptedSwin(backbone, prompts, prompts_in_pool=bool(spec.switches["prompts_in_pool"]))
+    prompts = None
+    if prompted:
+        layers = len(backbone.blocks) if spec.deep else 1
+        patch = backbone.patch_embed.patch_size[0]
+        prompts = Prompts(layers, spec.prompt_length, backbone.embed_dim, patch, **_prompt_options(spec))
+    return PromptedViT(backbone, prompts, pool=spec.backbone.pool, prompts_in_pool=bool(spec.switches["prompts_in_pool"]))
+
+
+def _prompt_options(spec: ModelSpec) -> dict:
+    # The authors drop prompts out only where they are deep.
+    return {"dropout": float(spec.switches["prompt_dropout"]) if spec.deep else 0.0, "init": str(spec.switches["prompt_init"])}
+
+
+def build_head(spec: ModelSpec, *, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    make = MlpHead if spec.method == "mlp" else linear_head
+    return make(spec.backbone.width, spec.classes, init=str(spec.switches["head_init"]), bias=float(spec.switches["head_bias"]))
+
+
+def set_dropout(backbone: nn.Module, share: float) -> None:
+    """Dropout after the embeddings and twice in each MLP; attention stays without (KMnP/vpt vit_backbones/vit.py)."""
+    for name, module in backbone.named_modules():
+        if isinstance(module, nn.Dropout) and name.endswith(("pos_drop", "mlp.drop1", "mlp.drop2")):
+            module.p = share
+
+
+def _with_lora(model: Tuned, spec: ModelSpec) -> Tuned:
+    """Low-rank updates beside the named projections of the encoder (peft)."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    targets = list(spec.lora["targets"])
+    config = LoraConfig(r=int(spec.lora["rank"]), lora_alpha=float(spec.lora["alpha"]), target_modules=targets)
+    try:
+        inject_adapter_in_model(config, model.encoder)
+    except ValueError:
+        raise ValueError(f"methods.lora.targets: {', '.join(targets)} name no layer of {spec.backbone.timm}; try qkv or proj") from None
+    for name, parameter in model.encoder.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+    return model
+
+
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """Tuned parameters (head included) and total: the backbone's own plus the tuned ones, as the paper counts (Table 3).
+
+    Where the backbone itself is tuned its parameters are counted once.
+    """
+    tuned = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return tuned, tuned + sum(p.numel() for p in model.parameters() if not p.requires_grad)
+
+
+def tuned_state(model: nn.Module) -> dict[str, Tensor]:
+    """What training changed: every trained parameter and every buffer, on the CPU."""
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    return {n: v.detach().cpu().contiguous().clone() for n, v in {**trained, **dict(model.named_buffers())}.items()}
+
+
+def load_tuned(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """Put a `tuned_state` back; a state of another model ends in one line."""
+    own = {n for n, p in model.named_parameters() if p.requires_grad} | {n for n, _ in model.named_buffers()}
+    if own != set(state):
+        odd = sorted(own ^ set(state))
+        raise ValueError(f"a tuned state of another model: {len(odd)} names differ, first {odd[0]}")
+    model.load_state_dict(state, strict=False)
+    return model
+
+
+def backbone_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The backbone inside a `tuned_state` of full fine-tuning, in timm's names."""
+    prefixes = ("encoder.vit.", "encoder.swin.")
+    return {n.removeprefix(p): v for n, v in state.items() for p in prefixes if n.startswith(p)}

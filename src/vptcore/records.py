@@ -1,0 +1,213 @@
+"""Rows on disk: parquet in and out, one fixed schema per kind, provenance in the file's metadata, written whole or not at all.
+
+In: rows (dicts of columns or a pandas frame) of one of `KINDS`. Out: `<folder>/rows.parquet` in a hive-style path whose
+`key=value` parts (backbone, method, task, train) are columns to pandas, pyarrow, polars and DuckDB; the file itself does not
+repeat them. Imports no torch.
+
+    python -m pytest tests/test_records.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+METADATA_KEY = b"vptcore"
+
+
+class RowsError(ValueError):
+    """A rows file that cannot be used. Its message is one line."""
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
+
+
+_f, _i, _s, _b = pa.float64(), pa.int32(), pa.string(), pa.bool_()
+
+# One schema per kind. Losses are mean cross-entropy in nats, accuracies lie in [0, 1], seconds are wall time.
+KINDS: dict[str, pa.Schema] = {
+    # One row per image of a task's arrays, in the arrays' order.
+    "index": _schema(
+        row=_i, split=_s, label=_i, class_name=_s, key=_s, source=_s, sha256=_s, width=_i, height=_i
+    ),
+    # Which rows of the index a train size uses: part is train, val or test.
+    "splits": _schema(part=_s, row=_i),
+    # One row per configuration of a grid, scored on val at the last epoch.
+    "search": _schema(
+        config=_i, seed=_i, optimizer=_s, lr=_f, weight_decay=_f, batch=_i, epochs=_i, prompt_length=_i,
+        val_accuracy=_f, val_loss=_f, train_accuracy=_f, train_loss=_f, diverged=_b,
+        tuned_parameters=pa.int64(), total_parameters=pa.int64(),
+        train_images=_i, val_images=_i, images_per_second=_f, seconds=_f, device=_s,
+        val_predictions=pa.list_(pa.int16()),
+    ),
+    # One row per seed: the chosen configuration trained on train+val and scored on test at the last epoch.
+    "final": _schema(
+        seed=_i, config=_i, optimizer=_s, lr=_f, weight_decay=_f, batch=_i, epochs=_i, prompt_length=_i,
+        test_accuracy=_f, test_loss=_f, train_accuracy=_f, train_loss=_f, diverged=_b,
+        tuned_parameters=pa.int64(), total_parameters=pa.int64(),
+        train_images=_i, test_images=_i, images_per_second=_f, seconds=_f, device=_s,
+    ),
+    # One row per seed and epoch; the test columns are null for seeds whose test curve is not kept.
+    "curves": _schema(
+        seed=_i, epoch=_i, lr=_f, train_loss=_f, train_accuracy=_f, test_loss=_f, test_accuracy=_f
+    ),
+    # One row per seed and test image; `row` is the image's row in the task's index.
+    "predictions": _schema(
+        seed=_i, row=_i, label=_i, prediction=_i, confidence=pa.float32(), loss=pa.float32()
+    ),
+    # One row per task: the Fréchet distance between its images and the reference, in the features of `network`.
+    "fid": _schema(
+        network=_s, reference=_s, reference_sha256=_s, reference_images=_i, images=_i, dimensions=_i,
+        fid=_f, fid_low=_f, fid_high=_f,
+    ),
+    # One row per explained image and method: which class the map explains, the map itself (grid_h x grid_w values in
+    # [0, 1], row by row), and the image as PNG bytes.
+    "explain": _schema(
+        pick=_i, row=_i, label=_i, case=_s, method=_s, prediction=_i, confidence=pa.float32(), target=_i,
+        layer=_s, grid_h=_i, grid_w=_i, map=pa.list_(pa.float32()), image_png=pa.binary(),
+    ),
+}
+
+
+@contextmanager
+def replacing(path: Path | str):
+    """Yield a path beside `path` to write to; on success it takes `path`'s place in one step, on failure it is removed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_rows(path: Path | str, kind: str, rows: Mapping | pd.DataFrame | Iterable[Mapping], provenance: Mapping) -> None:
+    """Write rows of `kind`, columns in the schema's order. Missing or unknown columns are an error."""
+    schema = KINDS[kind]
+    if isinstance(rows, pd.DataFrame):
+        columns = {name: rows[name].tolist() if rows[name].dtype == object else rows[name] for name in rows}
+    elif isinstance(rows, Mapping):
+        columns = dict(rows)
+    else:
+        rows = list(rows)
+        columns = {name: [row[name] for row in rows] for name in schema.names}
+        extra = {name for row in rows for name in row} - set(schema.names)
+        columns.update({name: None for name in extra})
+    if set(columns) != set(schema.names):
+        wrong = sorted(set(columns) ^ set(schema.names))
+        raise RowsError(f"{path}: rows of kind {kind} have missing or unknown columns: {', '.join(wrong)}")
+    note = {"kind": kind, **provenance}
+    table = pa.table([pa.array(columns[f.name], f.type, from_pandas=True) for f in schema], schema=schema)
+    table = table.replace_schema_metadata({METADATA_KEY: json.dumps(note, sort_keys=True).encode()})
+    with replacing(path) as beside:
+        pq.write_table(table, beside, compression="zstd")
+
+
+def read_rows(path: Path | str, kind: str) -> pd.DataFrame:
+    """The rows of one file, with the hive parts of its path as columns in front."""
+    table = _read_table(path, kind)
+    frame = table.replace_schema_metadata(None).to_pandas()
+    for position, (name, value) in enumerate(hive_parts(path).items()):
+        frame.insert(position, name, value)
+    return frame
+
+
+def read_many(paths: Iterable[Path | str], kind: str) -> pd.DataFrame:
+    """The rows of many files as one frame; an empty frame with the kind's columns if there are none."""
+    frames = [read_rows(path, kind) for path in paths]
+    if not frames:
+        return pd.DataFrame(columns=["backbone", "method", "task", "train", *KINDS[kind].names])
+    return pd.concat(frames, ignore_index=True)
+
+
+def read_provenance(path: Path | str) -> dict:
+    """What made the file: kind, job, recipe and slice hashes, input hashes, versions, device, start and duration."""
+    try:
+        stored = pq.read_metadata(path).metadata or {}
+    except (OSError, pa.ArrowInvalid) as error:
+        raise RowsError(f"{path}: not a readable parquet file ({_first_line(error)})") from None
+    if METADATA_KEY not in stored:
+        raise RowsError(f"{path}: parquet without this project's provenance; it was written by something else")
+    return json.loads(stored[METADATA_KEY])
+
+
+def _read_table(path: Path | str, kind: str) -> pa.Table:
+    try:
+        table = pq.ParquetFile(path).read()
+    except FileNotFoundError:
+        raise RowsError(f"{path}: no such file; expected rows of kind {kind}") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise RowsError(f"{path}: not a readable parquet file ({_first_line(error)}); delete it and run again") from None
+    if not table.schema.equals(KINDS[kind]):
+        found, expected = set(table.schema.names), set(KINDS[kind].names)
+        wrong = ", ".join(sorted(found ^ expected)) or "column types or order"
+        raise RowsError(f"{path}: not rows of kind {kind}; they differ in {wrong}")
+    return table
+
+
+def hive_parts(path: Path | str) -> dict[str, str]:
+    """{'task': 'digits', ...} from the key=value folders of a path."""
+    return dict(re.findall(r"(\w+)=([^/]+)", Path(path).as_posix()))
+
+
+def file_sha256(path: Path | str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+PACKAGES = ("vptcore", "torch", "timm", "numpy", "pandas", "pyarrow", "snakemake")
+
+
+def provenance(job: Mapping, inputs: Mapping[str, Path | str] | None = None, *, started: float | None = None, **more) -> dict:
+    """The note that goes into a file's metadata.
+
+    `job` is the resolved slice of the config that the stage was called with; `inputs` are hashed; `started` is a
+    `time.time()`. Further keywords (device, seed, ...) are kept as they are.
+    """
+    from vptcore.training.recipe import digest
+
+    note = {
+        "job": dict(job),
+        "job_hash": digest(dict(job)),
+        "inputs": {name: {"path": str(p), "sha256": file_sha256(p)} for name, p in (inputs or {}).items()},
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "host": platform.node(),
+        "command": Path(sys.argv[0]).name,
+        **more,
+    }
+    if started is not None:
+        note["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
+        note["seconds"] = round(time.time() - started, 3)
+    return note
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

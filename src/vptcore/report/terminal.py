@@ -1,0 +1,32 @@
+"""The end of a run, on the terminal: the main tables in a hundred columns, and where the report lies.
+
+In: a study, its built main tables and the report's path. Out: text on the console. Imports no torch.
+
+    python -m pytest tests/report/test_terminal.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+
+from vptcore.report.page import headline, is_main
+from vptcore.report.render import to_terminal
+from vptcore.report.tables import Table
+from vptcore.report.verdict import answers
+from vptcore.study import Study
+
+WIDTH = 100
+
+
+def print_summary(study: Study, tables: Table | Iterable[Table], report_path: Path | str, console: Console | None = None) -> None:
+    """Print the tables, the verdict and the report's path; `console` is for tests, else 100 columns of standard output."""
+    tables = [tables] if isinstance(tables, Table) else list(tables)
+    console = console or Console(width=WIDTH, highlight=False)
+    for table in tables:
+        console.print(to_terminal(table, width=min(WIDTH, console.width)))
+    console.print(headline([answer for answer in answers(tables) if is_main(answer, study)]), markup=False)
+    # A path is one word: it must stay whole to be copied.
+    console.print(f"Report: {report_path}", markup=False, soft_wrap=True)

@@ -1,0 +1,98 @@
+"""Run a study on this machine: Snakemake under a lock that dies with it, then the main table.
+
+What `make demo` calls. A second call while one is at work waits for it; after a kill the next call clears Snakemake's
+stale lock and goes on. Imports no torch.
+
+    vptcore run --profile demo
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from vptcore.config import ConfigError, choose_one
+
+LOCK = Path(".snakemake/vptcore.lock")
+
+
+def run(profile: str, targets: list[str], cores: str, configfile: Path | None) -> int:
+    """Snakemake's exit status, or 2 where it could not be started."""
+    folder = find_profile(profile)
+    config_path = configfile or profile_config(folder)
+    with open(_lock_file(), "w") as lock:
+        _wait_for(lock)
+        _clear_stale_lock()
+        command = [sys.executable, "-m", "snakemake", *targets, "--profile", str(folder), "--cores", cores]
+        if configfile:
+            command += ["--configfile", str(configfile)]
+        # The child holds the lock too: where this process alone is killed, Snakemake works on and the next call waits.
+        child = subprocess.Popen(command, pass_fds=[lock.fileno()])
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches Snakemake, which puts its jobs away
+        status = child.wait()
+        signal.signal(signal.SIGINT, previous)
+    if status == 0 and not targets:
+        from vptcore.cli import read_config
+        from vptcore.report.jobs import print_results
+
+        print_results(read_config(config_path))
+    return status
+
+
+def find_profile(name: str) -> Path:
+    profiles = {p.parent.name: p.parent for p in Path("profiles").glob("*/config.yaml")}
+    if not profiles:
+        raise ConfigError("no folder profiles/ here; run this in the top folder of a clone")
+    choose_one("--profile", name, sorted(profiles))
+    return profiles[name]
+
+
+def profile_config(folder: Path) -> Path:
+    """The config that a profile names, or the paper's."""
+    import yaml
+
+    named = yaml.safe_load((folder / "config.yaml").read_text()).get("configfile")
+    return Path(named) if named else Path("config.yaml")
+
+
+def _lock_file() -> Path:
+    LOCK.parent.mkdir(exist_ok=True)
+    return LOCK
+
+
+def _wait_for(lock) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another run is at work in this folder; waiting for it (Ctrl-C to leave it alone)", file=sys.stderr)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def _clear_stale_lock() -> None:
+    """Snakemake's own lock outlives a kill. No run of ours is alive here; one started by hand might be."""
+    locks = Path(".snakemake/locks")
+    if not locks.is_dir() or not any(locks.iterdir()):
+        return
+    if (pid := _other_snakemake()) is not None:
+        raise ConfigError(f"Snakemake is at work in this folder (process {pid}); wait for it, or stop it")
+    for file in locks.iterdir():
+        file.unlink(missing_ok=True)
+
+
+def _other_snakemake() -> int | None:
+    import psutil
+
+    here = os.getcwd()
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        words = process.info["cmdline"] or []
+        if process.pid != os.getpid() and any(Path(w).name == "snakemake" for w in words[:4]):
+            try:
+                if process.cwd() == here:
+                    return process.pid
+            except psutil.Error:
+                continue
+    return None

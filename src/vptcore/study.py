@@ -1,0 +1,303 @@
+"""A study: what a config asks for, checked against the tables and resolved to cells and job slices.
+
+In: the config as a mapping (config.yaml, or another). Out: a frozen `Study`; a mistake ends in a `ConfigError` of one line
+that names the key, the value and the choices. A job slice holds the plain values that one job reads and nothing else, so
+that a job runs again when its meaning changes and only then. Imports no torch.
+
+    vptcore check config.yaml
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+from vptcore.config import ConfigError, check_schema, choose_one
+from vptcore.data.tasks import EMBEDDED, FGVC, TASKS, VTAB, Task
+from vptcore.models.backbones import BACKBONES, Backbone
+from vptcore.models.methods_table import METHODS
+from vptcore.training.protocol import Protocol, resolve_protocol
+from vptcore.training.recipe import Recipe
+
+# Bumped when a stage's meaning changes: it is part of every job's slice, so that the stage's files are made again.
+VERSIONS = {"prepare": 1, "split": 1, "fid": 1, "search": 1, "final": 1, "explain": 1, "tables": 1, "figures": 1, "report": 1}
+TASK_SETS = {"vtab": VTAB, "fgvc": FGVC, "embedded": EMBEDDED}
+ONE_SHOT, WHOLE_TRAIN = "one_shot", "train"
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One square of the study: a backbone tuned by a method on a task with a train size."""
+
+    backbone: str
+    method: str
+    task: str
+    train: str
+
+    @property
+    def folder(self) -> str:
+        return f"backbone={self.backbone}/method={self.method}/task={self.task}/train={self.train}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked config. `cells` are in the config's order; `train` sizes are ids: '800', 'one_shot', 'train'.
+
+    `left_out` lists (task, train) pairs that were asked for but whose task has too few images (paper, Tables 5-6).
+    """
+
+    name: str
+    config: dict
+    protocol: Protocol
+    backbones: dict[str, Backbone]
+    tasks: dict[str, Task]
+    seeds: tuple[int, ...]
+    cells: tuple[Cell, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def root(self) -> str:
+        return f"{self.config['results']}/{self.name}"
+
+    @property
+    def base_train(self) -> str:
+        """The train size of the main tables; other sizes may reuse its recipes."""
+        return str(self.config["base_train"])
+
+    @cached_property
+    def cell_set(self) -> frozenset[Cell]:
+        return frozenset(self.cells)
+
+    def used(self, field: str) -> list[str]:
+        """The backbones, methods, tasks or train sizes that occur in the cells, in the order of the tables."""
+        seen = {getattr(cell, field): None for cell in self.cells}
+        order = {"backbone": self.backbones, "method": METHODS, "task": self.tasks}.get(field)
+        return list(seen) if order is None else [name for name in order if name in seen]
+
+    def select(self, **wanted: str | Iterable[str]) -> list[Cell]:
+        """The study's cells whose fields equal, or lie in, what is wanted."""
+        tests = {k: {v} if isinstance(v, str) else set(v) for k, v in wanted.items()}
+        return [c for c in self.cells if all(getattr(c, k) in v for k, v in tests.items())]
+
+    def path(self, kind: str, cell: Cell, name: str = "rows.parquet") -> str:
+        return f"{self.root}/{kind}/{cell.folder}/{name}"
+
+    def searched_by(self, cell: Cell) -> Cell:
+        """The cell whose search gives this cell its recipe: itself, or the base size's where sizes are not regridded."""
+        is_size = cell.train.isdigit() and cell.train != self.base_train
+        if self.config["regrid"] or not is_size:
+            return cell
+        return Cell(cell.backbone, cell.method, cell.task, self.base_train)
+
+    @cached_property
+    def searches(self) -> tuple[Cell, ...]:
+        return tuple(dict.fromkeys(self.searched_by(cell) for cell in self.cells))
+
+    def tuned_from(self, cell: Cell) -> Cell | None:
+        """The cell whose tuned model this one starts from (ft_then_pt starts from full)."""
+        needs = METHODS[cell.method].needs
+        return Cell(cell.backbone, needs, cell.task, cell.train) if needs else None
+
+    @cached_property
+    def tuned_from_cells(self) -> frozenset[Cell]:
+        """The cells whose tuned models another cell starts from."""
+        return frozenset(base for cell in self.cells if (base := self.tuned_from(cell)))
+
+    @property
+    def explained(self) -> list[tuple[str, str, str]]:
+        """(backbone, task, train) of every pair of Grad-CAM maps."""
+        explain = self.config["explain"]
+        backbone = self.main_backbone
+        pairs = [(backbone, task, self.base_train) for task in explain["tasks"]]
+        return [p for p in pairs if {Cell(p[0], m, *p[1:]) for m in ("full", "vpt")} <= self.cell_set]
+
+    @property
+    def main_backbone(self) -> str:
+        return self.config["report"].get("main_backbone") or self.used("backbone")[0]
+
+    def prompt_length(self, cell: Cell) -> int:
+        """Prompts a layer: the config's set of lengths for this backbone and task, or the set's default; 0 without prompts."""
+        if not METHODS[cell.method].prompts:
+            return 0
+        prompts = self.config["prompts"]
+        lengths = prompts["sets"][prompts["lengths"]]
+        return int(lengths.get(cell.backbone, {}).get(cell.task, lengths["default"]))
+
+    # The slices: one per kind of job.
+
+    def prepare_slice(self, task: str, size: int) -> dict:
+        row = self.tasks[task]
+        return {
+            "version": VERSIONS["prepare"], "task": task, "source": row.source, "path": self.source_path(task),
+            "classes": row.classes, "size": size, "max_pool": 25000, "seed": 0,
+        }  # fmt: skip
+
+    def source_path(self, task: str) -> str | None:
+        """Where a task's images are looked for; None for those that a package or this one ships."""
+        if self.tasks[task].source in ("sklearn_digits", "embedded_parquet", "shapes"):
+            return None
+        given = self.config["tasks"].get(task, {}).get("path")
+        return given or f"{self.config['data_root']}/{task}"
+
+    def input_size(self, task: str) -> int:
+        """The largest input in pixels among the backbones that see this task."""
+        return max(self.backbones[cell.backbone].size for cell in self.cells if cell.task == task)
+
+    def split_slice(self, task: str, train: str) -> dict:
+        return {"version": VERSIONS["split"], "task": task, "train": train, "seed": self.config["split_seed"], "classes": self.tasks[task].classes}
+
+    def fid_slice(self, task: str) -> dict:
+        fid = self.config["fid"]
+        return {
+            "version": VERSIONS["fid"], "task": task, "train": self.base_fid_train(task), "network": fid["network"],
+            "reference": fid["reference"], "backbone": asdict(self.backbones[self.main_backbone]),
+            "protocol": asdict(self.protocol), "bootstrap": fid["bootstrap"], "device": self.config["device"],
+        }  # fmt: skip
+
+    def base_fid_train(self, task: str) -> str:
+        """The split whose train and val images stand for the task: the base size, or the task's own."""
+        trains = [cell.train for cell in self.cells if cell.task == task]
+        return self.base_train if self.base_train in trains else trains[0]
+
+    def _model_slice(self, cell: Cell) -> dict:
+        method = self.config["methods"][cell.method]
+        base = {"backbone": asdict(self.backbones[cell.backbone]), "method": cell.method, "task": cell.task, "train": cell.train}
+        return base | {
+            "classes": self.tasks[cell.task].classes, "prompt_length": self.prompt_length(cell),
+            "deep": self.config["prompts"]["placement"] == "deep", "protocol": asdict(self.protocol),
+            "recipe": asdict(self._recipe(cell.method)), "lora": method.get("lora"),
+            "device": self.config["device"], "checkpoint_seconds": self.config["checkpoint_seconds"],
+        }  # fmt: skip
+
+    def _recipe(self, method: str) -> Recipe:
+        """The recipe of a method but for learning rate and weight decay, which the grid fills in."""
+        setting, protocol, epochs = self.config["methods"][method], self.protocol, self.config["epochs"]
+        optimizer = {"full": protocol.full_optimizer, "mixed": protocol.mixed_optimizer, "lora": "adamw"}.get(method, "sgd")
+        share = protocol.warmup_full if method == "full" else protocol.warmup
+        return Recipe(
+            optimizer=optimizer, lr=0.0, weight_decay=0.0, batch=setting["batch"], epochs=epochs, warmup=round(share * epochs),
+            scale_lr=protocol.scale_lr, zero_first_epoch=protocol.lr_zero_epoch, decay_norms=protocol.decay_norms,
+        )  # fmt: skip
+
+    def search_slice(self, cell: Cell) -> dict:
+        grid = self.config["methods"][cell.method]["grid"]
+        return self._model_slice(cell) | {
+            "version": VERSIONS["search"], "seed": self.config["search_seed"], "grid": grid,
+            "fixed_decay": cell.method == "full" and self.protocol.full_decay == "fixed",
+        }  # fmt: skip
+
+    def final_slice(self, cell: Cell) -> dict:
+        return self._model_slice(cell) | {
+            "version": VERSIONS["final"], "seeds": list(self.seeds), "curve_seeds": self.config["curves"]["seeds"]
+        }
+
+    def explain_slice(self, backbone: str, task: str, train: str) -> dict:
+        cells = {method: Cell(backbone, method, task, train) for method in ("full", "vpt")}
+        slices = {method: self._model_slice(cell) for method, cell in cells.items()}
+        return {"version": VERSIONS["explain"], "seed": self.seeds[0], "images": self.config["explain"]["images"], "models": slices}
+
+
+def load_study(config: Mapping) -> Study:
+    """Check a config and resolve it. Raises ConfigError."""
+    config = dict(config)
+    check_schema(config)
+    tasks = _tasks(config["tasks"])
+    backbones = _backbones(config["backbones"])
+    protocol = resolve_protocol(config["protocol"], config["switches"])
+    prompts = config["prompts"]
+    choose_one("prompts.lengths", prompts["lengths"], prompts["sets"])
+    for name, lengths in prompts["sets"].items():
+        _check_lengths(f"prompts.sets.{name}", lengths, backbones, tasks)
+    cells, left_out = _cells(config, backbones, tasks)
+    for task in config["explain"]["tasks"]:
+        choose_one("explain.tasks", task, tasks)
+    if "main_backbone" in config["report"]:
+        choose_one("report.main_backbone", config["report"]["main_backbone"], backbones)
+    seeds = tuple(config["seeds"])
+    study = Study(config["study"], config, protocol, backbones, tasks, seeds, cells, left_out)
+    _check_dependencies(study)
+    return study
+
+
+def _tasks(extra: Mapping) -> dict[str, Task]:
+    tasks = dict(TASKS)
+    for name, setting in extra.items():
+        row = {k: v for k, v in setting.items() if k != "path"}
+        if name in tasks:
+            tasks[name] = Task(**{**asdict(tasks[name]), **row})
+            continue
+        missing = [key for key in ("group", "classes", "source") if key not in row]
+        if missing:
+            raise ConfigError(f"tasks.{name}: a task of your own needs {', '.join(missing)} as well (known tasks: vptcore data list)")
+        tasks[name] = Task(**{"id": name, "title": name, "pool": 10**9, "test": 0, **row})
+    return tasks
+
+
+def _backbones(extra: Mapping) -> dict[str, Backbone]:
+    backbones = dict(BACKBONES)
+    for name, setting in extra.items():
+        row = {k: tuple(v) if isinstance(v, list) else v for k, v in setting.items()}
+        if name in backbones:
+            backbones[name] = Backbone(**{**asdict(backbones[name]), **row})
+        elif "timm" not in row:
+            raise ConfigError(f"backbones.{name}: a backbone of your own needs timm, the name of a plain ViT or Swin (known backbones: {', '.join(BACKBONES)})")
+        else:
+            backbones[name] = Backbone(**{"id": name, "title": name, **row})
+    return backbones
+
+
+def _check_lengths(key: str, lengths: Mapping, backbones, tasks) -> None:
+    if "default" not in lengths:
+        raise ConfigError(f"{key}: the key 'default' is missing: the length where no task is named")
+    for backbone, by_task in lengths.items():
+        if backbone == "default":
+            continue
+        choose_one(f"{key}", backbone, backbones)
+        for task in by_task:
+            choose_one(f"{key}.{backbone}", task, tasks)
+
+
+def _cells(config: Mapping, backbones, tasks) -> tuple[tuple[Cell, ...], tuple]:
+    """Every combination that the experiments name, once, in order; sizes that a task cannot give are left out by count."""
+    cells: dict[Cell, None] = {}
+    left_out: dict[tuple[str, str], None] = {}
+    for name, experiment in config["experiments"].items():
+        key = f"experiments.{name}"
+        for backbone in experiment["backbones"]:
+            choose_one(f"{key}.backbones", backbone, backbones)
+        for method in experiment["methods"]:
+            choose_one(f"{key}.methods", method, config["methods"])
+        for backbone in experiment["backbones"]:
+            for task in _expand_tasks(f"{key}.tasks", experiment["tasks"], tasks):
+                for train in map(str, experiment["train"]):
+                    if train.isdigit() and int(train) * 5 // 4 > tasks[task].pool:
+                        left_out[task, train] = None
+                        continue
+                    cells.update({Cell(backbone, method, task, train): None for method in experiment["methods"]})
+    if not cells:
+        raise ConfigError("experiments: no cell is left; every task has too few images for every train size")
+    return tuple(cells), tuple(left_out)
+
+
+def _expand_tasks(key: str, names: Iterable[str], tasks: Mapping[str, Task]) -> list[str]:
+    """Task ids, with the sets vtab, fgvc and embedded spelt out."""
+    ids: dict[str, None] = {}
+    for name in names:
+        choose_one(key, name, [*TASK_SETS, *tasks])
+        ids.update({task.id: None for task in TASK_SETS.get(name, ())} or {name: None})
+    return list(ids)
+
+
+def _check_dependencies(study: Study) -> None:
+    """What one cell reads from another must be in the study."""
+    for cell in study.cells:
+        base = study.tuned_from(cell)
+        if base and base not in study.cell_set:
+            raise ConfigError(f"experiments: {cell.method} on {cell.task} (train {cell.train}) starts from {base.method}; add {base.method} to its methods")
+        search = study.searched_by(cell)
+        if search != cell and search not in study.cell_set:
+            raise ConfigError(
+                f"experiments: {cell.method} on {cell.task} with train {cell.train} reuses the recipe of train {study.base_train}, which is "
+                f"not in the study; add {study.base_train} to its sizes or set regrid: true"
+            )

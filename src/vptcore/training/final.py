@@ -1,0 +1,147 @@
+"""The finals of one cell: the chosen configuration trained on train+val under every seed and scored on test.
+
+In: a job slice, the search's rows, the task's arrays, index and split, and for ft_then_pt one tuned model per seed. Out:
+rows of kinds `final`, `curves` and `predictions`, and where a later stage reads them the tuned states. A killed job
+goes on with the seed it was in. This module never imports the search: the chosen recipe arrives as a file.
+
+    snakemake results/demo/final/backbone=vit_mini_cifar10/method=vpt/task=digits/train=160/rows.parquet
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+
+from vptcore.data.tensors import ImageSet
+from vptcore.models.methods import backbone_state, build, build_encoder, build_head, count_parameters, spec_of, tuned_state
+from vptcore.records import provenance, read_rows, replacing, write_rows, write_text
+from vptcore.training import jobs
+from vptcore.training.choose import choose
+from vptcore.training.fit import fit, predict, scores
+from vptcore.training.recipe import Recipe
+from vptcore.training.work import open_work
+
+
+def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object], say=print) -> str:
+    """Run or go on with the seeds and write their rows. Returns one line: accuracy, spread, images per second.
+
+    `inputs` has images, index, splits, search, and for ft_then_pt `bases` (one file per seed). `outputs` has rows,
+    curves, predictions, work, and where tuned states are kept `models` (one file per seed).
+    """
+    started = time.time()
+    device = jobs.open_device(job["device"])
+    parts = jobs.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
+    files = {k: v for k, v in inputs.items() if isinstance(v, str)} | {f"base{i}": p for i, p in enumerate(inputs.get("bases") or [])}
+    note = provenance(job, files, device=jobs.device_name(device))
+    work = open_work(outputs["work"], note)
+    recipe, config = chosen(job, inputs["search"])
+    train, test = parts.take(*jobs.final_parts(job)), parts.take("test")
+    recipe = replace(recipe, batch=min(recipe.batch, len(train))) if job["train"] == "one_shot" else recipe
+    jobs.check_train(train, recipe.batch)
+    sets = _as_features(job, train, test, device) if jobs.is_probe(job) else (train, test)
+    for position, seed in enumerate(job["seeds"]):
+        if not (work / f"seed={seed}.json").exists():
+            base = (inputs.get("bases") or [None] * len(job["seeds"]))[position]
+            _one_seed(job, seed, recipe, config, sets, device, base, work, say, curve=position < job["curve_seeds"])
+    rows = [json.loads((work / f"seed={seed}.json").read_text()) for seed in job["seeds"]]
+    note |= {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)), "duration": round(time.time() - started, 3)}
+    _write(job, outputs, rows, work, parts.rows_of("test"), note)
+    shutil.rmtree(work, ignore_errors=True)
+    return _summary([row["final"] for row in rows])
+
+
+def chosen(job: Mapping, search_rows: str) -> tuple[Recipe, int]:
+    """The recipe of the best row of the search, with the epochs and schedule of this job."""
+    best = choose(read_rows(search_rows, "search"))
+    recipe = Recipe(**job["recipe"])
+    recipe = replace(recipe, optimizer=str(best["optimizer"]), lr=float(best["lr"]), weight_decay=float(best["weight_decay"]))
+    return recipe, int(best["config"])
+
+
+def _as_features(job, train: ImageSet, test: ImageSet, device) -> tuple[ImageSet, ImageSet]:
+    """A probe sees the frozen backbone's features, computed once for all seeds."""
+    encoder = build_encoder(spec_of(job), seed=0).to(device)
+    return tuple(ImageSet(predict(encoder, images), images.labels_N) for images in (train, test))
+
+
+def _one_seed(job, seed: int, recipe, config: int, sets, device, base, work: Path, say, *, curve: bool) -> None:
+    """Train and score one seed and keep its record, predictions and tuned state in the work folder."""
+    spec, (train, test) = spec_of(job), sets
+    if jobs.is_probe(job):
+        model = build_head(spec, seed=seed).to(device)
+        frozen = sum(p.numel() for p in build_encoder(spec, seed=0).parameters())
+        tuned = sum(p.numel() for p in model.parameters())
+        counts = tuned, tuned + frozen
+    else:
+        base_state = backbone_state(load_file(base)) if base else None
+        model = build(spec, seed=seed, base_state=base_state).to(device)
+        counts = count_parameters(model)
+
+    def on_epoch(record, rate):
+        say(f"seed {seed}: epoch {record['epoch']}/{recipe.epochs}, loss {float(record['train_loss']):.3f}, {rate:,.0f} img/s")
+
+    checkpoint = work / f"seed={seed}.checkpoint"
+    history = fit(model, train, recipe, seed=seed, watch=test if curve else None, checkpoint=checkpoint, checkpoint_seconds=job["checkpoint_seconds"], on_epoch=on_epoch)
+    logits_NC = predict(model, test)
+    loss, accuracy = scores(logits_NC, test.labels_N)
+    last, diverged = history.epochs[-1], bool(history.diverged)
+    final = {
+        "seed": seed, "config": config, "optimizer": recipe.optimizer, "lr": recipe.lr, "weight_decay": recipe.weight_decay,
+        "batch": recipe.batch, "epochs": recipe.epochs, "prompt_length": job["prompt_length"],
+        "test_accuracy": float(accuracy), "test_loss": _finite(loss), "train_accuracy": float(last["train_accuracy"]),
+        "train_loss": _finite(last["train_loss"]), "diverged": diverged, "tuned_parameters": counts[0],
+        "total_parameters": counts[1], "train_images": len(train), "test_images": len(test),
+        "images_per_second": history.images_per_second, "seconds": history.seconds, "device": jobs.device_name(device),
+    }  # fmt: skip
+    curves = [{name: _finite(record.get(name)) for name in _CURVE} | {"seed": seed, "epoch": record["epoch"]} for record in history.epochs]
+    with replacing(work / f"seed={seed}.safetensors") as beside:
+        save_file({"predictions": _predictions(logits_NC, test), **{f"model.{n}": v for n, v in tuned_state(model).items()}}, beside)
+    write_text(work / f"seed={seed}.json", json.dumps({"final": final, "curves": curves}))
+    say(f"seed {seed}: test {final['test_accuracy']:.1%}")
+
+
+_CURVE = ("lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
+
+def _finite(value) -> float | None:
+    value = math.nan if value is None else float(value)
+    return value if math.isfinite(value) else None
+
+
+def _predictions(logits_NC, test: ImageSet):
+    """(N, 4): label, prediction, confidence of the prediction, loss."""
+    log_p_NC = logits_NC.double().log_softmax(-1)
+    confidence_N, prediction_N = log_p_NC.max(-1)
+    loss_N = -log_p_NC.gather(1, test.labels_N[:, None])[:, 0]
+    return torch.stack([test.labels_N.double(), prediction_N.double(), confidence_N.exp(), loss_N], dim=1).cpu().contiguous()
+
+
+def _write(job, outputs, rows, work: Path, test_rows, note) -> None:
+    states = [load_file(work / f"seed={seed}.safetensors") for seed in job["seeds"]]
+    for path, state in zip(outputs.get("models") or [], states, strict=False):
+        with replacing(path) as beside:
+            save_file({n.removeprefix("model."): v for n, v in state.items() if n.startswith("model.")}, beside)
+    frames = []
+    for seed, state in zip(job["seeds"], states, strict=True):
+        label, prediction, confidence, loss = state["predictions"].numpy().T
+        frames.append(pd.DataFrame({"seed": seed, "row": test_rows, "label": label.astype(int), "prediction": prediction.astype(int), "confidence": confidence, "loss": loss}))
+    write_rows(outputs["predictions"], "predictions", pd.concat(frames, ignore_index=True), note)
+    write_rows(outputs["curves"], "curves", [record for row in rows for record in row["curves"]], note)
+    write_rows(outputs["rows"], "final", [row["final"] for row in rows], note)
+
+
+def _summary(rows: list[dict]) -> str:
+    accuracy = pd.Series([row["test_accuracy"] for row in rows]) * 100
+    seconds = sum(row["seconds"] for row in rows)
+    images = sum(row["images_per_second"] * row["seconds"] for row in rows)
+    spread = f" ± {accuracy.std():.1f}" if len(rows) > 1 else ""
+    return f"{len(rows)} seeds, test {accuracy.mean():.1f}{spread} %, {jobs.rate_text(images, seconds)}"

@@ -1,0 +1,105 @@
+"""What search and final share: the device, the images of each part, the recipes of a slice, and what a job says of itself.
+
+In: a job slice of plain values (made by `study.Study`) and the files that Snakemake hands over. Out: `ImageSet`s and
+recipes.
+
+    python -m pytest tests/training/test_search_final.py
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vptcore.data.tensors import ImageSet, Normalise
+from vptcore.models.methods_table import METHODS
+from vptcore.records import read_rows
+from vptcore.training.recipe import Recipe, expand_grid
+
+
+def open_device(name: str) -> torch.device:
+    """`auto` is the GPU where there is one. A device that is not there ends in one line."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device: {name} was asked for, but torch {torch.__version__} sees no GPU; choose cpu or auto")
+    if name.startswith("cuda"):
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+    return torch.device(name)
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu {platform.machine()}"
+
+
+def recipes_of(job: Mapping) -> list[Recipe]:
+    """The grid of a slice, in the order of ties.
+
+    Under the authors' fixed decay, AdamW decays by 0.01 whatever the grid says and a decay of 0 means SGD
+    (KMnP/vpt src/solver/optimizer.py:43,100-138); settings that coincide are run once.
+    """
+    recipes = expand_grid(Recipe(**job["recipe"]), job["grid"])
+    if not job.get("fixed_decay"):
+        return recipes
+    fixed = [replace(r, optimizer="sgd") if r.weight_decay == 0 else replace(r, weight_decay=0.01) for r in recipes]
+    return list(dict.fromkeys(fixed))
+
+
+def normalise_of(job: Mapping) -> Normalise:
+    row = job["backbone"]
+    from vptcore.models.backbones import IMAGENET_MEAN, IMAGENET_STD
+
+    own = job["protocol"]["normalisation"] == "backbone"
+    mean, std = (row["mean"], row["std"]) if own else (IMAGENET_MEAN, IMAGENET_STD)
+    return Normalise(int(row["size"]), tuple(mean), tuple(std))
+
+
+class Parts:
+    """The train, val and test images of a task at a train size, copied to the device once, when first asked for."""
+
+    def __init__(self, job: Mapping, images: str | Path, index: str | Path, splits: str | Path, device: torch.device):
+        self.array = np.load(images, mmap_mode="r")
+        self.labels = read_rows(index, "index")["label"].to_numpy()
+        if len(self.labels) != len(self.array):
+            raise ValueError(f"{images}: {len(self.array)} images but {len(self.labels)} index rows in {index}; make both again")
+        rows = read_rows(splits, "splits")
+        self.rows = {part: group["row"].to_numpy() for part, group in rows.groupby("part", sort=False)}
+        self.normalise = normalise_of(job)
+        self.device = device
+
+    def rows_of(self, *parts: str) -> np.ndarray:
+        """Index rows of the named parts, in order."""
+        return np.concatenate([self.rows.get(part, np.empty(0, int)) for part in parts]).astype(np.int64)
+
+    def take(self, *parts: str) -> ImageSet:
+        rows = self.rows_of(*parts)
+        if len(rows) == 0:
+            raise ValueError(f"no images in {' + '.join(parts)}; the split file has {sorted(self.rows)}")
+        return ImageSet.of(self.array[rows], self.labels[rows], self.normalise, self.device)
+
+
+def check_train(train: ImageSet, batch: int) -> None:
+    """A batch larger than the set would change the recipe silently."""
+    if batch > len(train):
+        raise ValueError(f"batch: {batch} is larger than the {len(train)} training images; choose at most {len(train)}")
+
+
+def final_parts(job: Mapping) -> tuple[str, ...]:
+    """What the finals train on: train+val; for one-shot the train part alone, unless the authors' two a class are asked for."""
+    if job["train"] == "one_shot" and job["protocol"]["one_shot_final"] == "same":
+        return ("train",)
+    return ("train", "val")
+
+
+def is_probe(job: Mapping) -> bool:
+    return METHODS[job["method"]].probe
+
+
+def rate_text(images: int, seconds: float) -> str:
+    return f"{images / seconds:,.0f} img/s" if seconds else "– img/s"

@@ -1,0 +1,102 @@
+"""Optimizers as the methods need them: SGD and AdamW on the parameters that train, and SGD for a stack of heads.
+
+In: a model, a recipe (or one per configuration of a stack). Out: an optimizer whose `set_lr` takes one learning rate
+per configuration.
+
+    python -m pytest tests/training/test_optimizers.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vptcore.training.recipe import Recipe
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe | Sequence[Recipe]):
+    """The optimizer of `recipe` over the parameters of `model` that require gradients."""
+    if not isinstance(recipe, Recipe):
+        return StackedSGD(model, recipe)
+    fused = all(p.dtype.is_floating_point for p in model.parameters())
+    groups = parameter_groups(model, recipe)
+    if recipe.optimizer == "sgd":
+        return _Sgd(groups, lr=recipe.scaled_lr, momentum=recipe.momentum, fused=fused)
+    return _AdamW(groups, lr=recipe.scaled_lr, betas=(0.9, 0.999), eps=1e-6, fused=fused)
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
+    """Two groups: with and without weight decay.
+
+    Under SGD everything but the head's bias is decayed (KMnP/vpt src/solver/optimizer.py:60-62). Under AdamW biases
+    are not; norm weights are, as in the authors' code, unless `decay_norms` is false (their list of exceptions names
+    modules that the model does not have).
+    """
+    decayed, spared = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            (spared if _is_spared(name, recipe) else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def _is_spared(name: str, recipe: Recipe) -> bool:
+    if recipe.optimizer == "sgd":
+        return name == "head.bias" or name.endswith(".head.bias")
+    is_norm_weight = "norm" in name.rsplit(".", 2)[-2:][0] and name.endswith("weight")
+    return name.endswith("bias") or (is_norm_weight and not recipe.decay_norms)
+
+
+class _OneLr:
+    def set_lr(self, lrs: Sequence[float]) -> None:
+        for group in self.param_groups:
+            group["lr"] = lrs[0]
+
+
+class _Sgd(_OneLr, torch.optim.SGD):
+    """torch's SGD with `set_lr`."""
+
+
+class _AdamW(_OneLr, torch.optim.AdamW):
+    """torch's AdamW with `set_lr`."""
+
+
+class StackedSGD:
+    """SGD with momentum for parameters (G, ...), where each of the G configurations has its own lr and weight decay.
+
+    The step is torch's: buffer = momentum x buffer + (gradient + decay x weight); weight -= lr x buffer.
+    """
+
+    def __init__(self, model: nn.Module, recipes: Sequence[Recipe]) -> None:
+        self.momentum = recipes[0].momentum
+        self.parameters = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+        self.buffers: list[Tensor | None] = [None] * len(self.parameters)
+        some = self.parameters[0][1]
+        self.decay_G = torch.tensor([r.weight_decay for r in recipes], dtype=some.dtype, device=some.device)
+        self.lr_G = torch.zeros_like(self.decay_G)
+
+    def set_lr(self, lrs: Sequence[float]) -> None:
+        self.lr_G.copy_(torch.tensor(lrs, dtype=self.lr_G.dtype))
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for _, parameter in self.parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for i, (name, weight) in enumerate(self.parameters):
+            shape = (-1, *[1] * (weight.dim() - 1))
+            change = weight.grad
+            if not name.endswith("bias"):
+                change = change + self.decay_G.view(shape) * weight
+            buffer = change if self.buffers[i] is None else self.momentum * self.buffers[i] + change
+            self.buffers[i] = buffer
+            weight.sub_(self.lr_G.view(shape) * buffer)
+
+    def state_dict(self) -> dict:
+        return {"buffers": self.buffers}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.buffers = state["buffers"]

@@ -1,0 +1,80 @@
+"""A recipe: everything that decides how one model is trained, and the grid of recipes that a search tries.
+
+In: the `methods:` part of a study's config and the protocol's switches. Out: frozen `Recipe` values, their
+learning-rate schedule, and a stable hash that names them in file metadata. Imports no torch.
+
+    python -m pytest tests/training/test_recipe.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+
+OPTIMIZERS = ("sgd", "adamw")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one configuration is trained.
+
+    `lr` is the grid's value; the optimizer gets `scaled_lr`, which is lr x batch / 256 under `scale_lr`
+    (KMnP/vpt tune_vtab.py:100). `warmup` counts epochs; under `zero_first_epoch` the first of them runs at
+    learning rate 0, as the authors' scheduler does (src/solver/lr_scheduler.py:57-64).
+    """
+
+    optimizer: str
+    lr: float
+    weight_decay: float
+    batch: int
+    epochs: int
+    warmup: int
+    momentum: float = 0.9
+    label_smoothing: float = 0.0
+    scale_lr: bool = True
+    zero_first_epoch: bool = True
+    decay_norms: bool = True
+    augment: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer {self.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}")
+        if not 0 <= self.warmup <= self.epochs:
+            raise ValueError(f"warmup {self.warmup} epochs do not fit into {self.epochs} epochs")
+
+    @property
+    def scaled_lr(self) -> float:
+        return self.lr * self.batch / 256 if self.scale_lr else self.lr
+
+    def lr_factor(self, epoch: int) -> float:
+        """What the learning rate is multiplied by in `epoch` (0-based): linear warm-up, then half a cosine."""
+        if epoch < self.warmup:
+            return (epoch if self.zero_first_epoch else epoch + 1) / self.warmup
+        done = (epoch - self.warmup) / max(1, self.epochs - self.warmup)
+        return 0.5 * (1 + math.cos(math.pi * done))
+
+    def lr_at(self, epoch: int) -> float:
+        return self.scaled_lr * self.lr_factor(epoch)
+
+    def hash(self) -> str:
+        return digest(asdict(self))
+
+
+def digest(value: object) -> str:
+    """Twelve hex digits that change when a JSON-like value does, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def expand_grid(base: Recipe, grid: Mapping[str, Iterable[float]]) -> list[Recipe]:
+    """The grid's recipes, smallest learning rate first, then smallest weight decay.
+
+    That order is also the order of ties: `choose` keeps the first of equals (KMnP/vpt tune_vtab.py:48-78 keeps the
+    smaller learning rate; among equal learning rates theirs is the file system's order, ours the smaller decay).
+    """
+    pairs = itertools.product(sorted(set(grid["lr"])), sorted(set(grid["weight_decay"])))
+    return [replace(base, lr=float(lr), weight_decay=float(decay)) for lr, decay in pairs]

@@ -1,0 +1,242 @@
+"""Run a stage's function for a workflow script, in a warm interpreter where one pays.
+
+Importing torch, timm and what they pull in takes seconds of every short job. On one machine the first job of a Snakemake
+run therefore starts a server that imports them once; every job is a fork of it, with its own memory and its own
+threads. The server ends with the Snakemake process it was started for (the Snakefile puts its id into VPTCORE_WARM), and
+a job ends with its script. With `VPTCORE_WARM=0`, inside a Slurm job, or where there is no fork, the function runs in
+the script's own process: same rows.
+
+In: the dotted name of a function, its keyword arguments as plain values, a log file. Out: the function's one-line
+summary as the log's last line; a mistake of the user's as one line on stderr and exit code 1.
+
+    python -m pytest tests/test_warm.py
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+PRELOAD = ("torch", "timm", "torch.optim", "torch._dynamo", "pandas", "pyarrow.parquet", "safetensors.torch")
+START_SECONDS = 120
+
+
+def call(target: str, *, log: str, threads: int = 1, **arguments) -> None:
+    """Run `module:function` with `arguments` and exit with its status. The entry point of every workflow script."""
+    request = {"target": target, "log": os.path.abspath(log), "threads": threads, "cwd": os.getcwd(), "arguments": _plain(arguments)}
+    answer = None
+    owner = os.environ.get("VPTCORE_WARM", "0")
+    if owner.isdigit() and int(owner) and hasattr(os, "fork") and not os.environ.get("SLURM_JOB_ID"):
+        answer = _ask_server(request, int(owner))
+    if answer is None:
+        answer = _perform(request)
+    if answer.get("error"):
+        print(answer["error"], file=sys.stderr)
+        raise SystemExit(1)
+
+
+def _plain(value):
+    """Snakemake's named lists and paths as JSON values."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, int | float | bool | None) else str(value)
+
+
+def _perform(request: Mapping) -> dict:
+    """Run the request here. Returns {'error': line} or {}."""
+    os.chdir(request["cwd"])
+    log_path = Path(request["log"])
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("w", encoding="utf-8") as log:
+
+        def say(line: str) -> None:
+            print(time.strftime("%H:%M:%S"), line, file=log, flush=True)
+
+        try:
+            if "torch" in sys.modules or request["target"].split(":")[0].startswith("vptcore.training"):
+                import torch
+
+                torch.set_num_threads(request["threads"])
+            module, function = request["target"].split(":")
+            summary = getattr(importlib.import_module(module), function)(**request["arguments"], say=say)
+        except (ValueError, OSError, MemoryError) as error:
+            line = f"error: {_one_line(error)}"
+            say(traceback.format_exc())
+            say(line)
+            return {"error": line}
+        except BaseException as error:
+            say(traceback.format_exc())
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            line = f"error: unexpected {type(error).__name__}: {_one_line(error)} (traceback in {request['log']})"
+            say(line)
+            return {"error": line}
+        say(f"done: {summary}")
+    return {}
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+# The client: find the server of this Snakemake run, or start it.
+
+
+def _socket_path(owner: int) -> Path:
+    folder = Path(tempfile.gettempdir()) / f"vptcore-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
+        raise OSError(f"{folder} belongs to someone else or is open to others")
+    return folder / f"{owner}.sock"
+
+
+def _ask_server(request: Mapping, owner: int) -> dict | None:
+    """The server's answer, or None where there is no server to be had and the caller should do the work itself."""
+    try:
+        connection = _connect(_socket_path(owner), owner)
+    except OSError:
+        return None
+    if connection is None:
+        return None
+    with connection:
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+    if not received:
+        return {"error": f"error: the job's process was killed (log: {request['log']})"}
+    return json.loads(received)
+
+
+def _connect(path: Path, owner: int) -> socket.socket | None:
+    """Connect; the first to come starts the server while the others wait for it at a lock."""
+    with open(path.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        connection = _try_connect(path)
+        if connection is not None:
+            return connection
+        path.unlink(missing_ok=True)
+        server = subprocess.Popen(
+            [sys.executable, "-m", "vptcore.warm", str(path), str(owner)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and server.poll() is None:
+            connection = _try_connect(path)
+            if connection is not None:
+                return connection
+            time.sleep(0.05)
+    return None
+
+
+def _try_connect(path: Path) -> socket.socket | None:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(str(path))
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
+# The server: one process, no threads, a fork for every request.
+
+
+def serve(path: Path, owner: int) -> None:
+    """Answer requests until `owner` is gone."""
+    for name in PRELOAD:
+        importlib.import_module(name)
+    beside = path.with_suffix(".new")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    beside.unlink(missing_ok=True)
+    listener.bind(str(beside))
+    listener.listen(64)
+    os.replace(beside, path)
+    selector = selectors.DefaultSelector()
+    selector.register(listener, selectors.EVENT_READ)
+    jobs: dict[int, socket.socket] = {}
+    try:
+        while _alive(owner):
+            for key, _ in selector.select(timeout=0.1):
+                if key.fileobj is listener:
+                    connection, _ = listener.accept()
+                    pid = _fork_job(connection, [listener, *jobs.values()])
+                    jobs[pid] = connection
+                    selector.register(connection, selectors.EVENT_READ, pid)
+                else:  # the script closed its end, or died: its job goes with it
+                    _kill(key.data)
+                    selector.unregister(key.fileobj)
+            _reap(jobs, selector)
+    finally:
+        for pid in jobs:
+            _kill(pid)
+        path.unlink(missing_ok=True)
+        path.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def _fork_job(connection: socket.socket, inherited: list[socket.socket]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        for other in inherited:
+            other.close()
+        with connection.makefile("rb") as stream:
+            request = json.loads(stream.readline())
+        connection.sendall(json.dumps(_perform(request)).encode())
+        status = 0
+    finally:
+        connection.close()
+        os._exit(status)
+
+
+def _reap(jobs: dict[int, socket.socket], selector: selectors.BaseSelector) -> None:
+    for pid in list(jobs):
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            connection = jobs.pop(pid)
+            if connection.fileno() in {key.fd for key in selector.get_map().values()}:
+                selector.unregister(connection)
+            connection.close()
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), int(sys.argv[2]))

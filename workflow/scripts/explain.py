@@ -1,0 +1,12 @@
+"""One task's Grad-CAM pairs."""
+
+from vptcore.warm import call
+
+call(
+    "vptcore.analysis.explain:run",
+    job=snakemake.params.job,
+    inputs=dict(snakemake.input.items()),
+    outputs=dict(snakemake.output.items()),
+    log=snakemake.log[0],
+    threads=snakemake.threads,
+)

@@ -1,0 +1,5 @@
+"""One task's images from the hub."""
+
+from vptcore.warm import call
+
+call("vptcore.data.hub:fetch_job", job=snakemake.params.job, log=snakemake.log[0])

@@ -1,0 +1,12 @@
+"""One task's images, decoded once."""
+
+from vptcore.warm import call
+
+call(
+    "vptcore.data.arrays:prepare",
+    job=snakemake.params.job | {"workers": snakemake.threads},
+    images_path=snakemake.output.images,
+    index_path=snakemake.output.index,
+    log=snakemake.log[0],
+    threads=snakemake.threads,
+)

@@ -1,0 +1,11 @@
+"""One table, one figure or the report, from cached rows."""
+
+from vptcore.warm import call
+
+call(
+    f"vptcore.report.jobs:{snakemake.params.kind}",
+    job=snakemake.params.job,
+    inputs=dict(snakemake.input.items()),
+    outputs=dict(snakemake.output.items()),
+    log=snakemake.log[0],
+)

@@ -1,0 +1,12 @@
+"""One cell's grid search."""
+
+from vptcore.warm import call
+
+call(
+    "vptcore.training.search:run",
+    job=snakemake.params.job,
+    inputs=dict(snakemake.input.items()),
+    outputs=dict(snakemake.output.items()) | {"work": snakemake.params.work},
+    log=snakemake.log[0],
+    threads=snakemake.threads,
+)

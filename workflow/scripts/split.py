@@ -1,0 +1,11 @@
+"""The rows of one task that one train size uses."""
+
+from vptcore.warm import call
+
+call(
+    "vptcore.data.splits:run",
+    job=snakemake.params.job,
+    index_path=snakemake.input.index,
+    out_path=snakemake.output.rows,
+    log=snakemake.log[0],
+)
