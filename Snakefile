@@ -25,8 +25,8 @@ include: "workflow/rules/report.smk"
 
 rule all:
     default_target: True
-    localrule: True
     input:
         rules.all_tables.input,
         rules.all_figures.input,
         f"{ROOT}/report.html",
+    localrule: True

@@ -1,10 +1,20 @@
-"""Rows: what goes in comes out, in every reader; damage and foreign files end in one line; a failed write leaves the old file."""
+"""Rows: what goes in comes out, in every reader; damaged and foreign files end in one line."""
 
 import duckdb
 import pandas as pd
 import pytest
 
-from vptcore.records import KINDS, RowsError, hive_parts, provenance, read_many, read_provenance, read_rows, replacing, write_rows
+from vptcore.records import (
+    KINDS,
+    RowsError,
+    hive_parts,
+    provenance,
+    read_many,
+    read_provenance,
+    read_rows,
+    replacing,
+    write_rows,
+)
 
 CURVE = dict(seed=1, epoch=1, lr=0.5, train_loss=1.0, train_accuracy=0.2, test_loss=None, test_accuracy=None)
 
@@ -33,7 +43,10 @@ def test_the_whole_folder_is_one_table(tmp_path):
     by_pandas = pd.read_parquet(tmp_path / "curves")
     assert {"backbone", "method", "task", "train"} <= set(by_pandas.columns)
     assert sorted(by_pandas["task"].astype(str)) == ["digits", "digits", "shapes_count"]
-    query = f"select task, train, count(*) from read_parquet('{tmp_path}/curves/**/*.parquet', hive_partitioning=true) group by all order by all"
+    query = (
+        f"select task, train, count(*) from read_parquet('{tmp_path}/curves/**/*.parquet', "
+        f"hive_partitioning=true) group by all order by all"
+    )
     assert duckdb.sql(query).fetchall() == [("digits", "160", 1), ("digits", "one_shot", 1), ("shapes_count", "40", 1)]
     assert len(read_many(tmp_path.rglob("*.parquet"), "curves")) == 3
 
@@ -73,9 +86,14 @@ def test_damage_ends_in_one_line(tmp_path, damage):
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("old")
-    with pytest.raises(RuntimeError), replacing(path) as beside:
-        beside.write_text("half")
-        raise RuntimeError
+
+    def fail_half_way():
+        with replacing(path) as beside:
+            beside.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
 

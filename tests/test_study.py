@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,8 +12,8 @@ from vptcore.config import ConfigError
 from vptcore.study import Cell, load_study
 from vptcore.training.jobs import recipes_of
 
-PAPER = yaml.safe_load(open("config.yaml"))
-DEMO = yaml.safe_load(open("profiles/demo/study.yaml"))
+PAPER = yaml.safe_load(Path("config.yaml").read_text())
+DEMO = yaml.safe_load(Path("profiles/demo/study.yaml").read_text())
 
 
 def changed(config, path, value):
@@ -31,8 +32,14 @@ def changed(config, path, value):
 
 def test_the_papers_cells():
     study = load_study(PAPER)
-    vtab = [t for t, row in study.tasks.items() if row.group != "fgvc" and row.pool > 2500 or t.startswith("oxford_flowers102")]
-    count = {name: len(study.select(method=name, train="800", backbone="vit_b16_sup21k")) for name in study.used("method")}
+    vtab = [
+        t
+        for t, row in study.tasks.items()
+        if (row.group != "fgvc" and row.pool > 2500) or t.startswith("oxford_flowers102")
+    ]
+    count = {
+        name: len(study.select(method=name, train="800", backbone="vit_b16_sup21k")) for name in study.used("method")
+    }
     assert count == {"full": 19, "vpt": 19, "mixed": 19, "ft_then_pt": 19, "linear": 19, "mlp": 19, "lora": 1}
     assert len(vtab) >= 19
     assert len(study.select(method="vpt", train="one_shot")) == 19
@@ -92,7 +99,10 @@ MISTAKES = {
     "methods.vpt.batch": (None, "methods.vpt: the key 'batch' is missing"),
     "methods.vtp": ({}, "methods.vtp: 'vtp' is not a key here; did you mean 'vpt'"),
     "experiments.sizes.tasks": (["cifar"], "experiments.sizes.tasks: 'cifar' is unknown; did you mean"),
-    "experiments.sizes.methods": (["vpt", "prompt"], r"experiments.sizes.methods: 'prompt' is unknown; choices: full, vpt"),
+    "experiments.sizes.methods": (
+        ["vpt", "prompt"],
+        r"experiments.sizes.methods: 'prompt' is unknown; choices: full, vpt",
+    ),
     "experiments.sizes.backbones": (["vit"], "experiments.sizes.backbones: 'vit' is unknown"),
     "experiments.sizes.train": ([-400], "experiments.sizes.train.* -400 is not a number of training images from 4 on"),
     "experiments.strategies.methods": (["vpt", "ft_then_pt"], "ft_then_pt on .* starts from full; add full"),
@@ -121,7 +131,9 @@ def test_a_task_and_a_backbone_of_ones_own():
     config = copy.deepcopy(DEMO)
     config["tasks"] = {"leaves": {"source": "folder", "path": "leaves", "group": "natural", "classes": 3}}
     config["backbones"] = {"my_vit": {"timm": "vit_small_patch16_224", "width": 384, "size": 224}}
-    config["experiments"] = {"mine": {"tasks": ["leaves"], "backbones": ["my_vit"], "methods": ["full", "vpt"], "train": [160]}}
+    config["experiments"] = {
+        "mine": {"tasks": ["leaves"], "backbones": ["my_vit"], "methods": ["full", "vpt"], "train": [160]}
+    }
     config["report"] = {}
     study = load_study(config)
     assert study.prepare_slice("leaves", study.input_size("leaves"))["path"] == "leaves"
@@ -129,6 +141,10 @@ def test_a_task_and_a_backbone_of_ones_own():
 
 
 def test_the_parts_that_decide_nothing_about_torch_import_none():
-    names = "vptcore.study vptcore.records vptcore.cli vptcore.run vptcore.data.tasks vptcore.data.splits vptcore.report.tables vptcore.report.figures vptcore.report.page vptcore.analysis.statistics vptcore.training.choose vptcore.warm"
-    code = f"import sys, {names.replace(' ', ', ')}; sys.exit(any(m in sys.modules for m in ('torch', 'timm')))"
+    parts = (
+        *("study", "records", "cli", "run", "warm", "data.tasks", "data.splits", "training.choose"),
+        *("report.tables", "report.figures", "report.page", "report.jobs", "analysis.statistics"),
+    )
+    names = ", ".join(f"vptcore.{part}" for part in parts)
+    code = f"import sys, {names}; sys.exit(any(m in sys.modules for m in ('torch', 'timm')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -9,6 +9,7 @@ fails shows the one line that says why and where its log lies; Snakemake's own a
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 import time
@@ -20,7 +21,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 STAGES = {"search_kept": "search", "final_kept": "final"}
 # Of little interest to someone who watches a study; everything else that Snakemake says at warning level is shown.
-QUIET = ("Your conda installation", "Falling back to greedy")
+QUIET = ("Your conda installation", "Falling back to greedy", "RuleException", "Exiting because a job execution failed")
 
 
 class LogHandler(LogHandlerBase):
@@ -33,6 +34,7 @@ class LogHandler(LogHandlerBase):
     needs_rulegraph = False
 
     def __post_init__(self) -> None:
+        os.environ["VPTCORE_LOGGER"] = "study"  # jobs leave it to this handler to show why they failed
         self.is_terminal = sys.stderr.isatty()
         self.total = self.done = 0
         self.left: Counter[str] = Counter()
@@ -52,7 +54,10 @@ class LogHandler(LogHandlerBase):
             LogEvent.ERROR: self._error,
         }.get(event)
         if handler is not None:
-            handler(record)
+            try:
+                handler(record)
+            except Exception:  # as logging.Handler asks: a mistake in a log line must not end the run
+                self.handleError(record)
         elif event is None and record.levelno >= logging.WARNING and not self.failed:
             text = record.getMessage()
             if not text.startswith(QUIET):
@@ -61,10 +66,11 @@ class LogHandler(LogHandlerBase):
             self._print("nothing to do: every file is there and up to date")
 
     def _run_info(self, record) -> None:
-        counts = {STAGES.get(k, k): 0 for k in record.per_rule_job_counts}
-        for rule, count in record.per_rule_job_counts.items():
+        counts: Counter[str] = Counter()
+        for rule, count in record.stats.items():
             counts[STAGES.get(rule, rule)] += count
-        self.left, self.total = Counter(counts), record.total_job_count
+        self.total = counts.pop("total", sum(counts.values()))
+        self.left = counts
         shown = ", ".join(f"{count} {stage}" for stage, count in counts.items() if not stage.startswith("all"))
         self._print(f"{self.total} jobs: {shown}")
 
@@ -85,7 +91,9 @@ class LogHandler(LogHandlerBase):
         self.took[stage].append(time.monotonic() - start)
         width = len(str(self.total))
         if log:
-            self._print(f"[{self.done:{width}}/{self.total}] {stage:8} {what:34} {_summary(log)}  {self._time_left()}".rstrip())
+            self._print(
+                f"[{self.done:{width}}/{self.total}] {stage:8} {what:34} {_summary(log)}  {self._time_left()}".rstrip()
+            )
         self._status()
 
     def _time_left(self) -> str:
@@ -94,7 +102,11 @@ class LogHandler(LogHandlerBase):
         if not known:
             return ""
         overall = sum(known) / len(known)
-        seconds = sum(n * (sum(self.took[s]) / len(self.took[s]) if self.took.get(s) else overall) for s, n in self.left.items() if n > 0)
+        seconds = sum(
+            n * (sum(self.took[s]) / len(self.took[s]) if self.took.get(s) else overall)
+            for s, n in self.left.items()
+            if n > 0
+        )
         seconds /= self.most_at_once
         return f"{int(seconds) // 60}:{int(seconds) % 60:02d} left" if seconds >= 1 else ""
 
@@ -106,8 +118,9 @@ class LogHandler(LogHandlerBase):
         self._print(f"failed: {stage} {what}: {reason}" + (f"  (log: {log})" if log else ""))
 
     def _error(self, record) -> None:
-        if not self.failed:
-            self._print(str(record.getMessage()).strip())
+        text = str(record.getMessage()).strip()
+        if not self.failed and not text.startswith(QUIET):
+            self._print(text)
 
     def _print(self, line: str) -> None:
         clear = "\r\033[2K" if self.is_terminal else ""

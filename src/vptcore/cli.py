@@ -49,9 +49,15 @@ def _parser() -> argparse.ArgumentParser:
     data.set_defaults(do=_data)
 
     pretrain = commands.add_parser("pretrain", help="pretrain the demo's backbone on CIFAR-10 that you have")
-    pretrain.add_argument("--data", type=Path, required=True, help="a parquet file with image and label columns, or a folder of class folders")
+    pretrain.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="a parquet file with image and label columns, or a folder of class folders",
+    )
     pretrain.add_argument("--out", type=Path, required=True)
     pretrain.add_argument("--epochs", type=int)
+    pretrain.add_argument("--source", help="what the images are, for the model card")
     pretrain.add_argument("--seed", type=int, default=0)
     pretrain.set_defaults(do=_pretrain)
 
@@ -70,7 +76,9 @@ def read_config(path: Path) -> dict:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"no file {path}; the paper's study is config.yaml, the demo's profiles/demo/study.yaml") from None
+        raise ConfigError(
+            f"no file {path}; the paper's study is config.yaml, the demo's profiles/demo/study.yaml"
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
@@ -95,7 +103,10 @@ def _run(options) -> int:
 def _check(options) -> int:
     study = _study(options.config)
     backbones, tasks = study.used("backbone"), study.used("task")
-    print(f"{options.config}: study {study.name}, protocol {study.protocol.name}: {len(study.cells)} cells, {len(study.searches)} searches")
+    print(
+        f"{options.config}: study {study.name}, protocol {study.protocol.name}: {len(study.cells)} cells, "
+        f"{len(study.searches)} searches"
+    )
     print(f"  backbones  {', '.join(backbones)}")
     print(f"  methods    {', '.join(study.used('method'))}")
     print(f"  tasks      {len(tasks)}: {', '.join(tasks)}")
@@ -114,24 +125,58 @@ def _data(options) -> int:
     tasks = options.task or study.used("task")
     for task in tasks:
         choose_one("task", task, study.tasks)
+    rows = [study.tasks[task] for task in tasks]
     if options.action == "fetch":
-        for task in tasks:
-            print(hub.fetch(study.tasks[task], Path(study.config["data_root"])))
+        for task in rows:
+            print(f"{task.id} is in {hub.fetch(task, Path(study.config['data_root']))}")
         return 0
-    hub.print_listing(study, tasks)
+    _print_listing(hub.listing(rows, study.config["tasks"], study.config["data_root"]))
     return 0
 
 
+def _print_listing(rows: list[dict]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "task", "source", "there", "images", "classes", "licence", "on disk", "where", box=None, pad_edge=False
+    )
+    for row in rows:
+        images = "" if row["rows"] is None else f"{row['rows']:,}"
+        size = f"{row['bytes'] / 1e6:,.1f} MB" if row["bytes"] else ""
+        there = "yes" if row["found"] else "missing"
+        table.add_row(
+            row["task"],
+            row["source"],
+            there,
+            images,
+            str(row["classes"]),
+            row["licence"],
+            size,
+            row["where"] if row["found"] else "",
+        )
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    for row in rows:
+        if not row["found"]:
+            console.print(f"missing: {row['where']}", markup=False, highlight=False, soft_wrap=True)
+
+
 def _pretrain(options) -> int:
-    import torch
+    from vptcore.training.pretrain import load_images, pretrain
 
-    from vptcore.data.sources import load_small
-    from vptcore.training.pretrain import pretrain
-
-    torch.set_num_threads(max(1, torch.get_num_threads()))
-    images, labels = load_small(options.data, size=32)
-    card = pretrain(images, labels, options.out, source=options.data.name, seed=options.seed, epochs=options.epochs)
-    print(f"held-out accuracy {card['held_out_accuracy']:.1%} after {card['minutes']} minutes; weights in {options.out}")
+    images, labels = load_images(options.data)
+    card = pretrain(
+        images,
+        labels,
+        options.out,
+        source=options.source or options.data.name,
+        seed=options.seed,
+        epochs=options.epochs,
+    )
+    print(
+        f"held-out accuracy {card['held_out_accuracy']:.1%} after {card['minutes']} minutes; weights in {options.out}"
+    )
     return 0
 
 

@@ -53,7 +53,9 @@ def check_schema(config: object) -> None:
     """Hold `config` against config.schema.json; the deepest, most telling mistake becomes the error."""
     from jsonschema.exceptions import best_match
 
-    error = best_match(_validator().iter_errors(config), key=lambda e: (-len(e.path), e.validator != "additionalProperties"))
+    error = best_match(
+        _validator().iter_errors(config), key=lambda e: (-len(e.path), e.validator != "additionalProperties")
+    )
     if error is not None:
         raise ConfigError(_one_line(error))
 
@@ -82,9 +84,15 @@ def _one_line(error) -> str:
         case "minItems" | "minProperties":
             return f"{key}: is empty; expected at least {rule}"
         case "minimum" | "exclusiveMinimum":
-            return f"{key}: {_show(value)} is too small; expected {'more than' if 'exclusive' in error.validator else 'at least'} {rule}"
+            return (
+                f"{key}: {_show(value)} is too small; expected "
+                f"{'more than' if 'exclusive' in error.validator else 'at least'} {rule}"
+            )
         case "maximum" | "exclusiveMaximum":
-            return f"{key}: {_show(value)} is too large; expected {'less than' if 'exclusive' in error.validator else 'at most'} {rule}"
+            return (
+                f"{key}: {_show(value)} is too large; expected "
+                f"{'less than' if 'exclusive' in error.validator else 'at most'} {rule}"
+            )
         case "uniqueItems":
             return f"{key}: {_show(value)} names something twice"
         case "pattern" | "propertyNames":
@@ -95,7 +103,9 @@ def _one_line(error) -> str:
 def _expected(schema: dict) -> str:
     if "description" in schema:
         return schema["description"]
-    kinds = schema.get("type") or [k for part in schema.get("anyOf", schema.get("oneOf", [])) for k in [part.get("type", "")]]
+    kinds = schema.get("type") or [
+        k for part in schema.get("anyOf", schema.get("oneOf", [])) for k in [part.get("type", "")]
+    ]
     kinds = [kinds] if isinstance(kinds, str) else kinds
     return " or ".join(_KINDS.get(kind, kind) for kind in kinds)
 

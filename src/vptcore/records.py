@@ -1,8 +1,9 @@
-"""Rows on disk: parquet in and out, one fixed schema per kind, provenance in the file's metadata, written whole or not at all.
+"""Rows on disk: parquet in and out, one fixed schema per kind, provenance in the file's metadata, written whole or not
+at all.
 
 In: rows (dicts of columns or a pandas frame) of one of `KINDS`. Out: `<folder>/rows.parquet` in a hive-style path whose
-`key=value` parts (backbone, method, task, train) are columns to pandas, pyarrow, polars and DuckDB; the file itself does not
-repeat them. Imports no torch.
+`key=value` parts (backbone, method, task, train) are columns to pandas, pyarrow, polars and DuckDB; the file itself
+does not repeat them. Imports no torch.
 
     python -m pytest tests/test_records.py
 """
@@ -41,51 +42,95 @@ _f, _i, _s, _b = pa.float64(), pa.int32(), pa.string(), pa.bool_()
 # One schema per kind. Losses are mean cross-entropy in nats, accuracies lie in [0, 1], seconds are wall time.
 KINDS: dict[str, pa.Schema] = {
     # One row per image of a task's arrays, in the arrays' order.
-    "index": _schema(
-        row=_i, split=_s, label=_i, class_name=_s, key=_s, source=_s, sha256=_s, width=_i, height=_i
-    ),
+    "index": _schema(row=_i, split=_s, label=_i, class_name=_s, key=_s, source=_s, sha256=_s, width=_i, height=_i),
     # Which rows of the index a train size uses: part is train, val or test.
     "splits": _schema(part=_s, row=_i),
     # One row per configuration of a grid, scored on val at the last epoch.
     "search": _schema(
-        config=_i, seed=_i, optimizer=_s, lr=_f, weight_decay=_f, batch=_i, epochs=_i, prompt_length=_i,
-        val_accuracy=_f, val_loss=_f, train_accuracy=_f, train_loss=_f, diverged=_b,
-        tuned_parameters=pa.int64(), total_parameters=pa.int64(),
-        train_images=_i, val_images=_i, images_per_second=_f, seconds=_f, device=_s,
+        config=_i,
+        seed=_i,
+        optimizer=_s,
+        lr=_f,
+        weight_decay=_f,
+        batch=_i,
+        epochs=_i,
+        prompt_length=_i,
+        val_accuracy=_f,
+        val_loss=_f,
+        train_accuracy=_f,
+        train_loss=_f,
+        diverged=_b,
+        tuned_parameters=pa.int64(),
+        total_parameters=pa.int64(),
+        train_images=_i,
+        val_images=_i,
+        images_per_second=_f,
+        seconds=_f,
+        device=_s,
         val_predictions=pa.list_(pa.int16()),
     ),
     # One row per seed: the chosen configuration trained on train+val and scored on test at the last epoch.
     "final": _schema(
-        seed=_i, config=_i, optimizer=_s, lr=_f, weight_decay=_f, batch=_i, epochs=_i, prompt_length=_i,
-        test_accuracy=_f, test_loss=_f, train_accuracy=_f, train_loss=_f, diverged=_b,
-        tuned_parameters=pa.int64(), total_parameters=pa.int64(),
-        train_images=_i, test_images=_i, images_per_second=_f, seconds=_f, device=_s,
+        seed=_i,
+        config=_i,
+        optimizer=_s,
+        lr=_f,
+        weight_decay=_f,
+        batch=_i,
+        epochs=_i,
+        prompt_length=_i,
+        test_accuracy=_f,
+        test_loss=_f,
+        train_accuracy=_f,
+        train_loss=_f,
+        diverged=_b,
+        tuned_parameters=pa.int64(),
+        total_parameters=pa.int64(),
+        train_images=_i,
+        test_images=_i,
+        images_per_second=_f,
+        seconds=_f,
+        device=_s,
     ),
     # One row per seed and epoch; the test columns are null for seeds whose test curve is not kept.
-    "curves": _schema(
-        seed=_i, epoch=_i, lr=_f, train_loss=_f, train_accuracy=_f, test_loss=_f, test_accuracy=_f
-    ),
+    "curves": _schema(seed=_i, epoch=_i, lr=_f, train_loss=_f, train_accuracy=_f, test_loss=_f, test_accuracy=_f),
     # One row per seed and test image; `row` is the image's row in the task's index.
-    "predictions": _schema(
-        seed=_i, row=_i, label=_i, prediction=_i, confidence=pa.float32(), loss=pa.float32()
-    ),
+    "predictions": _schema(seed=_i, row=_i, label=_i, prediction=_i, confidence=pa.float32(), loss=pa.float32()),
     # One row per task: the Fréchet distance between its images and the reference, in the features of `network`.
     "fid": _schema(
-        network=_s, reference=_s, reference_sha256=_s, reference_images=_i, images=_i, dimensions=_i,
-        fid=_f, fid_low=_f, fid_high=_f,
+        network=_s,
+        reference=_s,
+        reference_sha256=_s,
+        reference_images=_i,
+        images=_i,
+        dimensions=_i,
+        fid=_f,
+        fid_low=_f,
+        fid_high=_f,
     ),
     # One row per explained image and method: which class the map explains, the map itself (grid_h x grid_w values in
     # [0, 1], row by row), and the image as PNG bytes.
     "explain": _schema(
-        pick=_i, row=_i, label=_i, case=_s, method=_s, prediction=_i, confidence=pa.float32(), target=_i,
-        layer=_s, grid_h=_i, grid_w=_i, map=pa.list_(pa.float32()), image_png=pa.binary(),
+        pick=_i,
+        row=_i,
+        label=_i,
+        case=_s,
+        method=_s,
+        prediction=_i,
+        confidence=pa.float32(),
+        target=_i,
+        layer=_s,
+        grid_h=_i,
+        grid_w=_i,
+        map=pa.list_(pa.float32()),
+        image_png=pa.binary(),
     ),
 }
 
 
 @contextmanager
 def replacing(path: Path | str):
-    """Yield a path beside `path` to write to; on success it takes `path`'s place in one step, on failure it is removed."""
+    """Yield a path beside `path` to write to; it takes `path`'s place in one step, or is removed on failure."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -101,7 +146,9 @@ def write_text(path: Path | str, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
-def write_rows(path: Path | str, kind: str, rows: Mapping | pd.DataFrame | Iterable[Mapping], provenance: Mapping) -> None:
+def write_rows(
+    path: Path | str, kind: str, rows: Mapping | pd.DataFrame | Iterable[Mapping], provenance: Mapping
+) -> None:
     """Write rows of `kind`, columns in the schema's order. Missing or unknown columns are an error."""
     schema = KINDS[kind]
     if isinstance(rows, pd.DataFrame):
@@ -112,7 +159,7 @@ def write_rows(path: Path | str, kind: str, rows: Mapping | pd.DataFrame | Itera
         rows = list(rows)
         columns = {name: [row[name] for row in rows] for name in schema.names}
         extra = {name for row in rows for name in row} - set(schema.names)
-        columns.update({name: None for name in extra})
+        columns.update(dict.fromkeys(extra))
     if set(columns) != set(schema.names):
         wrong = sorted(set(columns) ^ set(schema.names))
         raise RowsError(f"{path}: rows of kind {kind} have missing or unknown columns: {', '.join(wrong)}")
@@ -157,7 +204,9 @@ def _read_table(path: Path | str, kind: str) -> pa.Table:
     except FileNotFoundError:
         raise RowsError(f"{path}: no such file; expected rows of kind {kind}") from None
     except (OSError, pa.ArrowInvalid) as error:
-        raise RowsError(f"{path}: not a readable parquet file ({_first_line(error)}); delete it and run again") from None
+        raise RowsError(
+            f"{path}: not a readable parquet file ({_first_line(error)}); delete it and run again"
+        ) from None
     if not table.schema.equals(KINDS[kind]):
         found, expected = set(table.schema.names), set(KINDS[kind].names)
         wrong = ", ".join(sorted(found ^ expected)) or "column types or order"
@@ -182,7 +231,9 @@ def _first_line(error: Exception) -> str:
 PACKAGES = ("vptcore", "torch", "timm", "numpy", "pandas", "pyarrow", "snakemake")
 
 
-def provenance(job: Mapping, inputs: Mapping[str, Path | str] | None = None, *, started: float | None = None, **more) -> dict:
+def provenance(
+    job: Mapping, inputs: Mapping[str, Path | str] | None = None, *, started: float | None = None, **more
+) -> dict:
     """The note that goes into a file's metadata.
 
     `job` is the resolved slice of the config that the stage was called with; `inputs` are hashed; `started` is a

@@ -1,8 +1,8 @@
 """A study: what a config asks for, checked against the tables and resolved to cells and job slices.
 
-In: the config as a mapping (config.yaml, or another). Out: a frozen `Study`; a mistake ends in a `ConfigError` of one line
-that names the key, the value and the choices. A job slice holds the plain values that one job reads and nothing else, so
-that a job runs again when its meaning changes and only then. Imports no torch.
+In: the config as a mapping (config.yaml, or another). Out: a frozen `Study`; a mistake ends in a `ConfigError` of one
+line that names the key, the value and the choices. A job slice holds the plain values that one job reads and nothing
+else, so that a job runs again when its meaning changes and only then. Imports no torch.
 
     vptcore check config.yaml
 """
@@ -21,7 +21,17 @@ from vptcore.training.protocol import Protocol, resolve_protocol
 from vptcore.training.recipe import Recipe
 
 # Bumped when a stage's meaning changes: it is part of every job's slice, so that the stage's files are made again.
-VERSIONS = {"prepare": 1, "split": 1, "fid": 1, "search": 1, "final": 1, "explain": 1, "tables": 1, "figures": 1, "report": 1}
+VERSIONS = {
+    "prepare": 1,
+    "split": 1,
+    "fid": 1,
+    "search": 1,
+    "final": 1,
+    "explain": 1,
+    "tables": 1,
+    "figures": 1,
+    "report": 1,
+}
 TASK_SETS = {"vtab": VTAB, "fgvc": FGVC, "embedded": EMBEDDED}
 ONE_SHOT, WHOLE_TRAIN = "one_shot", "train"
 
@@ -84,7 +94,7 @@ class Study:
         return f"{self.root}/{kind}/{cell.folder}/{name}"
 
     def searched_by(self, cell: Cell) -> Cell:
-        """The cell whose search gives this cell its recipe: itself, or the base size's where sizes are not regridded."""
+        """The cell whose search gives this one its recipe: itself, or the base size's where none is regridded."""
         is_size = cell.train.isdigit() and cell.train != self.base_train
         if self.config["regrid"] or not is_size:
             return cell
@@ -117,7 +127,7 @@ class Study:
         return self.config["report"].get("main_backbone") or self.used("backbone")[0]
 
     def prompt_length(self, cell: Cell) -> int:
-        """Prompts a layer: the config's set of lengths for this backbone and task, or the set's default; 0 without prompts."""
+        """Prompts a layer, from the config's set of lengths or the set's default; 0 without prompts."""
         if not METHODS[cell.method].prompts:
             return 0
         prompts = self.config["prompts"]
@@ -145,7 +155,13 @@ class Study:
         return max(self.backbones[cell.backbone].size for cell in self.cells if cell.task == task)
 
     def split_slice(self, task: str, train: str) -> dict:
-        return {"version": VERSIONS["split"], "task": task, "train": train, "seed": self.config["split_seed"], "classes": self.tasks[task].classes}
+        return {
+            "version": VERSIONS["split"],
+            "task": task,
+            "train": train,
+            "seed": self.config["split_seed"],
+            "classes": self.tasks[task].classes,
+        }
 
     def fid_slice(self, task: str) -> dict:
         fid = self.config["fid"]
@@ -162,7 +178,12 @@ class Study:
 
     def _model_slice(self, cell: Cell) -> dict:
         method = self.config["methods"][cell.method]
-        base = {"backbone": asdict(self.backbones[cell.backbone]), "method": cell.method, "task": cell.task, "train": cell.train}
+        base = {
+            "backbone": asdict(self.backbones[cell.backbone]),
+            "method": cell.method,
+            "task": cell.task,
+            "train": cell.train,
+        }
         return base | {
             "classes": self.tasks[cell.task].classes, "prompt_length": self.prompt_length(cell),
             "deep": self.config["prompts"]["placement"] == "deep", "protocol": asdict(self.protocol),
@@ -173,10 +194,13 @@ class Study:
     def _recipe(self, method: str) -> Recipe:
         """The recipe of a method but for learning rate and weight decay, which the grid fills in."""
         setting, protocol, epochs = self.config["methods"][method], self.protocol, self.config["epochs"]
-        optimizer = {"full": protocol.full_optimizer, "mixed": protocol.mixed_optimizer, "lora": "adamw"}.get(method, "sgd")
+        optimizer = {"full": protocol.full_optimizer, "mixed": protocol.mixed_optimizer, "lora": "adamw"}.get(
+            method, "sgd"
+        )
         share = protocol.warmup_full if method == "full" else protocol.warmup
         return Recipe(
-            optimizer=optimizer, lr=0.0, weight_decay=0.0, batch=setting["batch"], epochs=epochs, warmup=round(share * epochs),
+            optimizer=optimizer, lr=0.0, weight_decay=0.0,
+            batch=setting["batch"], epochs=epochs, warmup=round(share * epochs),
             scale_lr=protocol.scale_lr, zero_first_epoch=protocol.lr_zero_epoch, decay_norms=protocol.decay_norms,
         )  # fmt: skip
 
@@ -189,13 +213,20 @@ class Study:
 
     def final_slice(self, cell: Cell) -> dict:
         return self._model_slice(cell) | {
-            "version": VERSIONS["final"], "seeds": list(self.seeds), "curve_seeds": self.config["curves"]["seeds"]
+            "version": VERSIONS["final"],
+            "seeds": list(self.seeds),
+            "curve_seeds": self.config["curves"]["seeds"],
         }
 
     def explain_slice(self, backbone: str, task: str, train: str) -> dict:
         cells = {method: Cell(backbone, method, task, train) for method in ("full", "vpt")}
         slices = {method: self._model_slice(cell) for method, cell in cells.items()}
-        return {"version": VERSIONS["explain"], "seed": self.seeds[0], "images": self.config["explain"]["images"], "models": slices}
+        return {
+            "version": VERSIONS["explain"],
+            "seed": self.seeds[0],
+            "images": self.config["explain"]["images"],
+            "models": slices,
+        }
 
 
 def load_study(config: Mapping) -> Study:
@@ -229,7 +260,9 @@ def _tasks(extra: Mapping) -> dict[str, Task]:
             continue
         missing = [key for key in ("group", "classes", "source") if key not in row]
         if missing:
-            raise ConfigError(f"tasks.{name}: a task of your own needs {', '.join(missing)} as well (known tasks: vptcore data list)")
+            raise ConfigError(
+                f"tasks.{name}: a task of your own needs {', '.join(missing)} as well (known tasks: vptcore data list)"
+            )
         tasks[name] = Task(**{"id": name, "title": name, "pool": 10**9, "test": 0, **row})
     return tasks
 
@@ -241,7 +274,10 @@ def _backbones(extra: Mapping) -> dict[str, Backbone]:
         if name in backbones:
             backbones[name] = Backbone(**{**asdict(backbones[name]), **row})
         elif "timm" not in row:
-            raise ConfigError(f"backbones.{name}: a backbone of your own needs timm, the name of a plain ViT or Swin (known backbones: {', '.join(BACKBONES)})")
+            raise ConfigError(
+                f"backbones.{name}: a backbone of your own needs timm, the name of a plain ViT or Swin (known "
+                f"backbones: {', '.join(BACKBONES)})"
+            )
         else:
             backbones[name] = Backbone(**{"id": name, "title": name, **row})
     return backbones
@@ -259,7 +295,7 @@ def _check_lengths(key: str, lengths: Mapping, backbones, tasks) -> None:
 
 
 def _cells(config: Mapping, backbones, tasks) -> tuple[tuple[Cell, ...], tuple]:
-    """Every combination that the experiments name, once, in order; sizes that a task cannot give are left out by count."""
+    """Every combination that the experiments name, once; sizes that a task cannot give are left out by count."""
     cells: dict[Cell, None] = {}
     left_out: dict[tuple[str, str], None] = {}
     for name, experiment in config["experiments"].items():
@@ -294,10 +330,14 @@ def _check_dependencies(study: Study) -> None:
     for cell in study.cells:
         base = study.tuned_from(cell)
         if base and base not in study.cell_set:
-            raise ConfigError(f"experiments: {cell.method} on {cell.task} (train {cell.train}) starts from {base.method}; add {base.method} to its methods")
+            raise ConfigError(
+                f"experiments: {cell.method} on {cell.task} (train {cell.train}) starts from {base.method}; add "
+                f"{base.method} to its methods"
+            )
         search = study.searched_by(cell)
         if search != cell and search not in study.cell_set:
             raise ConfigError(
-                f"experiments: {cell.method} on {cell.task} with train {cell.train} reuses the recipe of train {study.base_train}, which is "
+                f"experiments: {cell.method} on {cell.task} with train {cell.train} reuses the recipe of train "
+                f"{study.base_train}, which is "
                 f"not in the study; add {study.base_train} to its sizes or set regrid: true"
             )

@@ -1,10 +1,10 @@
 """Run a stage's function for a workflow script, in a warm interpreter where one pays.
 
-Importing torch, timm and what they pull in takes seconds of every short job. On one machine the first job of a Snakemake
-run therefore starts a server that imports them once; every job is a fork of it, with its own memory and its own
-threads. The server ends with the Snakemake process it was started for (the Snakefile puts its id into VPTCORE_WARM), and
-a job ends with its script. With `VPTCORE_WARM=0`, inside a Slurm job, or where there is no fork, the function runs in
-the script's own process: same rows.
+Importing torch, timm and what they pull in takes seconds of every short job. On one machine the first job of a
+Snakemake run therefore starts a server that imports them once; every job is a fork of it, with its own memory and its
+own threads. The server ends with the Snakemake process it was started for (the Snakefile puts its id into
+VPTCORE_WARM), and a job ends with its script. With `VPTCORE_WARM=0`, inside a Slurm job, or where there is no fork, the
+function runs in the script's own process: same rows.
 
 In: the dotted name of a function, its keyword arguments as plain values, a log file. Out: the function's one-line
 summary as the log's last line; a mistake of the user's as one line on stderr and exit code 1.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import fcntl
 import importlib
+import inspect
 import json
 import os
 import selectors
@@ -35,7 +36,13 @@ START_SECONDS = 120
 
 def call(target: str, *, log: str, threads: int = 1, **arguments) -> None:
     """Run `module:function` with `arguments` and exit with its status. The entry point of every workflow script."""
-    request = {"target": target, "log": os.path.abspath(log), "threads": threads, "cwd": os.getcwd(), "arguments": _plain(arguments)}
+    request = {
+        "target": target,
+        "log": os.path.abspath(log),
+        "threads": threads,
+        "cwd": os.getcwd(),
+        "arguments": _plain(arguments),
+    }
     answer = None
     owner = os.environ.get("VPTCORE_WARM", "0")
     if owner.isdigit() and int(owner) and hasattr(os, "fork") and not os.environ.get("SLURM_JOB_ID"):
@@ -43,7 +50,8 @@ def call(target: str, *, log: str, threads: int = 1, **arguments) -> None:
     if answer is None:
         answer = _perform(request)
     if answer.get("error"):
-        print(answer["error"], file=sys.stderr)
+        if os.environ.get("VPTCORE_LOGGER") != "study":  # which shows the log's last line itself
+            print(answer["error"], file=sys.stderr)
         raise SystemExit(1)
 
 
@@ -67,12 +75,12 @@ def _perform(request: Mapping) -> dict:
             print(time.strftime("%H:%M:%S"), line, file=log, flush=True)
 
         try:
-            if "torch" in sys.modules or request["target"].split(":")[0].startswith("vptcore.training"):
-                import torch
-
-                torch.set_num_threads(request["threads"])
-            module, function = request["target"].split(":")
-            summary = getattr(importlib.import_module(module), function)(**request["arguments"], say=say)
+            module, name = request["target"].split(":")
+            function = getattr(importlib.import_module(module), name)
+            if "torch" in sys.modules:
+                sys.modules["torch"].set_num_threads(request["threads"])
+            follows = {"say": say} if "say" in inspect.signature(function).parameters else {}
+            summary = function(**request["arguments"], **follows)
         except (ValueError, OSError, MemoryError) as error:
             line = f"error: {_one_line(error)}"
             say(traceback.format_exc())
@@ -115,8 +123,11 @@ def _ask_server(request: Mapping, owner: int) -> dict | None:
     with connection:
         connection.sendall(json.dumps(request).encode() + b"\n")
         received = b""
-        while chunk := connection.recv(65536):
-            received += chunk
+        try:
+            while chunk := connection.recv(65536):
+                received += chunk
+        except ConnectionResetError:
+            received = b""
     if not received:
         return {"error": f"error: the job's process was killed (log: {request['log']})"}
     return json.loads(received)
@@ -177,8 +188,8 @@ def serve(path: Path, owner: int) -> None:
                     pid = _fork_job(connection, [listener, *jobs.values()])
                     jobs[pid] = connection
                     selector.register(connection, selectors.EVENT_READ, pid)
-                else:  # the script closed its end, or died: its job goes with it
-                    _kill(key.data)
+                elif _is_closed(key.fileobj):
+                    _kill(key.data)  # the script closed its end, or died: its job goes with it
                     selector.unregister(key.fileobj)
             _reap(jobs, selector)
     finally:
@@ -186,6 +197,16 @@ def serve(path: Path, owner: int) -> None:
             _kill(pid)
         path.unlink(missing_ok=True)
         path.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    """Whether the other end is gone. A request that the job has not read yet also makes the socket readable."""
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _fork_job(connection: socket.socket, inherited: list[socket.socket]) -> int:

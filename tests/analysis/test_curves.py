@@ -26,7 +26,8 @@ def curves(*test_losses: list[float | None]) -> pd.DataFrame:
 def test_mean_curves_average_the_seeds_that_have_a_value():
     rows = curves([3.0, 2.0], [None, None])
     found = mean_curves(rows).set_index("epoch")
-    assert list(found["test_loss"]) == [3.0, 2.0] and list(found["test_loss_seeds"]) == [1, 1]
+    assert list(found["test_loss"]) == [3.0, 2.0]
+    assert list(found["test_loss_seeds"]) == [1, 1]
     assert list(found["train_loss"]) == list(rows.groupby("epoch")["train_loss"].mean())
 
 
@@ -51,7 +52,8 @@ def test_rule(losses, overfits):
 def test_numbers_behind_the_rule():
     found = overfitting(curves([2.0, 1.0, 1.5], [2.0, 3.0, 1.5])).iloc[0]
     assert (found.minimum_epoch, found["minimum"], found["last"], found.rise, found.seeds) == (2, 1.5, 1.5, 0.0, 2)
-    assert found["std"] == 0.0 and math.isnan(overfitting(curves([1.0, 2.0])).iloc[0]["std"])
+    assert found["std"] == 0.0
+    assert math.isnan(overfitting(curves([1.0, 2.0])).iloc[0]["std"])
 
 
 def test_cells_without_a_test_curve_have_no_row():

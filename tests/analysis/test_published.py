@@ -15,15 +15,25 @@ ROW = ["table", "backbone", "method", "train", "group", "metric"]
 
 
 def to_number(printed: pd.Series) -> pd.Series:
-    """What stands before a bracket: wins after a mean, and the further digit of '96.2(9)', which the paper's means do not use."""
+    """What stands before a bracket: the paper's means do not use the further digit of '96.2(9)'."""
     return pd.to_numeric(printed.str.extract(r"^([\d.]+)")[0])
 
 
 def test_ids_are_the_projects():
     frame = read_published()
-    assert len(frame) == 559 and sorted(set(frame.table)) == list(range(1, 21))
-    assert set(frame.backbone) <= set(BACKBONES) and set(frame.method) <= {*METHODS, ""}
-    assert set(frame.task) <= {*TASKS, "mean"} and set(frame.train) == {"400", "800", "5000", "10000", "one_shot", "train"}
+    assert len(frame) == 559
+    assert sorted(set(frame.table)) == list(range(1, 21))
+    assert set(frame.backbone) <= set(BACKBONES)
+    assert set(frame.method) <= {*METHODS, ""}
+    assert set(frame.task) <= {*TASKS, "mean"}
+    assert set(frame.train) == {
+        "400",
+        "800",
+        "5000",
+        "10000",
+        "one_shot",
+        "train",
+    }
     inside = frame[frame.task != "mean"]
     assert (inside.task.map(lambda task: TASKS[task].group) == inside.group).all()
     assert not frame.duplicated(WHERE).any()
@@ -48,14 +58,23 @@ def test_every_slip_quotes_a_printed_cell():
     slips = read_slips()
     quoted = slips[slips.metric != "wins"].merge(read_published(), on=WHERE, how="left", suffixes=("", "_paper"))
     assert (to_number(quoted.printed) == to_number(quoted.printed_paper)).all()
-    assert slips.why.str.len().min() > 10 and not slips.duplicated(WHERE).any()
+    assert slips.why.str.len().min() > 10
+    assert not slips.duplicated(WHERE).any()
 
 
 def test_prompt_lengths_that_fit_the_tuned_shares_are_the_slips_alternative():
-    """tuned = 12 p 768 + 769 C and total = 85,798,656 + tuned give the shares of Tables 3 and 4 with the corrected lengths."""
-    shares = read_published().query("table in (3, 4) and metric == 'tuned_percent' and task != 'mean'").set_index("task")["value"]
-    lengths = read_published().query("metric == 'prompt_length' and task != 'mean'").set_index("task")["value"].to_dict()
-    lengths |= read_slips().query("metric == 'prompt_length' and task != 'mean'").set_index("task")["should_be"].to_dict()
+    """tuned = 12 p 768 + 769 C and total = 85,798,656 + tuned give Tables 3 and 4 with the corrected lengths."""
+    shares = (
+        read_published()
+        .query("table in (3, 4) and metric == 'tuned_percent' and task != 'mean'")
+        .set_index("task")["value"]
+    )
+    lengths = (
+        read_published().query("metric == 'prompt_length' and task != 'mean'").set_index("task")["value"].to_dict()
+    )
+    lengths |= (
+        read_slips().query("metric == 'prompt_length' and task != 'mean'").set_index("task")["should_be"].to_dict()
+    )
     for task, share in shares.items():
         tuned = 12 * 768 * lengths[task] + 769 * TASKS[task].classes
         assert 100 * tuned / (85_798_656 + tuned) == pytest.approx(share, abs=0.0051), task
@@ -64,7 +83,8 @@ def test_prompt_lengths_that_fit_the_tuned_shares_are_the_slips_alternative():
 def test_printed_table_carries_its_slips():
     table = printed_table(6, "vit_b16_sup21k")
     slip = table[table.why.notna()]
-    assert list(slip.should_be) == [76.14] and len(table) == 68
+    assert list(slip.should_be) == [76.14]
+    assert len(table) == 68
     assert printed_table(6, "vit_mini_cifar10").empty
 
 

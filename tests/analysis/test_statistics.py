@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from vptcore.analysis.statistics import check_final, compare, count_wins, estimate, group_mean, percent, summarise, welch
+from vptcore.analysis.statistics import (
+    check_final,
+    compare,
+    count_wins,
+    estimate,
+    group_mean,
+    percent,
+    summarise,
+    welch,
+)
 from vptcore.records import RowsError
 
 accuracies = st.lists(st.floats(0, 1), min_size=2, max_size=8)
@@ -20,7 +29,8 @@ accuracies = st.lists(st.floats(0, 1), min_size=2, max_size=8)
 def final(values: dict[tuple[str, str], list[float]], train: str = "800") -> pd.DataFrame:
     rows = [
         {
-            "backbone": "b", "method": method, "task": task, "train": train, "seed": seed, "test_accuracy": value, "diverged": False,
+            "backbone": "b", "method": method, "task": task, "train": train, "seed": seed, "test_accuracy": value,
+            "diverged": False,
             "tuned_parameters": 25, "total_parameters": 100, "prompt_length": 10 if method == "vpt" else None,
         }
         for (method, task), seeds in values.items()
@@ -41,7 +51,8 @@ def test_estimate_is_the_t_interval(values):
 
 def test_one_seed_has_no_spread():
     found = estimate([0.7])
-    assert found.mean == 0.7 and found.n == 1
+    assert found.mean == 0.7
+    assert found.n == 1
     assert all(math.isnan(value) for value in (found.std, found.low, found.high))
 
 
@@ -58,12 +69,16 @@ def test_welch_is_scipys(a, b):
 
 def test_welch_without_any_spread_is_the_difference_itself():
     found = welch(estimate([0.5, 0.5]), estimate([0.25, 0.25]))
-    assert (found.low, found.high) == (0.25, 0.25) and math.isnan(found.p) and found.direction == 1
+    assert (found.low, found.high) == (0.25, 0.25)
+    assert math.isnan(found.p)
+    assert found.direction == 1
 
 
 def test_welch_with_one_seed_claims_nothing():
     found = welch(estimate([0.9]), estimate([0.1, 0.2]))
-    assert found.difference == pytest.approx(0.75) and math.isnan(found.low) and found.direction == 0
+    assert found.difference == pytest.approx(0.75)
+    assert math.isnan(found.low)
+    assert found.direction == 0
 
 
 def test_summary_matches_a_groupby():
@@ -73,14 +88,17 @@ def test_summary_matches_a_groupby():
     oracle = rows.groupby(["method", "task"])["test_accuracy"].agg(["mean", "std", "count"])
     np.testing.assert_allclose(found[["mean", "std", "n"]].sort_index(), oracle.sort_index())
     assert set(found["tuned_percent"]) == {25.0}
-    assert found.loc[("vpt", "a"), "prompt_length"] == 10 and math.isnan(found.loc[("full", "a"), "prompt_length"])
+    assert found.loc[("vpt", "a"), "prompt_length"] == 10
+    assert math.isnan(found.loc[("full", "a"), "prompt_length"])
 
 
 def test_diverged_seeds_are_named_and_counted():
     rows = final({("full", "a"): [0.8, 0.1, 0.9]})
     rows.loc[1, "diverged"] = True
     found = summarise(rows).iloc[0]
-    assert found.diverged == (1,) and found["mean"] == pytest.approx(0.6) and found.n == 3
+    assert found.diverged == (1,)
+    assert found["mean"] == pytest.approx(0.6)
+    assert found.n == 3
 
 
 def test_group_mean_is_the_mean_of_task_means_and_spreads_over_seeds():
@@ -88,18 +106,23 @@ def test_group_mean_is_the_mean_of_task_means_and_spreads_over_seeds():
     found = group_mean(rows, ["a", "b"])
     per_seed = rows.groupby("seed")["test_accuracy"].mean()
     assert found.estimate.mean == pytest.approx(rows.groupby("task")["test_accuracy"].mean().mean())
-    assert found.estimate.std == pytest.approx(per_seed.std()) and found.estimate.n == 3 and not found.partial
+    assert found.estimate.std == pytest.approx(per_seed.std())
+    assert found.estimate.n == 3
+    assert not found.partial
 
 
 def test_group_mean_without_a_task_is_partial_and_never_counts_zero():
     found = group_mean(final({("vpt", "a"): [0.4, 0.6]}), ["a", "kitti"])
-    assert found.partial and found.missing == ("kitti",) and found.estimate.mean == pytest.approx(0.5)
+    assert found.partial
+    assert found.missing == ("kitti",)
+    assert found.estimate.mean == pytest.approx(0.5)
 
 
 def test_group_mean_of_unlike_seeds_keeps_every_seed_in_the_mean():
     rows = final({("vpt", "a"): [0.2, 0.4, 0.9], ("vpt", "b"): [0.6, 0.8]})
     found = group_mean(rows, ["a", "b"])
-    assert found.estimate.mean == pytest.approx((0.5 + 0.7) / 2) and found.estimate.n == 2
+    assert found.estimate.mean == pytest.approx((0.5 + 0.7) / 2)
+    assert found.estimate.n == 2
 
 
 def test_wins_name_ties():
@@ -111,7 +134,8 @@ def test_wins_name_ties():
 def test_compare_takes_the_cells_that_both_have():
     rows = final({("vpt", "a"): [0.5, 0.7], ("full", "a"): [0.2, 0.3], ("vpt", "b"): [0.1, 0.2]})
     found = compare(summarise(rows))
-    assert list(found["task"]) == ["a"] and found["difference"].iloc[0] == pytest.approx(0.35)
+    assert list(found["task"]) == ["a"]
+    assert found["difference"].iloc[0] == pytest.approx(0.35)
 
 
 @pytest.mark.parametrize("value", [math.nan, -0.1, 1.01, None])
@@ -119,7 +143,9 @@ def test_a_wrong_accuracy_is_one_line(value):
     rows = final({("full", "a"): [0.5, 0.6], ("vpt", "a"): [0.5, value]})
     with pytest.raises(RowsError) as error:
         summarise(rows)
-    assert "method=vpt/task=a" in str(error.value) and "seed 1" in str(error.value) and "\n" not in str(error.value)
+    assert "method=vpt/task=a" in str(error.value)
+    assert "seed 1" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_repeated_seed_is_one_line():
@@ -137,4 +163,4 @@ def test_percent():
 def test_percent_reads_back(fraction, decimals):
     text = percent(fraction, decimals, signed=True)
     assert float(text.replace("−", "-")) == pytest.approx(100 * fraction, abs=0.5 * 10**-decimals + 1e-9)
-    assert not text.strip("−0.") == "" or text[0] not in "−+"
+    assert text.strip("−0.") != "" or text[0] not in "−+"

@@ -1,4 +1,4 @@
-"""The plain forms, written as the papers describe them: prompts as tokens in the sequence, every token through every block."""
+"""The plain form, as the papers describe it: prompts are tokens, and every token goes through every block."""
 
 from __future__ import annotations
 

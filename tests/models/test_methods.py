@@ -1,6 +1,7 @@
 """What each method trains, and the paper's tuned percentages from real models."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -42,13 +43,17 @@ def tiny(tmp_path):
     def job(method, length=3, **switches):
         protocol = asdict(PROTOCOLS["paper"]) | switches
         lora = {"rank": 2, "alpha": 2, "targets": ["qkv"]}
-        return dict(backbone=row, method=method, classes=5, prompt_length=length, deep=True, protocol=protocol, lora=lora)
+        return dict(
+            backbone=row, method=method, classes=5, prompt_length=length, deep=True, protocol=protocol, lora=lora
+        )
 
     return job
 
 
 HEAD = 24 * 5 + 5
-BODY = 2 * (12 * 24 * 24 + 13 * 24) + (48 * 24 + 24) + 17 * 24 + 24 + 2 * 24  # blocks, patches, positions, class token, norm
+BODY = (
+    2 * (12 * 24 * 24 + 13 * 24) + (48 * 24 + 24) + 17 * 24 + 24 + 2 * 24
+)  # blocks, patches, positions, class token, norm
 
 
 @pytest.mark.parametrize(
@@ -123,9 +128,11 @@ def test_lora_targets_that_name_nothing(tiny):
 
 def test_all_printed_tuned_percentages_come_out():
     """Tables 3 and 4: all 19, to the printed digit, counted on a real ViT-B/16 with the deep prompt lengths."""
-    study = load_study(yaml.safe_load(open("config.yaml")))
+    study = load_study(yaml.safe_load(Path("config.yaml").read_text()))
     printed = pd.read_csv("published/published.csv")
-    printed = printed[(printed["metric"] == "tuned_percent") & printed["table"].isin([3, 4]) & (printed["task"] != "mean")]
+    printed = printed[
+        (printed["metric"] == "tuned_percent") & printed["table"].isin([3, 4]) & (printed["task"] != "mean")
+    ]
     assert len(printed) == 19
     with torch.device("meta"):
         vit = create_backbone(BACKBONES["vit_b16_sup21k"], pretrained=False).requires_grad_(False)

@@ -96,5 +96,5 @@ def test_prompts_start_within_the_authors_bound():
 
 
 def test_length_zero_is_refused_in_one_line():
-    with pytest.raises(ValueError, match="prompt length 0: .* choose 1 or more"):
+    with pytest.raises(ValueError, match=r"prompt length 0: .* choose 1 or more"):
         Prompts(3, 0, 24, 4)

@@ -1,4 +1,4 @@
-"""Swin: prompts read by windows against the plain form that prepends them to every window, in float64; no prompts against timm."""
+"""Swin: prompts read by windows against the plain form that prepends them to every window, in float64."""
 
 import pytest
 import timm

@@ -1,4 +1,4 @@
-"""Studies and rows made up for the report's tests; every number is a function of the cell, the seed and a fixed generator."""
+"""Studies and rows made up for the report's tests; every number follows from its cell and seed."""
 
 from __future__ import annotations
 
@@ -22,22 +22,32 @@ GAINS = {"full": 0.0, "vpt": 0.03, "mixed": -0.03, "ft_then_pt": 0.01, "linear":
 def make_study(cells, name="made_up", base="800", seeds=(42, 44, 82, 100, 800), tasks=None, report=None) -> Study:
     tasks = tasks or dict(TASKS)
     explained = [task for task in tasks if tasks[task].group != "fgvc"]
-    config = {"base_train": base, "report": report or {}, "results": "results", "explain": {"tasks": explained, "images": 2}}
+    config = {
+        "base_train": base,
+        "report": report or {},
+        "results": "results",
+        "explain": {"tasks": explained, "images": 2},
+    }
     return Study(name, config, PROTOCOLS["paper"], dict(BACKBONES), tasks, tuple(seeds), tuple(cells))
 
 
 def paper_study() -> Study:
-    """The paper's cells: VTAB at five sizes and one-shot, the strategies, three more backbones, FGVC, LoRA on one task."""
+    """The paper's cells: VTAB at all sizes and one-shot, the strategies, three more backbones, FGVC, LoRA on a task."""
     main, cells = "vit_b16_sup21k", []
     for task in VTAB:
         cells += [Cell(main, m, task.id, "800") for m in ("full", "vpt", "mixed", "ft_then_pt", "linear")]
         cells += [
             Cell(main, m, task.id, s)
-            for s in ("400", "5000", "10000", "20000") if 1.25 * int(s) <= task.pool
+            for s in ("400", "5000", "10000", "20000")
+            if 1.25 * int(s) <= task.pool
             for m in ("full", "vpt")
         ]
         cells += [Cell(main, m, task.id, "one_shot") for m in ("full", "vpt")]
-        cells += [Cell(b, m, task.id, "800") for b in ("swin_b_sup21k", "vit_b16_mae", "vit_b16_mocov3") for m in ("full", "vpt")]
+        cells += [
+            Cell(b, m, task.id, "800")
+            for b in ("swin_b_sup21k", "vit_b16_mae", "vit_b16_mocov3")
+            for m in ("full", "vpt")
+        ]
     cells += [Cell(main, "lora", "cifar100", s) for s in ("400", "800", "10000")]
     cells += [Cell(main, m, task.id, "train") for task in FGVC for m in ("full", "vpt")]
     return make_study(cells, "paper")
@@ -45,7 +55,11 @@ def paper_study() -> Study:
 
 def demo_study() -> Study:
     mini = "vit_mini_cifar10"
-    cells = [Cell(mini, m, task.id, "160") for task in EMBEDDED for m in ("full", "vpt", "mixed", "ft_then_pt", "linear", "mlp")]
+    cells = [
+        Cell(mini, m, task.id, "160")
+        for task in EMBEDDED
+        for m in ("full", "vpt", "mixed", "ft_then_pt", "linear", "mlp")
+    ]
     cells += [Cell(mini, m, task.id, "40") for task in EMBEDDED for m in ("full", "vpt")]
     return make_study(cells, "demo", base="160", seeds=(42, 44, 82))
 
@@ -65,13 +79,34 @@ def final_rows(study: Study, cells=None) -> pd.DataFrame:
         tuned = 85_800_000 if METHODS[cell.method].trains_backbone else 92_160 + 769 * task.classes
         for seed in study.seeds:
             accuracy = float(np.clip(level + rng.normal(0, 0.008), 0.02, 0.99))
-            rows.append({
-                "backbone": cell.backbone, "method": cell.method, "task": cell.task, "train": cell.train, "seed": seed, "config": 0, "optimizer": "sgd",
-                "lr": 0.1, "weight_decay": 0.0, "batch": 64, "epochs": 100, "prompt_length": prompts, "test_accuracy": accuracy,
-                "test_loss": -np.log(accuracy), "train_accuracy": 1.0, "train_loss": 0.01, "diverged": False, "tuned_parameters": tuned,
-                "total_parameters": 85_800_000 + (0 if tuned == 85_800_000 else tuned), "train_images": 800, "test_images": task.test,
-                "images_per_second": 1000.0, "seconds": 10.0, "device": "cpu",
-            })
+            rows.append(
+                {
+                    "backbone": cell.backbone,
+                    "method": cell.method,
+                    "task": cell.task,
+                    "train": cell.train,
+                    "seed": seed,
+                    "config": 0,
+                    "optimizer": "sgd",
+                    "lr": 0.1,
+                    "weight_decay": 0.0,
+                    "batch": 64,
+                    "epochs": 100,
+                    "prompt_length": prompts,
+                    "test_accuracy": accuracy,
+                    "test_loss": -np.log(accuracy),
+                    "train_accuracy": 1.0,
+                    "train_loss": 0.01,
+                    "diverged": False,
+                    "tuned_parameters": tuned,
+                    "total_parameters": 85_800_000 + (0 if tuned == 85_800_000 else tuned),
+                    "train_images": 800,
+                    "test_images": task.test,
+                    "images_per_second": 1000.0,
+                    "seconds": 10.0,
+                    "device": "cpu",
+                }
+            )
     frame = pd.DataFrame(rows)
     return frame.astype({"prompt_length": "Int32"}) if len(frame) else frame
 
@@ -85,21 +120,43 @@ def curve_rows(study: Study, cells, epochs=30, tested=1) -> pd.DataFrame:
             for epoch in range(epochs):
                 train = 2.3 * np.exp(-speed * epoch) + 0.01 + rng.random() * 0.02
                 test = floor + 1.8 * np.exp(-speed * epoch) + (0.02 * epoch if hard else 0)
-                rows.append({
-                    "backbone": cell.backbone, "method": cell.method, "task": cell.task, "train": cell.train, "seed": seed, "epoch": epoch, "lr": 0.1,
-                    "train_loss": train, "train_accuracy": 0.5, "test_loss": test if place < tested else None,
-                    "test_accuracy": 0.5 if place < tested else None,
-                })
+                rows.append(
+                    {
+                        "backbone": cell.backbone,
+                        "method": cell.method,
+                        "task": cell.task,
+                        "train": cell.train,
+                        "seed": seed,
+                        "epoch": epoch,
+                        "lr": 0.1,
+                        "train_loss": train,
+                        "train_accuracy": 0.5,
+                        "test_loss": test if place < tested else None,
+                        "test_accuracy": 0.5 if place < tested else None,
+                    }
+                )
     return pd.DataFrame(rows)
 
 
 def fid_rows(tasks, network="vit_mini_cifar10") -> pd.DataFrame:
     values = {task: float(_rng("fid", task).uniform(40, 220)) for task in tasks}
-    return pd.DataFrame([
-        {"task": t, "network": network, "reference": "cifar10", "reference_sha256": "0" * 64, "reference_images": 1000, "images": 1000,
-             "dimensions": 128, "fid": v, "fid_low": v * 0.97, "fid_high": v * 1.03}
-        for t, v in values.items()
-    ])
+    return pd.DataFrame(
+        [
+            {
+                "task": t,
+                "network": network,
+                "reference": "cifar10",
+                "reference_sha256": "0" * 64,
+                "reference_images": 1000,
+                "images": 1000,
+                "dimensions": 128,
+                "fid": v,
+                "fid_low": v * 0.97,
+                "fid_high": v * 1.03,
+            }
+            for t, v in values.items()
+        ]
+    )
 
 
 def explain_rows(study: Study, backbone: str, tasks, picks=2, grid=7) -> pd.DataFrame:
@@ -112,10 +169,24 @@ def explain_rows(study: Study, backbone: str, tasks, picks=2, grid=7) -> pd.Data
             buffer = io.BytesIO()
             Image.fromarray(pixels).resize((64, 64)).save(buffer, "PNG")
             for method in ("full", "vpt"):
-                rows.append({
-                    "backbone": backbone, "task": task, "train": study.base_train, "pick": pick, "row": pick, "label": pick % classes,
-                    "case": "vpt_right", "method": method, "prediction": (pick + (method == "full")) % classes, "confidence": 0.8,
-                    "target": pick % classes, "layer": "blocks.5.norm1", "grid_h": grid, "grid_w": grid,
-                    "map": rng.random(grid * grid).astype("float32"), "image_png": buffer.getvalue(),
-                })
+                rows.append(
+                    {
+                        "backbone": backbone,
+                        "task": task,
+                        "train": study.base_train,
+                        "pick": pick,
+                        "row": pick,
+                        "label": pick % classes,
+                        "case": "vpt_right",
+                        "method": method,
+                        "prediction": (pick + (method == "full")) % classes,
+                        "confidence": 0.8,
+                        "target": pick % classes,
+                        "layer": "blocks.5.norm1",
+                        "grid_h": grid,
+                        "grid_w": grid,
+                        "map": rng.random(grid * grid).astype("float32"),
+                        "image_png": buffer.getvalue(),
+                    }
+                )
     return pd.DataFrame(rows)

@@ -23,7 +23,13 @@ def test_diverged_is_never_chosen():
         choose(rows((1.0, 0.0, None, True), (0.5, 0.0, None, True)))
 
 
-@given(st.lists(st.tuples(st.sampled_from([0.1, 1.0, 5.0]), st.sampled_from([0.0, 0.1]), st.integers(0, 5), st.booleans()), min_size=1, max_size=20))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.1, 1.0, 5.0]), st.sampled_from([0.0, 0.1]), st.integers(0, 5), st.booleans()),
+        min_size=1,
+        max_size=20,
+    )
+)
 def test_against_a_plain_sort(values):
     table = rows(*[(lr, wd, a / 5, d) for lr, wd, a, d in values])
     usable = [v for v in values if not v[3]]

@@ -104,9 +104,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, optimizer):
 
 def test_stacked_heads_equal_one_by_one():
     data = features(dtype=torch.float64)
-    recipes = [
-        Recipe("sgd", lr, decay, 16, 6, 2) for lr, decay in itertools.product((0.1, 1.0, 4.0), (0.0, 0.1))
-    ]
+    recipes = [Recipe("sgd", lr, decay, 16, 6, 2) for lr, decay in itertools.product((0.1, 1.0, 4.0), (0.0, 0.1))]
 
     def make():
         return linear_head(8, 3, bias=-1.0).double()

@@ -3,7 +3,7 @@ import os
 import sys
 
 from vptcore.config import ConfigError
-from vptcore.study import Cell, load_study
+from vptcore.study import VERSIONS, Cell, load_study
 
 try:
     STUDY = load_study(config)

@@ -14,9 +14,12 @@ rule fetch:
         touch(STUDY.config["data_root"] + "/{task}/.fetched"),
     log:
         f"{LOGS}/fetch/{{task}}.log",
-    params:
-        job=lambda wildcards: {"task": wildcards.task, "root": STUDY.config["data_root"]},
     localrule: True
+    params:
+        job=lambda wildcards: {
+            "task": wildcards.task,
+            "root": STUDY.config["data_root"],
+        },
     script:
         "../scripts/fetch.py"
 
@@ -29,11 +32,13 @@ rule prepare:
         index=f"{ROOT}/index/task={{task}}/rows.parquet",
     log:
         f"{LOGS}/prepare/{{task}}.log",
-    params:
-        job=lambda wildcards: STUDY.prepare_slice(wildcards.task, STUDY.input_size(wildcards.task)),
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        job=lambda wildcards: STUDY.prepare_slice(
+            wildcards.task, STUDY.input_size(wildcards.task)
+        ),
     script:
         "../scripts/prepare.py"
 
@@ -45,8 +50,8 @@ rule split:
         rows=f"{ROOT}/splits/task={{task}}/train={{train}}/rows.parquet",
     log:
         f"{LOGS}/split/{{task}}_{{train}}.log",
+    localrule: True
     params:
         job=lambda wildcards: STUDY.split_slice(wildcards.task, wildcards.train),
-    localrule: True
     script:
         "../scripts/split.py"

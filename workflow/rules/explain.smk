@@ -6,7 +6,9 @@ def explain_files(wildcards) -> dict[str, str]:
     for method in ("full", "vpt"):
         here = Cell(wildcards.backbone, method, wildcards.task, wildcards.train)
         files[f"predictions_{method}"] = STUDY.path("predictions", here)
-        files[f"model_{method}"] = STUDY.path("models", here, f"seed={STUDY.seeds[0]}.safetensors")
+        files[f"model_{method}"] = STUDY.path(
+            "models", here, f"seed={STUDY.seeds[0]}.safetensors"
+        )
     return files
 
 
@@ -17,11 +19,13 @@ rule explain:
         rows=f"{ROOT}/explain/backbone={{backbone}}/task={{task}}/train={{train}}/rows.parquet",
     log:
         f"{LOGS}/explain/{{backbone}}_{{task}}_{{train}}.log",
-    params:
-        job=lambda wildcards: STUDY.explain_slice(wildcards.backbone, wildcards.task, wildcards.train),
     resources:
         gpu=1,
         mem_mb=16000,
         runtime=30,
+    params:
+        job=lambda wildcards: STUDY.explain_slice(
+            wildcards.backbone, wildcards.task, wildcards.train
+        ),
     script:
         "../scripts/explain.py"

@@ -13,10 +13,10 @@ rule fid:
         rows=f"{ROOT}/fid/task={{task}}/rows.parquet",
     log:
         f"{LOGS}/fid/{{task}}.log",
-    params:
-        job=lambda wildcards: STUDY.fid_slice(wildcards.task),
     resources:
         mem_mb=8000,
         runtime=60,
+    params:
+        job=lambda wildcards: STUDY.fid_slice(wildcards.task),
     script:
         "../scripts/fid.py"

@@ -8,7 +8,9 @@ def search_files(wildcards) -> dict[str, str]:
     if base is None:
         return files
     if STUDY.protocol.ft_then_pt_base == "trainval":
-        return files | {"base": STUDY.path("models", base, f"seed={STUDY.seeds[0]}.safetensors")}
+        return files | {
+            "base": STUDY.path("models", base, f"seed={STUDY.seeds[0]}.safetensors")
+        }
     return files | {"base": STUDY.path("models", base, "search.safetensors")}
 
 
@@ -19,13 +21,13 @@ rule search:
         rows=f"{ROOT}/search/{CELL}/rows.parquet",
     log:
         f"{LOGS}/search/{CELL}.log",
-    params:
-        job=lambda wildcards: STUDY.search_slice(cell(wildcards)),
-        work=f"{ROOT}/work/search/{CELL}",
     resources:
         gpu=1,
         mem_mb=16000,
         runtime=120,
+    params:
+        job=lambda wildcards: STUDY.search_slice(cell(wildcards)),
+        work=f"{ROOT}/work/search/{CELL}",
     script:
         "../scripts/search.py"
 

@@ -2,4 +2,4 @@
 
 from vptcore.warm import call
 
-call("vptcore.data.hub:fetch_job", job=snakemake.params.job, log=snakemake.log[0])
+call("vptcore.data.hub:run", job=snakemake.params.job, log=snakemake.log[0])

@@ -13,14 +13,14 @@ import pandas as pd
 from vptcore.analysis.statistics import CELL
 from vptcore.records import RowsError
 
-# Overfitting (paper §5.1: "testing error increases as training progresses") needs a threshold: the rise of the test loss
-# from its minimum to the last epoch must exceed 5 % of that minimum and the spread between seeds.
+# Overfitting (paper §5.1: "testing error increases as training progresses") needs a threshold: the rise of the test
+# loss from its minimum to the last epoch must exceed 5 % of that minimum and the spread between seeds.
 RISE = 0.05
 LOSSES = ["train_loss", "test_loss"]
 
 
 def mean_curves(curves: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell and epoch: train_loss and test_loss averaged over the seeds that have them, and how many these are."""
+    """One row per cell and epoch: train_loss and test_loss averaged over the seeds that have them, and their number."""
     _check(curves)
     values = curves.assign(**{name: curves[name].astype(float) for name in LOSSES})
     grouped = values.groupby([*CELL, "epoch"], sort=False)
@@ -29,10 +29,10 @@ def mean_curves(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def overfitting(curves: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell with a test curve: minimum, last, rise (last - minimum), relative rise, between-seed std, overfits.
+    """One row per cell with a test curve: its minimum, last, rise (last - minimum), std between seeds, and overfits.
 
-    The curve is the mean over the seeds whose test loss is kept; `std` is theirs at the last epoch, NaN for one seed, and
-    then the rise is held against 5 % of the minimum alone.
+    The curve is the mean over the seeds whose test loss is kept; `std` is theirs at the last epoch, NaN for one seed,
+    and then the rise is held against 5 % of the minimum alone.
     """
     _check(curves)
     rows = []
@@ -43,11 +43,19 @@ def overfitting(curves: pd.DataFrame) -> pd.DataFrame:
         minimum, last, std = mean.min(), mean.iloc[-1], wide.iloc[-1].std(ddof=1)
         rise = last - minimum
         beyond_seeds = pd.isna(std) or rise > std
-        rows.append({
-            **dict(zip(CELL, key, strict=True)), "seeds": wide.shape[1], "minimum_epoch": int(mean.idxmin()),
-            "minimum": minimum, "last": last, "rise": rise, "relative_rise": rise / minimum if minimum > 0 else float("nan"),
-            "std": std, "overfits": bool(rise > RISE * minimum and beyond_seeds),
-        })
+        rows.append(
+            {
+                **dict(zip(CELL, key, strict=True)),
+                "seeds": wide.shape[1],
+                "minimum_epoch": int(mean.idxmin()),
+                "minimum": minimum,
+                "last": last,
+                "rise": rise,
+                "relative_rise": rise / minimum if minimum > 0 else float("nan"),
+                "std": std,
+                "overfits": bool(rise > RISE * minimum and beyond_seeds),
+            }
+        )
     columns = [*CELL, "seeds", "minimum_epoch", "minimum", "last", "rise", "relative_rise", "std", "overfits"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -57,4 +65,6 @@ def _check(curves: pd.DataFrame) -> None:
     if len(repeated):
         row = repeated.iloc[0]
         where = "/".join(f"{name}={row[name]}" for name in CELL)
-        raise RowsError(f"{where}: seed {row.seed}, epoch {row.epoch} occurs twice; expected one row per seed and epoch")
+        raise RowsError(
+            f"{where}: seed {row.seed}, epoch {row.epoch} occurs twice; expected one row per seed and epoch"
+        )

@@ -4,8 +4,8 @@ In: a job slice, the arrays, the two cells' predictions and tuned states of one 
 image, both predictions and both maps. Images are chosen by rule from the stored predictions: where only VPT is right,
 then where only full fine-tuning is, each by the confidence of the one that is right.
 
-The layer is the first norm of the last block (the authors' encoder.layer[11].attention_norm); the class explained is the
-one predicted. Only patch tokens enter: prompts are left out because they are other tensors, not by counting.
+The layer is the first norm of the last block (the authors' encoder.layer[11].attention_norm); the class explained is
+the one predicted. Only patch tokens enter: prompts are left out because they are other tensors, not by counting.
 
     python -m pytest tests/analysis/test_explain.py
 """
@@ -32,7 +32,9 @@ CASES = {"vpt_only": ("vpt", "full"), "full_only": ("full", "vpt")}
 
 def pick_images(predictions: Mapping[str, pd.DataFrame], count: int) -> pd.DataFrame:
     """Up to `count` images per case: columns row, label, case. Ties in confidence go to the earlier image."""
-    both = predictions["vpt"].merge(predictions["full"], on=["row", "label"], suffixes=("_vpt", "_full"), validate="one_to_one")
+    both = predictions["vpt"].merge(
+        predictions["full"], on=["row", "label"], suffixes=("_vpt", "_full"), validate="one_to_one"
+    )
     picks = []
     for case, (right, wrong) in CASES.items():
         fits = both[(both[f"prediction_{right}"] == both["label"]) & (both[f"prediction_{wrong}"] != both["label"])]
@@ -76,11 +78,17 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
     picks = pick_images(predictions, job["images"])
     rows = []
     for method, slice_ in models.items():
-        rows += _explain(method, slice_, inputs[f"model_{method}"], picks, predictions[method], parts, job["seed"], device)
+        rows += _explain(
+            method, slice_, inputs[f"model_{method}"], picks, predictions[method], parts, job["seed"], device
+        )
     rows.sort(key=lambda row: (row["pick"], row["method"]))
-    write_rows(outputs["rows"], "explain", rows, provenance(job, inputs, started=started, device=jobs.device_name(device)))
+    write_rows(
+        outputs["rows"], "explain", rows, provenance(job, inputs, started=started, device=jobs.device_name(device))
+    )
     counts = picks["case"].value_counts()
-    return f"{len(picks)} images: only VPT right {counts.get('vpt_only', 0)}, only FT right {counts.get('full_only', 0)}"
+    return (
+        f"{len(picks)} images: only VPT right {counts.get('vpt_only', 0)}, only FT right {counts.get('full_only', 0)}"
+    )
 
 
 def _of_seed(path: str, seed: int) -> pd.DataFrame:
@@ -88,7 +96,16 @@ def _of_seed(path: str, seed: int) -> pd.DataFrame:
     return rows.loc[rows["seed"] == seed, ["row", "label", "prediction", "confidence"]]
 
 
-def _explain(method: str, slice_: Mapping, state: str, picks: pd.DataFrame, predicted: pd.DataFrame, parts: jobs.Parts, seed: int, device) -> list[dict]:
+def _explain(
+    method: str,
+    slice_: Mapping,
+    state: str,
+    picks: pd.DataFrame,
+    predicted: pd.DataFrame,
+    parts: jobs.Parts,
+    seed: int,
+    device,
+) -> list[dict]:
     if picks.empty:
         return []
     model = load_tuned(build(spec_of(slice_), seed=seed), load_file(state)).to(device).eval()
@@ -112,5 +129,3 @@ def _png(image_HWC: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image_HWC[..., 0] if image_HWC.shape[-1] == 1 else image_HWC).save(buffer, format="PNG")
     return buffer.getvalue()
-
-

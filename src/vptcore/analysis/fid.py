@@ -3,8 +3,8 @@
 In: a job slice, the task's arrays, index and split. Out: one row of kind `fid`. The network is pytorch-fid's Inception,
 or the main backbone, whose name then stands in the row and under every number made from it.
 
-The distance is |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2). With A1 = centred features / sqrt(n - 1), S1 = A1' A1, and
-S2 = R R', the last trace is the sum of the singular values of A1 R: exact, never complex, and without `sqrtm`.
+The distance is |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2). With A1 = centred features / sqrt(n - 1), S1 = A1' A1,
+and S2 = R R', the last trace is the sum of the singular values of A1 R: exact, never complex, and without `sqrtm`.
 
 Shapes: N images, D dimensions of the feature.
 
@@ -50,7 +50,9 @@ def frechet_distance(features_ND: np.ndarray, reference: Reference) -> float:
     return float(gap @ gap + np.square(factor_ND).sum() + reference.trace - 2 * cross)
 
 
-def bootstrap_interval(features_ND: np.ndarray, reference: Reference, repeats: int, seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(
+    features_ND: np.ndarray, reference: Reference, repeats: int, seed: int = 0
+) -> tuple[float, float]:
     """95 % normal interval from the spread of resampled distances; (nan, nan) without repeats.
 
     The spread only: a resample has fewer distinct images, which shifts its distance upwards.
@@ -58,7 +60,10 @@ def bootstrap_interval(features_ND: np.ndarray, reference: Reference, repeats: i
     if repeats < 2:
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
-    draws = [frechet_distance(features_ND[rng.integers(0, len(features_ND), len(features_ND))], reference) for _ in range(repeats)]
+    draws = [
+        frechet_distance(features_ND[rng.integers(0, len(features_ND), len(features_ND))], reference)
+        for _ in range(repeats)
+    ]
     half = 1.96 * float(np.std(draws, ddof=1))
     centre = frechet_distance(features_ND, reference)
     return centre - half, centre + half
@@ -82,11 +87,15 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
     row = {
         "network": job["backbone"]["id"] if job["network"] == "backbone" else "inception",
         "reference": job["reference"], "reference_sha256": file_sha256(path), "reference_images": reference.count,
-        "images": len(features_ND), "dimensions": features_ND.shape[1], "fid": distance, "fid_low": low, "fid_high": high,
+        "images": len(features_ND), "dimensions": features_ND.shape[1],
+        "fid": distance, "fid_low": low, "fid_high": high,
     }  # fmt: skip
     note = provenance(job, inputs, started=started, device=jobs.device_name(device))
     write_rows(outputs["rows"], "fid", [row], note)
-    return f"Fréchet distance {distance:.1f} in {row['network']} features, {len(features_ND):,} images, {len(features_ND) / (time.time() - started):,.0f} img/s"
+    return (
+        f"Fréchet distance {distance:.1f} in {row['network']} features, {len(features_ND):,} images, "
+        f"{len(features_ND) / (time.time() - started):,.0f} img/s"
+    )
 
 
 def _network(job: Mapping, device):
@@ -112,13 +121,24 @@ def _reference(job: Mapping, network) -> tuple[Reference, Path]:
     from safetensors.numpy import load_file
 
     where = job["reference"]
-    path = Path(str(resources.files("vptcore") / "assets" / where.removeprefix("asset:"))) if where.startswith("asset:") else Path(where)
+    path = (
+        Path(str(resources.files("vptcore") / "assets" / where.removeprefix("asset:")))
+        if where.startswith("asset:")
+        else Path(where)
+    )
     if path.is_dir():
-        raise ValueError(f"fid.reference: {path} is a folder; make statistics of it once with `vptcore fid-reference {path} OUT.safetensors`")
+        raise ValueError(
+            f"fid.reference: {path} is a folder; make statistics of it once with `vptcore fid-reference {path} "
+            f"OUT.safetensors`"
+        )
     if not path.is_file():
-        raise ValueError(f"fid.reference: no file {path}; expected statistics made by `vptcore fid-reference FOLDER OUT.safetensors`")
+        raise ValueError(
+            f"fid.reference: no file {path}; expected statistics made by `vptcore fid-reference FOLDER OUT.safetensors`"
+        )
     stored = load_file(path)
     missing = {"mean", "covariance", "count"} - set(stored)
     if missing:
-        raise ValueError(f"fid.reference: {path} lacks {', '.join(sorted(missing))}; make it with `vptcore fid-reference`")
+        raise ValueError(
+            f"fid.reference: {path} lacks {', '.join(sorted(missing))}; make it with `vptcore fid-reference`"
+        )
     return reference_of(stored["mean"], stored["covariance"], int(stored["count"])), path

@@ -28,7 +28,8 @@ def load_inception() -> nn.Module:
         network = InceptionV3([InceptionV3.BLOCK_INDEX_BY_DIM[2048]], resize_input=False, normalize_input=False)
     except (URLError, OSError) as error:
         raise ValueError(
-            f"fid.network: the Inception weights cannot be fetched ({type(error).__name__}); put pt_inception-2015-12-05-6726825d.pth into "
+            f"fid.network: the Inception weights cannot be fetched ({type(error).__name__}); put "
+            f"pt_inception-2015-12-05-6726825d.pth into "
             "torch's hub cache (~/.cache/torch/hub/checkpoints), or choose fid.network: backbone"
         ) from None
     return _Features(network)

@@ -1,7 +1,7 @@
 """The paper's printed numbers, its known slips, and where ours stand beside them.
 
-In: published/published.csv and published/slips.csv. Out: frames with this project's ids, and a verdict for one number beside
-ours. Imports no torch.
+In: published/published.csv and published/slips.csv. Out: frames with this project's ids, and a verdict for one number
+beside ours. Imports no torch.
 
     python -m pytest tests/analysis/test_published.py
 """
@@ -27,7 +27,7 @@ EQUAL, DIFFERENT = "equal", "different"
 
 @cache
 def read_published(folder: Path = FOLDER) -> pd.DataFrame:
-    """The printed numbers: `value` in percent, tokens or FID; `train` ids as in a study ('one_shot'); a copy is the caller's."""
+    """The printed numbers: `value` in percent, tokens or FID, `train` an id of a study. Not to be changed in place."""
     frame = _read(folder / "published.csv")
     frame["train"] = frame["train_samples"].replace("one-shot", "one_shot")
     frame["value"] = pd.to_numeric(frame["value"])
@@ -37,23 +37,30 @@ def read_published(folder: Path = FOLDER) -> pd.DataFrame:
 
 @cache
 def read_slips(folder: Path = FOLDER) -> pd.DataFrame:
-    """The cells whose printed number is known to be wrong or doubtful, and why; `should_be` is NaN where nobody can say."""
+    """The cells whose printed number is wrong or doubtful, and why; `should_be` is NaN where nobody can say."""
     frame = _read(folder / "slips.csv")
     frame["should_be"] = pd.to_numeric(frame["should_be"])
     return frame[SLIPS_COLUMNS]
 
 
 def printed_table(number: int, backbone: str) -> pd.DataFrame:
-    """The printed cells of one table: WHERE, value, printed, wins, and should_be and why where the cell is a known slip."""
+    """The printed cells of one table: WHERE, value, printed, wins; should_be and why where it is a known slip.
+
+    A slip in a number of wins stands in `wins_why`, beside the mean that the wins are printed with.
+    """
     cells = read_published().query("table == @number and backbone == @backbone")
-    return cells.merge(read_slips().drop(columns="printed"), on=WHERE, how="left")
+    slips = read_slips().drop(columns="printed")
+    wins = slips[slips.metric == "wins"].assign(metric="accuracy").drop(columns="should_be")
+    return cells.merge(slips, on=WHERE, how="left").merge(
+        wins.rename(columns={"why": "wins_why"}), on=WHERE, how="left"
+    )
 
 
 def verdict(printed: float, ours: Estimate, *, is_mean: bool, slip: bool = False, spread: bool = True) -> str:
     """Where a printed number stands beside ours, both in its unit.
 
-    `within`: the printed number, give or take half a unit of its last digit (0.05, or 0.005 for a mean), lies in our 95 %
-    interval over seeds. A known slip is a slip whatever ours is.
+    `within`: the printed number, give or take half a unit of its last digit (0.05, or 0.005 for a mean), lies in our 95
+    % interval over seeds. A known slip is a slip whatever ours is.
     """
     half_unit = (0.005 if is_mean else 0.05) + 1e-9
     if slip:
@@ -71,5 +78,7 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file; the paper's numbers come with the repository, in published/") from None
+        raise FileNotFoundError(
+            f"{path}: no such file; the paper's numbers come with the repository, in published/"
+        ) from None
     return frame.assign(table=frame["table"].astype(int))

@@ -1,7 +1,8 @@
 """Statistics over seeds: mean, spread and interval of a cell, group means, wins against full fine-tuning, differences.
 
-In: rows of kind `final` as `records.read_many` gives them. Out: `Estimate`, `Wins` and `Difference` values, or a frame with one
-row per cell. Accuracies stay fractions here; `percent` is the only place that turns them into text. Imports no torch.
+In: rows of kind `final` as `records.read_many` gives them. Out: `Estimate`, `Wins` and `Difference` values, or a frame
+with one row per cell. Accuracies stay fractions here; `percent` is the only place that turns them into text. Imports no
+torch.
 
     python -m pytest tests/analysis/test_statistics.py
 """
@@ -14,7 +15,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+
+# Student's t and its inverse from scipy.special: the workflow imports this module for every job, and scipy.stats loads
+# slowly.
+from scipy.special import stdtr, stdtrit
 
 from vptcore.records import RowsError
 
@@ -85,15 +89,17 @@ def estimate(values: Iterable[float]) -> Estimate:
 
 def around(mean: float, std: float, n: int) -> Estimate:
     """The estimate whose interval is mean ± t(n - 1) std / sqrt(n)."""
-    half = stats.t.ppf(0.5 + LEVEL / 2, n - 1) * std / math.sqrt(n) if n > 1 else math.nan
+    half = stdtrit(n - 1, 0.5 + LEVEL / 2) * std / math.sqrt(n) if n > 1 else math.nan
     return Estimate(float(mean), float(std), float(mean - half), float(mean + half), n)
 
 
 def check_final(final: pd.DataFrame) -> pd.DataFrame:
-    """`final` as it is, or a `RowsError` that names the first cell with a repeated seed or an accuracy outside [0, 1]."""
+    """`final` as it is, or a `RowsError` that names a cell with a repeated seed or an accuracy outside [0, 1]."""
     repeated = final[final.duplicated([*CELL, "seed"])]
     if len(repeated):
-        raise RowsError(f"{_where(repeated.iloc[0])}: seed {repeated.iloc[0].seed} occurs twice; expected one row per seed")
+        raise RowsError(
+            f"{_where(repeated.iloc[0])}: seed {repeated.iloc[0].seed} occurs twice; expected one row per seed"
+        )
     accuracy = final["test_accuracy"].astype(float)
     wrong = final[~accuracy.between(0, 1)]
     if len(wrong):
@@ -106,20 +112,25 @@ def check_final(final: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarise(final: pd.DataFrame) -> pd.DataFrame:
-    """One row per cell: mean, std, low, high, n of the test accuracy; diverged seeds (counted as they are); and what was tuned.
+    """One row per cell: mean, std, low, high, n of the test accuracy, seeds that diverged (counted), what was tuned.
 
-    `tuned_percent` is 100 x tuned / total parameters, head included; `prompt_length` is null for methods without prompts.
+    `tuned_percent` is 100 x tuned / total parameters, head included; `prompt_length` is null for methods without
+    prompts.
     """
     rows = []
     for key, cell in check_final(final).groupby(CELL, sort=False):
         share = 100 * cell["tuned_parameters"].astype(float) / cell["total_parameters"].astype(float)
-        rows.append({
-            **dict(zip(CELL, key, strict=True)),
-            **asdict(estimate(cell["test_accuracy"])),
-            "diverged": tuple(sorted(int(s) for s in cell.loc[cell["diverged"].fillna(False).astype(bool), "seed"])),
-            "tuned_percent": share.mean(),
-            "prompt_length": pd.to_numeric(cell["prompt_length"]).astype(float).mean(),
-        })
+        rows.append(
+            {
+                **dict(zip(CELL, key, strict=True)),
+                **asdict(estimate(cell["test_accuracy"])),
+                "diverged": tuple(
+                    sorted(int(s) for s in cell.loc[cell["diverged"].fillna(False).astype(bool), "seed"])
+                ),
+                "tuned_percent": share.mean(),
+                "prompt_length": pd.to_numeric(cell["prompt_length"]).astype(float).mean(),
+            }
+        )
     columns = [*CELL, "mean", "std", "low", "high", "n", "diverged", "tuned_percent", "prompt_length"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -127,10 +138,12 @@ def summarise(final: pd.DataFrame) -> pd.DataFrame:
 def group_mean(line: pd.DataFrame, tasks: Iterable[str]) -> GroupMean:
     """The mean of the task means of one line, which is the final rows of one backbone, method and train size.
 
-    `tasks` are those the line should have. The spread is over seeds: each seed's mean over the tasks, for the seeds that
-    every present task has. A missing task is left out and named, never counted as 0.
+    `tasks` are those the line should have. The spread is over seeds: each seed's mean over the tasks, for the seeds
+    that every present task has. A missing task is left out and named, never counted as 0.
     """
-    wide = line.pivot(index="seed", columns="task", values="test_accuracy").astype(float) if len(line) else pd.DataFrame()
+    wide = (
+        line.pivot(index="seed", columns="task", values="test_accuracy").astype(float) if len(line) else pd.DataFrame()
+    )
     tasks = list(tasks)
     present = [task for task in tasks if task in wide]
     missing = tuple(task for task in tasks if task not in wide)
@@ -152,7 +165,10 @@ def count_wins(ours: Mapping[str, float], full: Mapping[str, float]) -> Wins:
 
 
 def welch(a: Estimate, b: Estimate) -> Difference:
-    """a - b by Welch's test on the two sets of seeds. If neither side varies, the interval is the difference and p is NaN."""
+    """a - b by Welch's test on the two sets of seeds.
+
+    If neither side varies, the interval is the difference and p is NaN.
+    """
     difference = a.mean - b.mean
     if a.n < 2 or b.n < 2 or math.isnan(a.std) or math.isnan(b.std):
         return Difference(difference, math.nan, math.nan, math.nan)
@@ -161,12 +177,17 @@ def welch(a: Estimate, b: Estimate) -> Difference:
         return Difference(difference, difference, difference, math.nan)
     freedom = (va + vb) ** 2 / (va**2 / (a.n - 1) + vb**2 / (b.n - 1))
     error = math.sqrt(va + vb)
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * error
-    return Difference(difference, difference - half, difference + half, float(2 * stats.t.sf(abs(difference) / error, freedom)))
+    half = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * error
+    return Difference(
+        difference, difference - half, difference + half, float(2 * stdtr(freedom, -abs(difference) / error))
+    )
 
 
 def compare(summary: pd.DataFrame, a: str = "vpt", b: str = "full") -> pd.DataFrame:
-    """Per backbone, task and train size that both methods have: a - b with interval and p. `summary` is `summarise`'s frame."""
+    """Per backbone, task and train size that both methods have: a - b with interval and p.
+
+    `summary` is `summarise`'s frame.
+    """
     where = ["backbone", "task", "train"]
     both = summary[summary.method == a].merge(summary[summary.method == b], on=where, suffixes=("_a", "_b"))
     rows = []

@@ -67,16 +67,37 @@ def resize_bilinear(image_HWC: np.ndarray, size: int) -> np.ndarray:
 
     Equals torch's F.interpolate(mode="bilinear", align_corners=False) in float, rounded to uint8 (size, size, C).
     """
-    top, bottom, down = _taps(image_HWC.shape[0], size)
-    left, right, along = _taps(image_HWC.shape[1], size)
-    # Rows are picked before the conversion to float: a large photograph is touched at `size` rows only.
-    upper_SWC, lower_SWC = image_HWC[top].astype(np.float32), image_HWC[bottom].astype(np.float32)
-    rows_SWC = upper_SWC + (lower_SWC - upper_SWC) * down[:, None, None]
-    out_SSC = rows_SWC[:, left] + (rows_SWC[:, right] - rows_SWC[:, left]) * along[:, None]
-    return np.rint(out_SSC).astype(np.uint8)
+    height, _, channels = image_HWC.shape
+    top_S, bottom_S, down_S = _taps(height, size)
+    upper_SX, lower_SX = (_along(image_HWC[rows_S], size) for rows_S in (top_S, bottom_S))
+    lower_SX -= upper_SX
+    lower_SX *= down_S[:, None]
+    upper_SX += lower_SX
+    return np.rint(upper_SX, out=upper_SX).astype(np.uint8).reshape(size, size, channels)
 
 
-@lru_cache(maxsize=1024)
+def _along(rows_SWC: np.ndarray, size: int) -> np.ndarray:
+    """Rows stretched to `size` pixels, as float32 (S, size x C). Channels are flat: numpy gathers long rows fastest."""
+    _, width, channels = rows_SWC.shape
+    left_X, right_X, share_X = _flat_taps(width, size, channels)
+    rows_SX = rows_SWC.reshape(len(rows_SWC), -1)
+    out_SX = rows_SX.take(left_X, axis=1).astype(np.float32)
+    step_SX = rows_SX.take(right_X, axis=1).astype(np.float32)
+    step_SX -= out_SX
+    step_SX *= share_X
+    out_SX += step_SX
+    return out_SX
+
+
+@lru_cache(maxsize=256)
+def _flat_taps(width: int, size: int, channels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    left_S, right_S, share_S = _taps(width, size)
+    channel_C = np.arange(channels)
+    left_X, right_X = ((at_S[:, None] * channels + channel_C).ravel() for at_S in (left_S, right_S))
+    return left_X, right_X, np.repeat(share_S, channels)
+
+
+@lru_cache(maxsize=256)
 def _taps(length: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each of `size` outputs the two input positions it lies between, and how far it is along."""
     at_S = np.clip((np.arange(size) + 0.5) * (length / size) - 0.5, 0, None)

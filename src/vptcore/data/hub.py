@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from vptcore.data import shapes
 from vptcore.data.sources import IMAGE_SUFFIXES, LAYOUTS, VTAB1K_LISTS, Request, locate
-from vptcore.data.tasks import Task
+from vptcore.data.tasks import TASKS, Task
 
 PATTERNS = ["*.txt", "train/nshards.txt", "train/*.tar", "test/nshards.txt", "test/*.tar"]
 SHIPPED = {"sklearn_digits": "scikit-learn", "embedded_parquet": "vptcore/assets", "shapes": "vptcore.data.shapes"}
@@ -45,6 +45,11 @@ def fetch(task: Task, root: Path | str, endpoint: str | None = None) -> Path:
         url = f"https://huggingface.co/datasets/{task.repo}"
         raise ValueError(f"{task.id}: could not fetch {url} ({reason}); try again, it resumes, or {instead}") from None
     return locate(task.source, Request(task.id, task.classes, folder))
+
+
+def run(job: Mapping) -> str:
+    """The workflow's download job: {task, root}. One line: where the shards are now."""
+    return f"{job['task']} is in {fetch(TASKS[job['task']], job['root'])}"
 
 
 def listing(tasks: Iterable[Task], settings: Mapping[str, Mapping], root: Path | str) -> list[dict]:

@@ -40,10 +40,10 @@ def split(job: dict, index: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
         chosen = _one_shot(job, rows, index.set_index("row")["label"])
     elif train == WHOLE_TRAIN:
         chosen = _whole_train(job, rows, substitutes)
-    elif train.isdigit() and int(train) > 0:
+    elif train.isdigit() and int(train) >= 4:
         chosen = _sized(job, rows, int(train))
     else:
-        known = f"a number of images, {ONE_SHOT!r} or {WHOLE_TRAIN!r}"
+        known = f"a number of images from 4 on (a quarter as many are val), {ONE_SHOT!r} or {WHOLE_TRAIN!r}"
         raise ValueError(f"{task}: train size {train!r} is unknown; expected {known}")
     parts = {"train": chosen[0], "val": chosen[1], "test": rows["test"]}
     frames = [pd.DataFrame({"part": part, "row": picked}) for part, picked in parts.items()]

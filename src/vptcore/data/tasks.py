@@ -50,15 +50,41 @@ VTAB = (
     _vtab("patch_camelyon", "Patch Camelyon", "specialized", 2, 294912, 32768, "pcam", "CC0"),
     _vtab("eurosat", "EuroSAT", "specialized", 10, 21600, 5400, "eurosat", "MIT"),
     _vtab("resisc45", "Resisc45", "specialized", 45, 25200, 6300, "resisc45", "research use"),
-    _vtab("diabetic_retinopathy", "Retinopathy", "specialized", 5, 46032, 42670, "diabetic_retinopathy", "Kaggle rules"),
+    _vtab(
+        "diabetic_retinopathy", "Retinopathy", "specialized", 5, 46032, 42670, "diabetic_retinopathy", "Kaggle rules"
+    ),
     _vtab("clevr_count", "Clevr/cnt.", "structured", 8, 70000, 15000, "clevr_count_all", "CC BY 4.0"),
     _vtab("clevr_distance", "Clevr/dist.", "structured", 6, 70000, 15000, "clevr_closest_object_distance", "CC BY 4.0"),
     _vtab("dmlab", "DMLab", "structured", 6, 88178, 22735, "dmlab", "Apache-2.0"),
-    _vtab("kitti_distance", "KITTI/dist.", "structured", 4, 6770, 711, "kitti_closest_vehicle_distance", "CC BY-NC-SA 3.0"),
-    _vtab("dsprites_location", "dSprites/loc.", "structured", 16, 663552, 73728, "dsprites_label_x_position", "Apache-2.0"),
-    _vtab("dsprites_orientation", "dSprites/ori.", "structured", 16, 663552, 73728, "dsprites_label_orientation", "Apache-2.0"),
-    _vtab("smallnorb_azimuth", "SmallNORB/az.", "structured", 18, 36450, 12150, "smallnorb_label_azimuth", "research use"),
-    _vtab("smallnorb_elevation", "SmallNORB/elev.", "structured", 9, 36450, 12150, "smallnorb_label_elevation", "research use"),
+    _vtab(
+        "kitti_distance", "KITTI/dist.", "structured", 4, 6770, 711, "kitti_closest_vehicle_distance", "CC BY-NC-SA 3.0"
+    ),
+    _vtab(
+        "dsprites_location", "dSprites/loc.", "structured", 16, 663552, 73728, "dsprites_label_x_position", "Apache-2.0"
+    ),
+    _vtab(
+        "dsprites_orientation",
+        "dSprites/ori.",
+        "structured",
+        16,
+        663552,
+        73728,
+        "dsprites_label_orientation",
+        "Apache-2.0",
+    ),
+    _vtab(
+        "smallnorb_azimuth", "SmallNORB/az.", "structured", 18, 36450, 12150, "smallnorb_label_azimuth", "research use"
+    ),
+    _vtab(
+        "smallnorb_elevation",
+        "SmallNORB/elev.",
+        "structured",
+        9,
+        36450,
+        12150,
+        "smallnorb_label_elevation",
+        "research use",
+    ),
 )
 
 FGVC = (

@@ -51,6 +51,12 @@ class ImageSet:
             raise ValueError(f"{len(self.images)} images but {len(self.labels_N)} labels")
         if self.images.dtype == torch.uint8 and self.normalise is None:
             raise ValueError("uint8 images need the size, mean and std of a backbone")
+        if self.images.is_floating_point() and not bool(torch.isfinite(self.images).all()):
+            bad = (~torch.isfinite(self.images).flatten(1).all(1)).nonzero().flatten()
+            raise ValueError(
+                f"{len(bad)} of {len(self)} inputs hold NaN or infinity, the first is number {int(bad[0])}; "
+                f"look at the weights or images"
+            )
 
     def __len__(self) -> int:
         return len(self.labels_N)

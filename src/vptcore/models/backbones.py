@@ -18,9 +18,9 @@ HALF = (0.5, 0.5, 0.5)
 class Backbone:
     """`timm` names the architecture and, where `checkpoint` is empty, the pretrained weights on the hub.
 
-    `pool` is how the feature is pooled: token, or avg. `width` is the feature's size, `size` the input's in pixels. `mean` and
-    `std` are those it was pretrained with; the paper feeds ImageNet's to all (switch `normalisation`). `drop_path` is the
-    stochastic depth under full fine-tuning only (KMnP/vpt src/models/build_vit_backbone.py).
+    `pool` is how the feature is pooled: token, or avg. `width` is the feature's size, `size` the input's in pixels.
+    `mean` and `std` are those it was pretrained with; the paper feeds ImageNet's to all (switch `normalisation`).
+    `drop_path` is the stochastic depth under full fine-tuning only (KMnP/vpt src/models/build_vit_backbone.py).
     """
 
     id: str
@@ -61,15 +61,34 @@ BACKBONES: dict[str, Backbone] = {
     backbone.id: backbone
     for backbone in (
         # Not augreg_in21k: the paper's file is imagenet21k/ViT-B_16.npz, the original recipe.
-        Backbone("vit_b16_sup21k", "ViT-B/16", "vit_base_patch16_224.orig_in21k", mean=HALF, std=HALF, licence="Apache-2.0"),
         Backbone(
-            "swin_b_sup21k", "Swin-B", "swin_base_patch4_window7_224.ms_in22k", pool="avg", width=1024, depth=24, drop_path=0.5, licence="MIT"
+            "vit_b16_sup21k", "ViT-B/16", "vit_base_patch16_224.orig_in21k", mean=HALF, std=HALF, licence="Apache-2.0"
         ),
         Backbone(
-            "vit_b16_mae", "ViT-B/16 MAE", "vit_base_patch16_224.mae", pool="avg", options={"global_pool": "avg"}, drop_path=0.1, licence="CC BY-NC 4.0"
+            "swin_b_sup21k",
+            "Swin-B",
+            "swin_base_patch4_window7_224.ms_in22k",
+            pool="avg",
+            width=1024,
+            depth=24,
+            drop_path=0.5,
+            licence="MIT",
         ),
         Backbone(
-            "vit_b16_mocov3", "ViT-B/16 MoCo v3", "vit_base_patch16_224", checkpoint="hub:nyu-visionx/moco-v3-vit-b", licence="CC BY-NC 4.0"
+            "vit_b16_mae",
+            "ViT-B/16 MAE",
+            "vit_base_patch16_224.mae",
+            pool="avg",
+            options={"global_pool": "avg"},
+            drop_path=0.1,
+            licence="CC BY-NC 4.0",
+        ),
+        Backbone(
+            "vit_b16_mocov3",
+            "ViT-B/16 MoCo v3",
+            "vit_base_patch16_224",
+            checkpoint="hub:nyu-visionx/moco-v3-vit-b",
+            licence="CC BY-NC 4.0",
         ),
         MINI,
     )
@@ -94,6 +113,7 @@ def create_backbone(spec: Backbone, *, pretrained: bool = True, drop_path: float
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise ValueError(
-            f"backbone {spec.id}: no weights for {spec.timm} from the hub ({reason}); download them once where there is a "
+            f"backbone {spec.id}: no weights for {spec.timm} from the hub ({reason}); download them once where "
+            f"there is a "
             f"network, or give a local file as backbones.{spec.id}.checkpoint"
         ) from None

@@ -1,8 +1,9 @@
-"""Weights from files: shipped assets, hub repositories, and local .safetensors, .pth or .npz in timm's or the authors' layout.
+"""Weights from files: shipped assets, hub repositories, and local .safetensors, .pth or .npz in timm's or the authors'
+layout.
 
-In: a timm model without a head and a backbone row whose `checkpoint` is `asset:NAME`, `hub:REPO` or a path. Out: the same
-model with every weight loaded. A file that does not fit ends in one line with the missing and the left-over keys. Nothing
-is unpickled: .pth files are read with weights_only, .npz without pickles.
+In: a timm model without a head and a backbone row whose `checkpoint` is `asset:NAME`, `hub:REPO` or a path. Out: the
+same model with every weight loaded. A file that does not fit ends in one line with the missing and the left-over keys.
+Nothing is unpickled: .pth files are read with weights_only, .npz without pickles.
 
     python -m pytest tests/models/test_checkpoints.py
 """
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 from vptcore.models.backbones import Backbone
 
 # Heads, projectors and predictors of pretraining: never part of a backbone.
-_NOT_BACKBONE = re.compile(r"^(head|pre_logits|decoder|mask_token|fc|predictor|projector)\b|momentum|^(queue|logit_scale)")
+_NOT_BACKBONE = re.compile(
+    r"^(head|pre_logits|decoder|mask_token|fc|predictor|projector)\b|momentum|^(queue|logit_scale)"
+)
 
 
 def load_checkpoint(model: nn.Module, spec: Backbone) -> nn.Module:
@@ -50,7 +53,10 @@ def find_checkpoint(spec: Backbone) -> Path:
         return _download(where.removeprefix("hub:"), spec)
     path = Path(where).expanduser()
     if not path.is_file():
-        raise ValueError(f"backbone {spec.id}: no file {path}; backbones.{spec.id}.checkpoint expects a .safetensors, .pth or .npz file")
+        raise ValueError(
+            f"backbone {spec.id}: no file {path}; backbones.{spec.id}.checkpoint expects a .safetensors, .pth "
+            f"or .npz file"
+        )
     return path
 
 
@@ -62,7 +68,8 @@ def _download(repo: str, spec: Backbone) -> Path:
         return Path(hf_hub_download(repo, "model.safetensors"))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ValueError(
-            f"backbone {spec.id}: cannot fetch {repo} ({type(error).__name__}); give a local file as backbones.{spec.id}.checkpoint"
+            f"backbone {spec.id}: cannot fetch {repo} ({type(error).__name__}); give a local file as "
+            f"backbones.{spec.id}.checkpoint"
         ) from None
 
 
@@ -79,12 +86,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, ... for what it will not read
-        raise ValueError(f"{path}: not a file of plain tensors ({type(error).__name__}); pickled objects are never loaded") from None
+        raise ValueError(
+            f"{path}: not a file of plain tensors ({type(error).__name__}); pickled objects are never loaded"
+        ) from None
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     if not isinstance(state, dict) or not any(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path}: holds no tensors by name; expected a state dict, bare or under 'model' or 'state_dict'")
+        raise ValueError(
+            f"{path}: holds no tensors by name; expected a state dict, bare or under 'model' or 'state_dict'"
+        )
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
@@ -141,7 +152,9 @@ def _load_npz(model: nn.Module, path: Path, spec: Backbone) -> nn.Module:
         model.load_pretrained(str(path))
     except (KeyError, AssertionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else "shapes differ"
-        raise ValueError(f"{path}: does not fit {spec.timm} of backbone {spec.id} ({type(error).__name__}: {reason})") from None
+        raise ValueError(
+            f"{path}: does not fit {spec.timm} of backbone {spec.id} ({type(error).__name__}: {reason})"
+        ) from None
     return model
 
 
@@ -153,7 +166,10 @@ def _misfit(path: Path, spec: Backbone, missing, left_over, shapes, state, wante
         parts.append(f"{len(left_over)} left over ({_some(left_over)})")
     if shapes:
         name = shapes[0]
-        parts.append(f"{len(shapes)} of another shape ({name} is {tuple(state[name].shape)}, expected {tuple(wanted[name].shape)})")
+        parts.append(
+            f"{len(shapes)} of another shape ({name} is {tuple(state[name].shape)}, expected "
+            f"{tuple(wanted[name].shape)})"
+        )
     return "; ".join(parts)
 
 

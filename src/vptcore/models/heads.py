@@ -29,7 +29,11 @@ class MlpHead(nn.Module):
 
     def __init__(self, width: int, classes: int, *, init: str = "kaiming", bias: float = 0.0):
         super().__init__()
-        hidden = [layer for _ in range(2) for layer in (nn.Linear(width, width), nn.ReLU(), nn.BatchNorm1d(width), nn.Dropout(0.1))]
+        hidden = [
+            layer
+            for _ in range(2)
+            for layer in (nn.Linear(width, width), nn.ReLU(), nn.BatchNorm1d(width), nn.Dropout(0.1))
+        ]
         for layer in hidden:
             if isinstance(layer, nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out")
@@ -58,4 +62,6 @@ class StackedHeads(nn.Module):
         self.bias = nn.Parameter(torch.stack([h.bias.detach() for h in heads]))
 
     def forward(self, x_BD: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias[:, None], x_BD.expand(len(self.weight), *x_BD.shape), self.weight.transpose(1, 2))
+        return torch.baddbmm(
+            self.bias[:, None], x_BD.expand(len(self.weight), *x_BD.shape), self.weight.transpose(1, 2)
+        )

@@ -91,18 +91,25 @@ def build_encoder(spec: ModelSpec, *, seed: int, base_state: Mapping[str, Tensor
         layers = len(backbone.blocks) if spec.deep else 1
         patch = backbone.patch_embed.patch_size[0]
         prompts = Prompts(layers, spec.prompt_length, backbone.embed_dim, patch, **_prompt_options(spec))
-    return PromptedViT(backbone, prompts, pool=spec.backbone.pool, prompts_in_pool=bool(spec.switches["prompts_in_pool"]))
+    return PromptedViT(
+        backbone, prompts, pool=spec.backbone.pool, prompts_in_pool=bool(spec.switches["prompts_in_pool"])
+    )
 
 
 def _prompt_options(spec: ModelSpec) -> dict:
     # The authors drop prompts out only where they are deep.
-    return {"dropout": float(spec.switches["prompt_dropout"]) if spec.deep else 0.0, "init": str(spec.switches["prompt_init"])}
+    return {
+        "dropout": float(spec.switches["prompt_dropout"]) if spec.deep else 0.0,
+        "init": str(spec.switches["prompt_init"]),
+    }
 
 
 def build_head(spec: ModelSpec, *, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     make = MlpHead if spec.method == "mlp" else linear_head
-    return make(spec.backbone.width, spec.classes, init=str(spec.switches["head_init"]), bias=float(spec.switches["head_bias"]))
+    return make(
+        spec.backbone.width, spec.classes, init=str(spec.switches["head_init"]), bias=float(spec.switches["head_bias"])
+    )
 
 
 def set_dropout(backbone: nn.Module, share: float) -> None:
@@ -121,14 +128,17 @@ def _with_lora(model: Tuned, spec: ModelSpec) -> Tuned:
     try:
         inject_adapter_in_model(config, model.encoder)
     except ValueError:
-        raise ValueError(f"methods.lora.targets: {', '.join(targets)} name no layer of {spec.backbone.timm}; try qkv or proj") from None
+        raise ValueError(
+            f"methods.lora.targets: {', '.join(targets)} name no layer of {spec.backbone.timm}; try qkv or proj"
+        ) from None
     for name, parameter in model.encoder.named_parameters():
         parameter.requires_grad_("lora_" in name)
     return model
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
-    """Tuned parameters (head included) and total: the backbone's own plus the tuned ones, as the paper counts (Table 3).
+    """Tuned parameters (head included) and total: the backbone's own plus the tuned ones, as the paper counts (Table
+    3).
 
     Where the backbone itself is tuned its parameters are counted once.
     """

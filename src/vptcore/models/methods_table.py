@@ -1,6 +1,7 @@
-"""The seven ways to tune: one row each. What a method is stands here; how it is built stands in `methods`. Imports no torch.
+"""The seven ways to tune: one row each. What a method is stands here; how it is built stands in `methods`. Imports no
+torch.
 
-    python -m pytest tests/models
+python -m pytest tests/models
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Method:
-    """`title` as the paper prints it, `colour` in every figure (Okabe-Ito: told apart by colour-blind eyes and in print).
+    """`title` as the paper prints it, `colour` in every figure (Okabe-Ito: told apart by colour-blind eyes and in
+    print).
 
-    `probe`: the backbone only computes features, which are cached. `needs`: the method whose tuned model it starts from.
+    `probe`: the backbone only computes features, which are cached. `needs`: the method whose tuned model it starts
+    from.
     """
 
     id: str

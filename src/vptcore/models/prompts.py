@@ -23,14 +23,18 @@ from torch import Tensor, nn
 class Prompts(nn.Module):
     """Learned tokens: `tokens` is (L, P, D) for deep prompts and (1, P, D) for shallow ones.
 
-    Initialised uniformly in [-v, v] with v = sqrt(6 / (3 patch^2 + D)) (KMnP/vpt src/models/vit_prompt/vit.py:57-70), or
-    normally with std 0.02. Dropout draws one mask per image and layer, as the authors' expand-then-drop does.
+    Initialised uniformly in [-v, v] with v = sqrt(6 / (3 patch^2 + D)) (KMnP/vpt src/models/vit_prompt/vit.py:57-70),
+    or normally with std 0.02. Dropout draws one mask per image and layer, as the authors' expand-then-drop does.
     """
 
-    def __init__(self, layers: int, length: int, width: int, patch: int, *, dropout: float = 0.0, init: str = "uniform"):
+    def __init__(
+        self, layers: int, length: int, width: int, patch: int, *, dropout: float = 0.0, init: str = "uniform"
+    ):
         super().__init__()
         if length < 1:
-            raise ValueError(f"prompt length {length}: a prompted method needs at least 1 prompt; choose 1 or more, or method linear")
+            raise ValueError(
+                f"prompt length {length}: a prompted method needs at least 1 prompt; choose 1 or more, or method linear"
+            )
         self.tokens = nn.Parameter(torch.empty(layers, length, width))
         self.dropout = dropout
         if init == "uniform":
@@ -58,10 +62,14 @@ class PromptedViT(nn.Module):
     models average over the prompts too (KMnP/vpt src/models/vit_prompt/vit_mae.py); `prompts_in_pool` says whether.
     """
 
-    def __init__(self, vit: nn.Module, prompts: Prompts | None = None, *, pool: str = "token", prompts_in_pool: bool = True):
+    def __init__(
+        self, vit: nn.Module, prompts: Prompts | None = None, *, pool: str = "token", prompts_in_pool: bool = True
+    ):
         super().__init__()
         if getattr(vit, "num_prefix_tokens", 1) != 1 or getattr(vit, "attn_pool", None) is not None:
-            raise ValueError(f"{type(vit).__name__}: only plain ViTs with one class token and no attention pooling are supported")
+            raise ValueError(
+                f"{type(vit).__name__}: only plain ViTs with one class token and no attention pooling are supported"
+            )
         self.vit = vit
         self.prompts = prompts
         self.pool = pool
@@ -108,7 +116,9 @@ class PromptedViT(nn.Module):
         return vit.fc_norm(vit.norm(x_BND)[:, skip:].mean(1))
 
 
-def run_block(block: nn.Module, x_BND: Tensor, prompts_BPD: Tensor | None = None, *, queries: int | None = None) -> Tensor:
+def run_block(
+    block: nn.Module, x_BND: Tensor, prompts_BPD: Tensor | None = None, *, queries: int | None = None
+) -> Tensor:
     """A pre-norm transformer block over tokens x and prompts that are only read.
 
     With `queries` = n only the first n tokens are computed and returned (B, n, D); all N are still read.

@@ -3,10 +3,11 @@
 The authors prepend deep prompts to every window of every block, average what the windows make of them, and overwrite
 them before the next block (KMnP/vpt src/models/vit_prompt/swin_transformer.py:262-419). What is overwritten is never
 read, so prompts are only keys and values here: K = LN(P) Wk, V = LN(P) Wv, with no relative position bias and no shift
-mask for them. The last block's prompts are read where they enter the pooling (`prompts_in_pool`); there, and with shallow
-prompts everywhere, they are tokens.
+mask for them. The last block's prompts are read where they enter the pooling (`prompts_in_pool`); there, and with
+shallow prompts everywhere, they are tokens.
 
-Shapes: B batch, X x Y the token grid, W windows a image, A tokens a window, P prompts, D width of the stage, H heads, E = D / H.
+Shapes: B batch, X x Y the token grid, W windows a image, A tokens a window, P prompts, D width of the stage, H heads, E
+= D / H.
 
     python -m pytest tests/models/test_windows.py
 """
@@ -30,7 +31,9 @@ class SwinPrompts(nn.Module):
     def __init__(self, swin: nn.Module, length: int, deep: bool, *, dropout: float = 0.0, init: str = "uniform"):
         super().__init__()
         if length < 1:
-            raise ValueError(f"prompt length {length}: a prompted method needs at least 1 prompt; choose 1 or more, or method linear")
+            raise ValueError(
+                f"prompt length {length}: a prompted method needs at least 1 prompt; choose 1 or more, or method linear"
+            )
         widths = [block.dim for stage in swin.layers for block in stage.blocks]
         patch = swin.patch_embed.patch_size[0]
         bound = math.sqrt(6 / (3 * patch * patch + widths[0]))
@@ -56,7 +59,9 @@ class PromptedSwin(nn.Module):
     def forward(self, images_BCHW: Tensor) -> Tensor:
         x_BXYD = self.swin.patch_embed(images_BCHW)
         blocks = [(stage, block) for stage in self.swin.layers for block in stage.blocks]
-        carried = None if self.prompts is None or self.prompts.deep else self.prompts.layer(0).expand(len(x_BXYD), -1, -1)
+        carried = (
+            None if self.prompts is None or self.prompts.deep else self.prompts.layer(0).expand(len(x_BXYD), -1, -1)
+        )
         for index, (stage, block) in enumerate(blocks):
             if block is stage.blocks[0]:
                 x_BXYD, carried = _downsample(stage, x_BXYD, carried)
@@ -93,7 +98,9 @@ def block_with_tokens(block: nn.Module, x_BXYD: Tensor, prompts_BPD: Tensor) -> 
     return x_BXYD, prompts_BPD + block.drop_path2(block.mlp(block.norm2(prompts_BPD)))
 
 
-def window_attention(block: nn.Module, x_BXYD: Tensor, prompts: Tensor | None, *, keep_prompts: bool) -> tuple[Tensor, Tensor | None]:
+def window_attention(
+    block: nn.Module, x_BXYD: Tensor, prompts: Tensor | None, *, keep_prompts: bool
+) -> tuple[Tensor, Tensor | None]:
     """(Shifted) window attention over normed tokens; `prompts` is normed (1 or B, P, D).
 
     Returns the grid, and with `keep_prompts` the prompts (B, P, D) averaged over windows.
@@ -117,9 +124,11 @@ def _bias(block: nn.Module, windows: int) -> Tensor:
     return bias_1HAA + block.attn_mask.view(windows, 1, *block.attn_mask.shape[-2:])
 
 
-def _attend(attn: nn.Module, x_BWAD: Tensor, prompts: Tensor | None, bias: Tensor, keep_prompts: bool) -> tuple[Tensor, Tensor | None]:
+def _attend(
+    attn: nn.Module, x_BWAD: Tensor, prompts: Tensor | None, bias: Tensor, keep_prompts: bool
+) -> tuple[Tensor, Tensor | None]:
     """Attention in every window over its tokens and all prompts. Prompts get no bias and no mask."""
-    B, W, A, _ = x_BWAD.shape
+    B, W = x_BWAD.shape[:2]
     q, k, v = _heads(attn, attn.qkv(x_BWAD), 3)
     mask = bias.expand(W, -1, -1, -1)
     if prompts is not None:
@@ -129,7 +138,9 @@ def _attend(attn: nn.Module, x_BWAD: Tensor, prompts: Tensor | None, bias: Tenso
         mask = F.pad(mask, (P, 0))
         if keep_prompts:
             q, mask = torch.cat([qp, q], dim=-2), F.pad(mask, (0, 0, P, 0))
-    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.to(q.dtype), dropout_p=attn.attn_drop.p if attn.training else 0.0)
+    mixed = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask.to(q.dtype), dropout_p=attn.attn_drop.p if attn.training else 0.0
+    )
     out = attn.proj_drop(attn.proj(mixed.transpose(-3, -2).flatten(-2)))
     if prompts is None or not keep_prompts:
         return out, None

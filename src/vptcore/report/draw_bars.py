@@ -1,4 +1,4 @@
-"""Figures that compare FT and VPT task by task: Fréchet distance with the winner's colour, and the forest of differences.
+"""Figures that compare FT and VPT task by task: Fréchet distance in the winner's colour, and the forest of differences.
 
 In: a figure's spec, a study, and frames of kind final (and fid). Out: a matplotlib figure. Imports no torch.
 
@@ -40,12 +40,15 @@ def winner(difference: float) -> str:
 
 def differences(study: Study, final: pd.DataFrame) -> dict[str, Difference]:
     """Task -> VPT minus FT, in the order of the study's tasks, where both have rows."""
-    found = {r["task"]: Difference(r["difference"], r["low"], r["high"], r["p"]) for r in compare(summarise(final)).to_dict("records")}
+    found = {
+        r["task"]: Difference(r["difference"], r["low"], r["high"], r["p"])
+        for r in compare(summarise(final)).to_dict("records")
+    }
     return {task: found[task] for task in study.tasks if task in found}
 
 
 def fid(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """Bars per task in groups: height the Fréchet distance, colour the better method, slashes a far objective (paper Figure 3)."""
+    """Bars per task in groups: height the Fréchet distance, colour the better method, slashes a far objective."""
     distance = frames["fid"].set_index("task")
     tasks = [task for task in study.tasks.values() if task.id in distance.index and task.group in spec.groups]
     gaps = differences(study, frames["final"])
@@ -55,11 +58,23 @@ def fid(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     for task, place in zip(tasks, places, strict=True):
         row, gap = distance.loc[task.id], gaps.get(task.id)
         colour = _winner_colour(gap)
-        axes.bar(place, row.fid, 0.72, color=colour, edgecolor="white", linewidth=0, hatch=HATCH if task.high_disparity else None)
+        axes.bar(
+            place,
+            row.fid,
+            0.72,
+            color=colour,
+            edgecolor="white",
+            linewidth=0,
+            hatch=HATCH if task.high_disparity else None,
+        )
         if row.fid_low == row.fid_low:
-            axes.errorbar(place, row.fid, [[row.fid - row.fid_low], [row.fid_high - row.fid]], color=INK, lw=0.6, capsize=1.5)
+            axes.errorbar(
+                place, row.fid, [[row.fid - row.fid_low], [row.fid_high - row.fid]], color=INK, lw=0.6, capsize=1.5
+            )
         if gap is not None and gap.direction == 0:
-            axes.annotate("≈", (place, max(row.fid, row.fid_high)), (0, 2), textcoords="offset points", ha="center", fontsize=8)
+            axes.annotate(
+                "≈", (place, max(row.fid, row.fid_high)), (0, 2), textcoords="offset points", ha="center", fontsize=8
+            )
     axes.set_xticks(places, [task.title for task in tasks], rotation=40, ha="right", rotation_mode="anchor")
     axes.tick_params(axis="x", length=0)
     axes.margins(y=0.12)
@@ -67,8 +82,12 @@ def fid(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     note = "" if "inception" in networks.lower() else " (not Inception)"
     axes.set_ylabel(f"Fréchet distance in\n{networks}\nfeatures{note}")
     _group_headings(axes, tasks, places)
-    handles = _winner_legend({winner(gaps[t.id].difference) if t.id in gaps else "" for t in tasks}, any(t.high_disparity for t in tasks))
-    figure.legend(handles=handles, loc="outside upper left", ncols=4 if figure.get_figwidth() > COLUMN else 2, columnspacing=1.2)
+    handles = _winner_legend(
+        {winner(gaps[t.id].difference) if t.id in gaps else "" for t in tasks}, any(t.high_disparity for t in tasks)
+    )
+    figure.legend(
+        handles=handles, loc="outside upper left", ncols=4 if figure.get_figwidth() > COLUMN else 2, columnspacing=1.2
+    )
     return figure
 
 
@@ -86,7 +105,9 @@ def _group_headings(axes, tasks: list, places: list[float]) -> None:
     across = blended_transform_factory(axes.transData, axes.transAxes)
     for group in dict.fromkeys(task.group for task in tasks):
         mine = [place for task, place in zip(tasks, places, strict=True) if task.group == group]
-        axes.text(sum(mine) / len(mine), 1.01, GROUP_TITLES[group], transform=across, ha="center", va="bottom", style="italic")
+        axes.text(
+            sum(mine) / len(mine), 1.01, GROUP_TITLES[group], transform=across, ha="center", va="bottom", style="italic"
+        )
 
 
 def _winner_colour(gap: Difference | None) -> str:
@@ -98,11 +119,15 @@ def _winner_legend(present: set[str], far: bool) -> list[Patch]:
     labels = {"full": (method_colour("full"), "FT better"), "vpt": (method_colour("vpt"), "VPT better"),
               "tie": (NEUTRAL, "tie"), "": (FAINT, "no accuracies yet")}  # fmt: skip
     handles = [Patch(facecolor=colour, label=label) for key, (colour, label) in labels.items() if key in present]
-    return [*handles, Patch(facecolor="white", edgecolor=INK, hatch=HATCH, linewidth=0.5, label="far objective")] if far else handles
+    return (
+        [*handles, Patch(facecolor="white", edgecolor=INK, hatch=HATCH, linewidth=0.5, label="far objective")]
+        if far
+        else handles
+    )
 
 
 def forest(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """VPT minus FT in points with its 95 % interval, per task and per group mean; coloured where the interval excludes 0."""
+    """VPT minus FT with its 95 % interval, per task and per group mean; coloured where the interval excludes 0."""
     rows = forest_rows(spec, study, frames["final"])
     figure = new_figure(PAGE, 0.19 * len(rows) + 0.75)
     axes = figure.subplots()
@@ -128,7 +153,7 @@ def forest(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def forest_rows(spec, study: Study, final: pd.DataFrame) -> list[ForestRow]:
-    """Per group: a heading, its tasks, and, where it has several, the difference of the means over the tasks that both have."""
+    """Per group: a heading, its tasks and, where it has several, the difference of the means over the shared tasks."""
     gaps, rows = differences(study, final), []
     for group in spec.groups:
         tasks = [task for task in gaps if study.tasks[task].group == group]
@@ -154,4 +179,6 @@ def _forest_line(axes, place: int, row: ForestRow) -> None:
     interval = f"  [{number(low, 1, True)}, {number(high, 1, True)}]" if known else "  one seed"
     beside = blended_transform_factory(axes.transAxes, axes.transData)
     weight = "bold" if row.is_mean else "normal"
-    axes.text(1.02, place, number(middle, 1, True) + interval, transform=beside, va="center", fontsize=6.5, weight=weight)
+    axes.text(
+        1.02, place, number(middle, 1, True) + interval, transform=beside, va="center", fontsize=6.5, weight=weight
+    )

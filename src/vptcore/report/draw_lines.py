@@ -35,7 +35,7 @@ def _tasks(study: Study, frame: pd.DataFrame) -> list[str]:
 
 
 def accuracy_by_size(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """Test accuracy (mean ± std) against train size on a log axis: panels per group, or per task where there is one group."""
+    """Test accuracy (mean ± std) against train size on a log axis: a panel per group, or per task of a single group."""
     summary = summarise(frames["final"])
     summary["size"] = summary["train"].astype(int)
     tasks = _tasks(study, summary)
@@ -63,7 +63,15 @@ def _size_panel(axis: Axes, title: str, rows: pd.DataFrame, tasks: list[str], st
         colour = colours[task] if own_colours else method_colour(method)
         spread = 100 * line["std"].fillna(0)
         axis.errorbar(
-            line["size"], 100 * line["mean"], spread, color=colour, ls=METHOD_LINES[method], marker="o", ms=2.5, capsize=1.5, elinewidth=0.6
+            line["size"],
+            100 * line["mean"],
+            spread,
+            color=colour,
+            ls=METHOD_LINES[method],
+            marker="o",
+            ms=2.5,
+            capsize=1.5,
+            elinewidth=0.6,
         )
     sizes = sorted(set(rows["size"]))
     axis.set_xscale("log")
@@ -75,14 +83,24 @@ def _size_panel(axis: Axes, title: str, rows: pd.DataFrame, tasks: list[str], st
     axis.set_title(title)
     if own_colours:
         handles = [Line2D([], [], color=colours[task], label=study.tasks[task].title) for task in tasks]
-        axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.36), ncols=2, fontsize=6.5, columnspacing=1, handlelength=1.2)
+        axis.legend(
+            handles=handles,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.36),
+            ncols=2,
+            fontsize=6.5,
+            columnspacing=1,
+            handlelength=1.2,
+        )
 
 
 def losses(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """Training (solid) and test (dashed) loss against epoch, mean over seeds: a panel per task, or per task and train size."""
+    """Training (solid) and test (dashed) loss against epoch, mean over seeds: a panel per task and train size."""
     curves = mean_curves(frames["curves"])
     tasks = _tasks(study, curves)
-    trains = sorted(set(curves["train"]), key=lambda train: (not train.isdigit(), int(train) if train.isdigit() else 0, train))
+    trains = sorted(
+        set(curves["train"]), key=lambda train: (not train.isdigit(), int(train) if train.isdigit() else 0, train)
+    )
     places = [(task, train) for task in tasks for train in trains]
     columns = len(trains) if len(trains) > 1 else 3 if spec.per_group else 4
     figure, axes = panels(PAGE, 1.55, len(places), columns)
@@ -95,7 +113,9 @@ def losses(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     methods = [method for method in METHODS if method in set(curves["method"])]
     handles = [Line2D([], [], color=method_colour(m), label=METHODS[m].title) for m in methods]
     handles += [Line2D([], [], color=INK, ls=style, label=label) for style, label in LOSS_LINES.values()]
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles) if figure.get_figwidth() > 1.3 * COLUMN else 3)
+    figure.legend(
+        handles=handles, loc="outside upper left", ncols=len(handles) if figure.get_figwidth() > 1.3 * COLUMN else 3
+    )
     return figure
 
 

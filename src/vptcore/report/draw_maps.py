@@ -1,7 +1,7 @@
 """Grad-CAM figures: the image, and the maps of full fine-tuning and VPT over it, with what each of them answered.
 
-In: a figure's spec, a study, and a frame of kind explain (and of kind index, for class names). Out: a matplotlib figure. Imports
-no torch.
+In: a figure's spec, a study, and a frame of kind explain (and of kind index, for class names). Out: a matplotlib
+figure. Imports no torch.
 
     python -m pytest tests/report/test_figures.py
 """
@@ -41,7 +41,9 @@ def grad_cam(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
         mine = rows[rows["task"] == task]
         for place, pick in enumerate(sorted(set(mine["pick"]))[:PICKS]):
             _triplet(line[3 * place : 3 * place + 3], mine[mine["pick"] == pick], names.get(task, {}))
-        line[0].set_title(f"{study.tasks[task].title}\n{line[0].get_title(loc='left').strip()}", loc="left", fontsize=6.5)
+        line[0].set_title(
+            f"{study.tasks[task].title}\n{line[0].get_title(loc='left').strip()}", loc="left", fontsize=6.5
+        )
     return figure
 
 
@@ -50,7 +52,10 @@ def class_names(index: pd.DataFrame | None) -> dict[str, dict[int, str]]:
     if index is None or index.empty:
         return {}
     pairs = index.dropna(subset=["class_name"]).drop_duplicates(["task", "label"])
-    return {task: dict(zip(mine["label"].astype(int), mine["class_name"], strict=True)) for task, mine in pairs.groupby("task")}
+    return {
+        task: dict(zip(mine["label"].astype(int), mine["class_name"], strict=True))
+        for task, mine in pairs.groupby("task")
+    }
 
 
 def _triplet(axes: list[Axes], rows: pd.DataFrame, names: Mapping[int, str]) -> None:

@@ -1,7 +1,7 @@
 """The figures that show data, one row each: what each reads, and how it is drawn, captioned and saved.
 
-In: a figure's number, a study and the frames of the kinds it reads. Out: a matplotlib figure, its caption, a PDF and a PNG.
-Figures 1, 2, 7, 17 and 19 of the paper are not drawn. Imports no torch.
+In: a figure's number, a study and the frames of the kinds it reads. Out: a matplotlib figure, its caption, a PDF and a
+PNG. Figures 1, 2, 7, 17 and 19 of the paper are not drawn. Imports no torch.
 
     python -m pytest tests/report/test_figures.py
 """
@@ -11,17 +11,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from vptcore.data.tasks import GROUPS
 from vptcore.records import RowsError
-from vptcore.report import draw_bars, draw_lines, draw_maps, style, text
+from vptcore.report import text
 from vptcore.report.specs import PAIR, STRATEGIES, sizes
-from vptcore.report.style import save
 from vptcore.report.tables import rows_of
 from vptcore.study import Cell, Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["FIGURES", "FigureSpec", "caption", "draw", "inputs", "save", "spec_of"]
 
@@ -33,7 +36,8 @@ MOST_MAPS = 6
 class FigureSpec:
     """One figure. `kind`: forest, fid, sizes, curves, larger (curves at larger train sizes) or maps.
 
-    `per_group` limits the tasks of each group to so many, those with the most cells; 0 is all. `log`: a logarithmic loss axis.
+    `per_group` limits the tasks of each group to so many, those with the most cells; 0 is all. `log`: a logarithmic
+    loss axis.
     """
 
     number: str
@@ -64,14 +68,6 @@ FIGURES: dict[str, FigureSpec] = {
         FigureSpec("18", "Grad-CAM of full fine-tuning and VPT, Structured", "maps", ("structured",)),
     )
 }
-_DRAW = {
-    "forest": draw_bars.forest,
-    "fid": draw_bars.fid,
-    "sizes": draw_lines.accuracy_by_size,
-    "curves": draw_lines.losses,
-    "larger": draw_lines.losses,
-    "maps": draw_maps.grad_cam,
-}
 
 
 def spec_of(number: str | int) -> FigureSpec:
@@ -81,7 +77,7 @@ def spec_of(number: str | int) -> FigureSpec:
 
 
 def inputs(number: str | int, study: Study) -> dict[str, list]:
-    """Kind of rows -> what the figure reads: cells for final and curves, task ids for fid and explain; {} if the study has none."""
+    """Kind of rows -> what the figure reads: cells for final and curves, task ids for fid and explain; {} if none."""
     spec = spec_of(number)
     if spec.kind == "maps":
         tasks = [task for _, task, _ in study.explained if study.tasks[task].group in spec.groups]
@@ -128,23 +124,45 @@ def _first_of_each_group(spec: FigureSpec, found: list[Cell], study: Study) -> l
 def draw(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw a figure from the frames of `inputs`' kinds; rows of other cells are ignored, missing ones leave a gap.
 
-    `frames` may hold rows of kind `index` too: Figures 8 and 18 then name classes instead of numbering them. Raises RowsError
-    of one line where nothing can be drawn or the rows are wrong.
+    `frames` may hold rows of kind `index` too: Figures 8 and 18 then name classes instead of numbering them. Raises
+    RowsError of one line where nothing can be drawn or the rows are wrong.
     """
     spec = spec_of(number)
     mine = _only_mine(number, study, frames)
     for kind, frame in mine.items():
         if kind != "index" and frame.empty:
-            raise RowsError(f"figure {number}: no rows of kind {kind} for the study {study.name!r}; run their cells first")
+            raise RowsError(
+                f"figure {number}: no rows of kind {kind} for the study {study.name!r}; run their cells first"
+            )
+    # The workflow imports this module for every job; matplotlib is loaded only where something is drawn.
+    from vptcore.report import draw_bars, draw_lines, draw_maps, style
+
+    drawers = {
+        "forest": draw_bars.forest,
+        "fid": draw_bars.fid,
+        "sizes": draw_lines.accuracy_by_size,
+        "curves": draw_lines.losses,
+        "larger": draw_lines.losses,
+        "maps": draw_maps.grad_cam,
+    }
     with style.styled():
-        return _DRAW[spec.kind](spec, study, mine)
+        return drawers[spec.kind](spec, study, mine)
+
+
+def save(figure: Figure, pdf_path: Path | str, png_path: Path | str) -> None:
+    """Write the figure as PDF and PNG (`style.save`)."""
+    from vptcore.report import style
+
+    style.save(figure, pdf_path, png_path)
 
 
 def _only_mine(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     mine = {}
     for kind, wanted in inputs(number, study).items():
         if kind not in frames:
-            raise RowsError(f"figure {number}: rows of kind {kind} are missing; it reads {', '.join(inputs(number, study))}")
+            raise RowsError(
+                f"figure {number}: rows of kind {kind} are missing; it reads {', '.join(inputs(number, study))}"
+            )
         mine[kind] = _of(frames[kind], wanted)
     if not mine:
         raise ValueError(f"figure {number}: the study {study.name!r} has nothing for it ({spec_of(number).title})")

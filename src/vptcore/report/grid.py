@@ -1,6 +1,7 @@
 """From a table's tidy frame to the printed grid: ours, the paper's, and the difference, as blocks of lines of entries.
 
-In: a `tables.Table`. Out: `Block` values that every renderer walks the same way, and the head's groups. Imports no torch.
+In: a `tables.Table`. Out: `Block` values that every renderer walks the same way, and the head's groups. Imports no
+torch.
 
     python -m pytest tests/report/test_render.py
 """
@@ -88,15 +89,18 @@ def _labels(line: Line, stub: tuple[str, ...]) -> tuple[str, ...]:
 def _ours(row) -> Entry:
     main, _, spread = row.text.partition(" ±")
     wins = "" if pd.isna(row.wins) else str(int(row.wins))
-    return Entry(main, spread and f"±{spread}", wins, _STATE_MARKS.get(row.state, ""), row.bold, row.underlined, row.mean)
+    return Entry(
+        main, spread and f"±{spread}", wins, _STATE_MARKS.get(row.state, ""), row.bold, row.underlined, row.mean
+    )
 
 
 def _paper(row) -> Entry:
     if math.isnan(row.printed):
         return Entry()
     main = number(row.printed, max(row.decimals, _decimals(row.printed)))
-    wins = "" if math.isnan(row.printed_wins) else str(int(row.printed_wins))
-    return Entry(main, wins=wins, mark=MARKS["slip"] if row.verdict == "slip" else "", value=row.printed, why=row.why)
+    wins = "" if math.isnan(row.printed_wins) else f"{int(row.printed_wins)}{MARKS['slip'] if row.wins_why else ''}"
+    why = "; ".join(filter(None, (row.why, row.wins_why)))
+    return Entry(main, wins=wins, mark=MARKS["slip"] if row.verdict == "slip" else "", value=row.printed, why=why)
 
 
 def _difference(row) -> Entry:

@@ -1,7 +1,7 @@
 """The report: one HTML file that holds everything, opens without a network and reads on a phone.
 
-In: a study, built tables, drawn figures (their PNG and PDF paths and captions) and notes. Out: the page, verdict first, then the
-tables and figures with how each was made. Imports no torch.
+In: a study, built tables, drawn figures (their PNG and PDF paths and captions) and notes. Out: the page, verdict first,
+then the tables and figures with how each was made. Imports no torch.
 
     python -m pytest tests/report/test_page.py
 """
@@ -28,29 +28,36 @@ MOST_PATHS = 12
 SCREEN = 0.75
 
 
-def write_page(study: Study, out_html: Path | str, tables: Sequence[Table], figures: Sequence[Mapping], notes: Mapping) -> None:
+def write_page(
+    study: Study, out_html: Path | str, tables: Sequence[Table], figures: Sequence[Mapping], notes: Mapping
+) -> None:
     """Write the report of `study` to `out_html`.
 
-    `figures`: mappings with number, title, caption, png_path, pdf_path and made_from (paths of the rows files). `notes`: title ->
-    text, shown as they are under 'How this was made' (the command, versions; no dates, or the page changes with every run).
+    `figures`: mappings with number, title, caption, png_path, pdf_path and made_from (paths of the rows files).
+    `notes`: title -> text, shown as they are under 'How this was made' (the command, versions; no dates, or the page
+    changes with every run).
     """
     found = answers(tables)
     main = [a for a in found if is_main(a, study)]
-    page = templates().get_template("page.html.jinja").render(
-        study=study,
-        backbone=study.backbones[study.main_backbone].title if study.cells else "",
-        protocol=protocol_line(study),
-        seeds=seeds_phrase(len(study.seeds)),
-        headline=headline(main),
-        main=main,
-        others=[(setting(a, study), a) for a in found if not is_main(a, study)],
-        settings={a: setting(a, study) for a in main},
-        tables=[_table(table, study) for table in tables],
-        figures=[_figure(figure) for figure in figures],
-        left_out=[f"{study.tasks[task].title} ({train_phrase([train])})" for task, train in study.left_out],
-        notes=notes,
-        colours={name: METHODS[name].colour for name in ("full", "vpt")},
-        paths_shown=MOST_PATHS,
+    page = (
+        templates()
+        .get_template("page.html.jinja")
+        .render(
+            study=study,
+            backbone=study.backbones[study.main_backbone].title if study.cells else "",
+            protocol=protocol_line(study),
+            seeds=seeds_phrase(len(study.seeds)),
+            headline=headline(main),
+            main=main,
+            others=[(setting(a, study), a) for a in found if not is_main(a, study)],
+            settings={a: setting(a, study) for a in main},
+            tables=[_table(table, study) for table in tables],
+            figures=[_figure(figure) for figure in figures],
+            left_out=[f"{study.tasks[task].title} ({train_phrase([train])})" for task, train in study.left_out],
+            notes=notes,
+            colours={name: METHODS[name].colour for name in ("full", "vpt")},
+            paths_shown=MOST_PATHS,
+        )
     )
     write_text(out_html, page)
 
@@ -65,7 +72,11 @@ def headline(main: Sequence[Answer]) -> str:
     if not main:
         return "No group has rows of both VPT and full fine-tuning yet."
     words = {"vpt": "VPT leads in", "full": "full fine-tuning leads in", "open": "no clear lead in"}
-    parts = [f"{words[side]} {join([a.title for a in main if a.side == side])}" for side in words if any(a.side == side for a in main)]
+    parts = [
+        f"{words[side]} {join([a.title for a in main if a.side == side])}"
+        for side in words
+        if any(a.side == side for a in main)
+    ]
     sentence = "; ".join(parts)
     unfinished = [a.title for a in main if a.partial]
     note = f" {join(unfinished)} {have_verb(len(unfinished))} cells without rows." if unfinished else ""
@@ -84,8 +95,15 @@ def _figure(figure: Mapping) -> dict:
     png = Path(figure["png_path"]).read_bytes()
     # A PNG's header holds width and height as big-endian 32-bit numbers from byte 16 on.
     width, height = (round(SCREEN * pixels) for pixels in struct.unpack(">II", png[16:24]))
+    named = not str(number).isdigit()
     return {
-        **figure, "id": f"figure-{number}", "label": f"Figure {number}" if str(number).isdigit() else "Summary", "is_summary": not str(number).isdigit(),
-        "image": Markup(f"data:image/png;base64,{base64.b64encode(png).decode()}"), "width": width, "height": height,
-        "target": target("figure", number), "made_from": list(figure["made_from"]),
-    }  # fmt: skip
+        **figure,
+        "id": f"figure-{number}",
+        "label": "Summary" if named else f"Figure {number}",
+        "is_summary": named,
+        "image": Markup(f"data:image/png;base64,{base64.b64encode(png).decode()}"),
+        "width": width,
+        "height": height,
+        "target": target("figure", number),
+        "made_from": list(figure["made_from"]),
+    }

@@ -1,7 +1,7 @@
 """A built table as CSV, Markdown, LaTeX, HTML or terminal text; the same bytes for the same rows.
 
-In: a `tables.Table`. Out: text, or a rich renderable. The CSV is tidy and holds the paper's numbers beside ours; Markdown and
-HTML show them as further blocks; LaTeX and the terminal show ours. Imports no torch.
+In: a `tables.Table`. Out: text, or a rich renderable. The CSV is tidy and holds the paper's numbers beside ours;
+Markdown and HTML show them as further blocks; LaTeX and the terminal show ours. Imports no torch.
 
     python -m pytest tests/report/test_render.py
 """
@@ -23,9 +23,27 @@ from vptcore.report.grid import GROUP_TITLES, Block, Entry, blocks, head
 from vptcore.report.tables import CSV_COLUMNS, Table
 
 _LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "–": "--", "×": r"$\times$",
-    "†": r"\dag{}", "‡": r"\ddag{}", "✓": r"$\checkmark$", "≠": r"$\neq$", "é": r"\'e", "<": r"\textless{}", ">": r"\textgreater{}",
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "×": r"$\times$",
+    "†": r"\dag{}",
+    "‡": r"\ddag{}",
+    "✓": r"$\checkmark$",
+    "≠": r"$\neq$",
+    "é": r"\'e",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
 }
 
 
@@ -74,8 +92,15 @@ def to_latex(table: Table) -> str:
     """A booktabs `table` environment of our block; needs packages booktabs and graphicx (for \\resizebox)."""
     columns = "l" * len(table.stub) + "r" * len(table.columns)
     lines = [
-        r"\begin{table}[t]", r"\centering", rf"\caption{{{latex_escape(table.caption)}}}", rf"\label{{tab:{table.number:02d}}}",
-        r"\resizebox{\linewidth}{!}{%", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *_latex_head(table), r"\midrule",
+        r"\begin{table}[t]",
+        r"\centering",
+        rf"\caption{{{latex_escape(table.caption)}}}",
+        rf"\label{{tab:{table.number:02d}}}",
+        r"\resizebox{\linewidth}{!}{%",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        *_latex_head(table),
+        r"\midrule",
     ]
     for line in blocks(table)[0].lines:
         lines += [r"\midrule"] if line.ruled else []
@@ -118,12 +143,16 @@ def to_html(table: Table) -> Markup:
 def templates() -> Environment:
     """The jinja2 environment of report/templates: always escaping, and an undefined name is an error."""
     return Environment(
-        loader=PackageLoader("vptcore.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("vptcore.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 
 def to_terminal(table: Table, width: int = 100) -> RichTable:
-    """Our accuracies with tasks as rows and methods as columns; the spreads are left out where they do not fit `width`."""
+    """Our accuracies with tasks as rows and methods as columns; spreads are left out where they do not fit `width`."""
     shown = _terminal(table, spread=True)
     return shown if _width(shown) <= width else _terminal(table, spread=False)
 
@@ -150,7 +179,9 @@ def _terminal(table: Table, spread: bool) -> RichTable:
 
 def _terminal_entry(entry: Entry, spread: bool) -> Text:
     style = " ".join(name for name, on in (("bold", entry.bold), ("underline", entry.underlined)) if on)
-    return Text.assemble((entry.main, style), entry.mark, (f" {entry.spread}" if spread and entry.spread else "", "dim"))
+    return Text.assemble(
+        (entry.main, style), entry.mark, (f" {entry.spread}" if spread and entry.spread else "", "dim")
+    )
 
 
 def _width(shown: RichTable) -> int:

@@ -1,7 +1,8 @@
 """The paper's twenty tables, one row each, and which cells of a study each of them reads.
 
-In: a table's number and a study. Out: its spec, its cells, its sizes; `[]` where the study has nothing for it. What differs
-between studies (backbone, train sizes, tasks) comes from the study; nothing here names a task. Imports no torch.
+In: a table's number and a study. Out: its spec, its cells, its sizes; `[]` where the study has nothing for it. What
+differs between studies (backbone, train sizes, tasks) comes from the study; nothing here names a task. Imports no
+torch.
 
     python -m pytest tests/report/test_specs.py
 """
@@ -21,10 +22,11 @@ PAIR = ("full", "vpt")
 
 @dataclass(frozen=True)
 class TableSpec:
-    """One table. `role` names the backbone, `trains` the train sizes: base, one_shot, train, or sizes (all numeric ones).
+    """One table. `role` names the backbone, `trains` the train sizes: base, one_shot, train, or sizes (all numbers).
 
-    `others`: the study's further methods follow below a rule. `tuned`: a row with tuned / total parameters of VPT. `fid`: a row
-    with Fréchet distances. `gap`: a row with the last method minus the first. `only`: the tasks and sizes that this method was run on.
+    `others`: the study's further methods follow below a rule. `tuned`: a row with tuned / total parameters of VPT.
+    `fid`: a row with Fréchet distances. `gap`: a row with the last method minus the first. `only`: the tasks and sizes
+    that this method was run on.
     """
 
     number: int
@@ -69,7 +71,14 @@ TABLES: dict[int, TableSpec] = {
         TableSpec(18, "Prompt length, Structured", _HARD, **_LENGTHS),
         TableSpec(19, "Per-task results, FGVC", ("fgvc",), trains=WHOLE_TRAIN, tuned=True, fid=True),
         TableSpec(
-            20, "LoRA and full fine-tuning by train size", GROUPS, ("full", "lora"), trains="sizes", gap=True, mean=False, only="lora"
+            20,
+            "LoRA and full fine-tuning by train size",
+            GROUPS,
+            ("full", "lora"),
+            trains="sizes",
+            gap=True,
+            mean=False,
+            only="lora",
         ),
     )
 }

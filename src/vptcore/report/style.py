@@ -1,7 +1,7 @@
 """How every figure looks, in one place: widths, fonts, lines, colours, and how a figure is saved.
 
-In: a drawn figure and two paths. Out: a vector PDF with embedded TrueType fonts and a PNG of 200 dpi, both free of dates, so that
-the same rows give the same bytes. Imports no torch.
+In: a drawn figure and two paths. Out: a vector PDF with embedded TrueType fonts and a PNG of 200 dpi, both free of
+dates, so that the same rows give the same bytes. Imports no torch.
 
     python -m pytest tests/report/test_figures.py
 """
@@ -78,7 +78,8 @@ def new_figure(width: float, height: float) -> Figure:
 def panels(width: float, panel_height: float, count: int, columns: int, **options) -> tuple[Figure, list[Axes]]:
     """A figure of `count` panels in rows of at most `columns`; the places left over stay empty.
 
-    Fewer panels than a row holds make a narrower figure, never under one column; many rows make lower panels, to fit a page.
+    Fewer panels than a row holds make a narrower figure, never under one column; many rows make lower panels, to fit a
+    page.
     """
     width = max(COLUMN, width * min(count, columns) / columns)
     columns = min(columns, count)
@@ -104,6 +105,8 @@ def save(figure: Figure, pdf_path: Path | str, png_path: Path | str) -> None:
     """Write both files, each beside its place and then into it."""
     with styled():
         with replacing(pdf_path) as beside:
-            figure.savefig(beside, format="pdf", metadata={"Creator": "vptcore", "Producer": None, "CreationDate": None})
+            figure.savefig(
+                beside, format="pdf", metadata={"Creator": "vptcore", "Producer": None, "CreationDate": None}
+            )
         with replacing(png_path) as beside:
             figure.savefig(beside, format="png", metadata={"Software": None})

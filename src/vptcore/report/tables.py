@@ -1,8 +1,8 @@
 """One generic builder for the paper's twenty tables: rows of kind `final` in, a `Table` with a tidy frame out.
 
-In: a table's number, a study, the `final` rows of `cells(number, study)` and, for Table 19, the `fid` rows. Out: a `Table`,
-which `render` turns into CSV, Markdown, LaTeX, HTML and terminal text. Missing rows are marked and counted, never filled in.
-Imports no torch.
+In: a table's number, a study, the `final` rows of `cells(number, study)` and, for Table 19, the `fid` rows. Out: a
+`Table`, which `render` turns into CSV, Markdown, LaTeX, HTML and terminal text. Missing rows are marked and counted,
+never filled in. Imports no torch.
 
     python -m pytest tests/report/test_tables.py
 """
@@ -15,20 +15,36 @@ from dataclasses import asdict, dataclass, field
 
 import pandas as pd
 
-from vptcore.analysis import published
+from vptcore.analysis.published import printed_table
 from vptcore.analysis.statistics import CELL, Estimate, Wins, count_wins, group_mean, number, summarise, welch
 from vptcore.models.methods_table import METHODS
 from vptcore.records import RowsError
 from vptcore.report import text
+from vptcore.report.beside import MEAN, comparable, with_published
 from vptcore.report.specs import TABLES, TableSpec, backbone_of, cells, methods_of, spec_of, tasks_of, trains_of
 from vptcore.study import Cell, Study
 
 __all__ = ["CSV_COLUMNS", "MEAN", "TABLES", "Column", "Line", "Table", "build", "cells"]
 
-MEAN = "mean"
 CSV_COLUMNS = [
-    "table", "backbone", "method", "train", "group", "task", "metric", "mean", "std", "low", "high", "n",
-    "wins", "ties", "printed", "difference", "verdict", "text",
+    "table",
+    "backbone",
+    "method",
+    "train",
+    "group",
+    "task",
+    "metric",
+    "mean",
+    "std",
+    "low",
+    "high",
+    "n",
+    "wins",
+    "ties",
+    "printed",
+    "difference",
+    "verdict",
+    "text",
 ]
 
 
@@ -43,7 +59,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the printed table. `metric`: accuracy, tuned_percent, prompt_length, fid or gap; `ruled`: a rule stands above."""
+    """One row of the printed table.
+
+    `metric`: accuracy, tuned_percent, prompt_length, fid or gap; `ruled`: a rule stands above.
+    """
 
     method: str
     train: str
@@ -54,7 +73,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """A built table. `frame` has one row per line and column: CSV_COLUMNS, and whether it is bold, underlined or marked."""
+    """A built table.
+
+    `frame` has one row per line and column: CSV_COLUMNS, and whether it is bold, underlined or marked.
+    """
 
     number: int
     title: str
@@ -72,7 +94,7 @@ class Table:
 
 @dataclass(frozen=True)
 class _Rows:
-    """What a table is made of: its cells, their checked rows, one summary per cell, and the Fréchet distance per task."""
+    """What a table is made of: its cells, their checked rows, a summary per cell, and the Fréchet distance per task."""
 
     cells: list[Cell]
     final: pd.DataFrame
@@ -90,7 +112,7 @@ class _Rows:
 
 
 def build(number: int, study: Study, final: pd.DataFrame, fid: pd.DataFrame | None = None) -> Table:
-    """Table `number` of the study from its rows; ValueError if the study has no cell for it, RowsError for rows that are wrong."""
+    """Table `number` from its rows; ValueError if the study has no cell for it, RowsError for rows that are wrong."""
     spec, wanted = spec_of(number), cells(number, study)
     if not wanted:
         raise ValueError(f"table {number}: the study {study.name!r} has no cells for it ({spec.title})")
@@ -99,12 +121,9 @@ def build(number: int, study: Study, final: pd.DataFrame, fid: pd.DataFrame | No
     columns = tuple(_columns(spec, groups, study))
     lines = tuple(_lines(spec, study, rows))
     backbone = backbone_of(spec, study)
-    frame = pd.DataFrame([
-        {"table": number, "backbone": backbone, **record}
-        for line in lines
-        for record in _records(line, columns, groups, rows)
-    ])
-    frame = _with_published(_with_marks(frame), _comparable(published.printed_table(number, backbone), fid))
+    records = [record for line in lines for record in _records(line, columns, groups, rows)]
+    frame = pd.DataFrame(records).assign(table=number, backbone=backbone).astype({"wins": "Int64"})
+    frame = with_published(_with_marks(frame), comparable(printed_table(number, backbone), fid))
     caption = text.table_caption(spec, study, backbone, wanted, rows.summary, frame)
     stub = ("Train size", "Method") if spec.trains == "sizes" else ("Method",)
     return Table(number, spec.title, caption, backbone, stub, columns, lines, frame)
@@ -128,7 +147,9 @@ def _distances(fid: pd.DataFrame | None) -> dict[str, float]:
         return {}
     if fid["task"].duplicated().any():
         task = fid.loc[fid["task"].duplicated(), "task"].iloc[0]
-        raise RowsError(f"fid rows: task {task} occurs twice; expected one distance per task, in the features of one network")
+        raise RowsError(
+            f"fid rows: task {task} occurs twice; expected one distance per task, in the features of one network"
+        )
     return dict(zip(fid["task"], fid["fid"].astype(float), strict=True))
 
 
@@ -164,7 +185,14 @@ def _records(line: Line, columns: tuple[Column, ...], groups: Mapping[str, list[
             entry = _mean_entry(line, tasks, len(groups[column.group]), rows)
         else:
             entry = _task_entry(line, column.task, column.task in tasks, rows)
-        yield {"method": line.method, "train": line.train, "group": column.group, "task": column.task, "metric": line.metric, **entry}
+        yield {
+            "method": line.method,
+            "train": line.train,
+            "group": column.group,
+            "task": column.task,
+            "metric": line.metric,
+            **entry,
+        }
 
 
 def _task_entry(line: Line, task: str, expected: bool, rows: _Rows) -> dict:
@@ -192,7 +220,10 @@ def _gap_entry(ours: dict, full: dict | None) -> dict:
 
 
 def _mean_entry(line: Line, tasks: list[str], of: int, rows: _Rows) -> dict:
-    """The mean over the line's own tasks. `state`: 'partial' if rows are missing, 'fewer' if the study runs fewer tasks here."""
+    """The mean over the line's own tasks.
+
+    `state`: 'partial' if rows are missing, 'fewer' if the study runs fewer tasks here.
+    """
     found = rows.of(line)
     present = [task for task in tasks if task in found]
     if line.metric == "fid":
@@ -224,7 +255,15 @@ def _estimate(row: dict) -> Estimate:
 
 def _entry(value: Estimate, decimals: int) -> dict:
     spread = "" if math.isnan(value.std) else f" ±{number(value.std, decimals)}"
-    return {**asdict(value), "wins": None, "ties": "", "state": "", "tasks": 1, "decimals": decimals, "text": number(value.mean, decimals) + spread}
+    return {
+        **asdict(value),
+        "wins": None,
+        "ties": "",
+        "state": "",
+        "tasks": 1,
+        "decimals": decimals,
+        "text": number(value.mean, decimals) + spread,
+    }
 
 
 def _with_marks(frame: pd.DataFrame) -> pd.DataFrame:
@@ -246,39 +285,3 @@ def _with_marks(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _best(column: pd.DataFrame) -> set[int]:
     return set(column.index[column["mean"] >= column["mean"].max() - 1e-7])
-
-
-def _comparable(printed: pd.DataFrame, fid: pd.DataFrame | None) -> pd.DataFrame:
-    """Without the paper's Fréchet distances, unless ours are taken in Inception features as well."""
-    inception = fid is not None and len(fid) > 0 and fid["network"].str.contains("inception", case=False).all()
-    return printed if inception else printed[printed.metric != "fid"]
-
-
-def _with_published(frame: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
-    """The paper's number, ours minus it, and a verdict, where the paper prints that cell (and, for means, the same tasks)."""
-    line = ["method", "train", "group", "metric"]
-    theirs = {k: frozenset(g.task) - {MEAN} for k, g in printed.groupby(line, sort=False)}
-    ours = {k: frozenset(g.task) - {MEAN} for k, g in frame[frame.state != "none"].groupby(line, sort=False)}
-    cells_printed = {(*key, row.task): row for row in printed.itertuples() for key in [tuple(getattr(row, n) for n in line)]}
-    columns: dict[str, list] = {"printed": [], "printed_wins": [], "difference": [], "verdict": [], "why": []}
-    for row in frame.itertuples():
-        key = tuple(getattr(row, name) for name in line)
-        match = cells_printed.get((*key, row.task))
-        if match is not None and row.task == MEAN and theirs.get(key) != ours.get(key):
-            match = None
-        for name, value in _beside(row, match).items():
-            columns[name].append(value)
-    return frame.assign(**columns, wins=frame["wins"].astype("Int64"))
-
-
-def _beside(row, match) -> dict:
-    if match is None:
-        return {"printed": math.nan, "printed_wins": math.nan, "difference": math.nan, "verdict": "", "why": ""}
-    slip = isinstance(match.why, str)
-    why = "" if not slip else match.why if math.isnan(match.should_be) else f"{match.why} (should be {match.should_be:g})"
-    # A partial mean is no answer to the paper's mean.
-    ours = Estimate() if row.state == "partial" else Estimate(row.mean, row.std, row.low, row.high, row.n)
-    verdict = published.verdict(match.value, ours, is_mean=row.task == MEAN, slip=slip, spread=row.metric == "accuracy")
-    return {
-        "printed": match.value, "printed_wins": match.wins, "difference": ours.mean - match.value, "verdict": verdict, "why": why
-    }  # fmt: skip

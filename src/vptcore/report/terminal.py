@@ -21,8 +21,10 @@ from vptcore.study import Study
 WIDTH = 100
 
 
-def print_summary(study: Study, tables: Table | Iterable[Table], report_path: Path | str, console: Console | None = None) -> None:
-    """Print the tables, the verdict and the report's path; `console` is for tests, else 100 columns of standard output."""
+def print_summary(
+    study: Study, tables: Table | Iterable[Table], report_path: Path | str, console: Console | None = None
+) -> None:
+    """Print the tables, the verdict and the report's path, to `console` or 100 columns of standard output."""
     tables = [tables] if isinstance(tables, Table) else list(tables)
     console = console or Console(width=WIDTH, highlight=False)
     for table in tables:

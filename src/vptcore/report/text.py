@@ -95,7 +95,8 @@ def table_caption(spec, study: Study, backbone: str, wanted: list[Cell], summary
     else:
         parts.append(_accuracy_legend(study, frame))
     parts += [protocol_line(study), seeds_line(study, wanted, summary), _states_line(frame), _ties_line(study, frame)]
-    parts.append(marks_line(frame["verdict"]))
+    wins_slip = ["slip"] if (frame["wins_why"] != "").any() else []
+    parts.append(marks_line([*frame["verdict"], *wins_slip]))
     return " ".join(part for part in parts if part)
 
 
@@ -135,26 +136,35 @@ def marks_line(verdicts: Iterable[str]) -> str:
     return f"Beside the paper: {'; '.join(shown)}." if shown else ""
 
 
+_LOSSES = "Cross-entropy per epoch, training solid, test dashed, averaged over the seeds whose curves are kept."
 _SHOWS = {
-    "forest": "Difference in test accuracy between VPT and FT, with Welch's 95 % interval over seeds; coloured where the interval "
-    "excludes 0. Diamonds: the mean over the group's tasks.",
-    "fid": "Bars: Fréchet distance between the task's images and the reference, with the interval of its bootstrap where there is "
-    "one; colour: the method with the higher mean accuracy; slashes: tasks whose objective is far from classification; ≈: the 95 % "
-    "interval of the difference over seeds includes 0 or is not known.",
+    "forest": "Difference in test accuracy between VPT and FT, with Welch's 95 % interval over seeds; coloured where "
+    "the interval excludes 0. Diamonds: the mean over the group's tasks.",
+    "fid": "Bars: Fréchet distance between the task's images and the reference, with the interval of its bootstrap "
+    "where there is one; colour: the method with the higher mean accuracy; slashes: tasks whose objective is far from "
+    "classification; ≈: the 95 % interval of the difference over seeds includes 0 or is not known.",
     "sizes": "Test accuracy against the number of training images (logarithmic), mean ± standard deviation over seeds.",
-    "curves": "Cross-entropy per epoch, training solid, test dashed, averaged over the seeds whose curves are kept.",
-    "larger": "Cross-entropy per epoch, training solid, test dashed, averaged over the seeds whose curves are kept.",
-    "maps": "From left to right the input with its true class, and Grad-CAM of FT and VPT with what each answered (✓ right, ✗ "
-    "wrong) and how confident it was; bright: a high score for the explained class.",
+    "curves": _LOSSES,
+    "larger": _LOSSES,
+    "maps": "From left to right the input with its true class, and Grad-CAM of FT and VPT with what each answered "
+    "(✓ right, ✗ wrong) and how confident it was; bright: a high score for the class it answered.",
 }
 
 
 def figure_caption(spec, study: Study, wanted: Mapping[str, list], frames: Mapping[str, pd.DataFrame]) -> str:
     """The caption of one figure, from the rows it was drawn from."""
     cells = next((list(v) for v in wanted.values() if v and isinstance(v[0], Cell)), [])
-    trains = sorted({cell.train for cell in cells}, key=lambda t: (not t.isdigit(), int(t) if t.isdigit() else 0)) or [study.base_train]
+    trains = sorted({cell.train for cell in cells}, key=lambda t: (not t.isdigit(), int(t) if t.isdigit() else 0)) or [
+        study.base_train
+    ]
     where = f"{study.backbones[study.main_backbone].title}, {train_phrase(trains)}, {seeds_phrase(len(study.seeds))}."
-    parts = [f"{spec.title}. {where}", _SHOWS[spec.kind], _network_line(frames), _overfitting_line(frames), protocol_line(study)]
+    parts = [
+        f"{spec.title}. {where}",
+        _SHOWS[spec.kind],
+        _network_line(frames),
+        _overfitting_line(frames),
+        protocol_line(study),
+    ]
     parts += [_missing_line(kind, wanted[kind], frames[kind]) for kind in wanted]
     return " ".join(part for part in parts if part)
 

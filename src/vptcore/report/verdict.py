@@ -1,6 +1,7 @@
 """VPT or full fine-tuning? Answered by group from the rows of built tables, in words that claim no more than the rows.
 
-In: built tables with accuracies of both methods. Out: one `Answer` per backbone, train size and group. Imports no torch.
+In: built tables with accuracies of both methods. Out: one `Answer` per backbone, train size and group. Imports no
+torch.
 
     python -m pytest tests/report/test_verdict.py
 """
@@ -22,7 +23,10 @@ from vptcore.study import Study
 
 @dataclass(frozen=True)
 class Answer:
-    """VPT against FT in one group. `gap` is in percentage points; `clear` and `clear_losses` count tasks whose interval excludes 0."""
+    """VPT against FT in one group.
+
+    `gap` is in percentage points; `clear` and `clear_losses` count tasks whose interval excludes 0.
+    """
 
     backbone: str
     train: str

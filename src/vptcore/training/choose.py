@@ -1,6 +1,6 @@
 """Choosing a configuration from a search's rows. Pure, torch-free: the audit repeats it.
 
-    python -m pytest tests/training/test_choose.py
+python -m pytest tests/training/test_choose.py
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ import pandas as pd
 
 
 def choose(rows: pd.DataFrame) -> pd.Series:
-    """The row with the best val accuracy at the last epoch; ties go to the smaller learning rate, then the smaller decay.
+    """The row with the best val accuracy at the last epoch; ties go to the smaller learning rate, then the smaller
+    decay.
 
     Diverged configurations are never chosen; if all diverged, a ValueError says so.
     """
     usable = rows[~rows["diverged"].astype(bool) & rows["val_accuracy"].notna()]
     if usable.empty:
         rates = ", ".join(f"{lr:g}" for lr in sorted(rows["lr"].unique()))
-        raise ValueError(f"all {len(rows)} configurations diverged; add smaller learning rates than {rates} to the grid")
+        raise ValueError(
+            f"all {len(rows)} configurations diverged; add smaller learning rates than {rates} to the grid"
+        )
     order = usable.sort_values(["val_accuracy", "lr", "weight_decay"], ascending=[False, True, True], kind="stable")
     return order.iloc[0]

@@ -1,8 +1,8 @@
 """The finals of one cell: the chosen configuration trained on train+val under every seed and scored on test.
 
-In: a job slice, the search's rows, the task's arrays, index and split, and for ft_then_pt one tuned model per seed. Out:
-rows of kinds `final`, `curves` and `predictions`, and where a later stage reads them the tuned states. A killed job
-goes on with the seed it was in. This module never imports the search: the chosen recipe arrives as a file.
+In: a job slice, the search's rows, the task's arrays, index and split, and for ft_then_pt one tuned model per seed.
+Out: rows of kinds `final`, `curves` and `predictions`, and where a later stage reads them the tuned states. A killed
+job goes on with the seed it was in. This module never imports the search: the chosen recipe arrives as a file.
 
     snakemake results/demo/final/backbone=vit_mini_cifar10/method=vpt/task=digits/train=160/rows.parquet
 """
@@ -22,7 +22,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vptcore.data.tensors import ImageSet
-from vptcore.models.methods import backbone_state, build, build_encoder, build_head, count_parameters, spec_of, tuned_state
+from vptcore.models.methods import (
+    backbone_state,
+    build,
+    build_encoder,
+    build_head,
+    count_parameters,
+    spec_of,
+    tuned_state,
+)
 from vptcore.records import provenance, read_rows, replacing, write_rows, write_text
 from vptcore.training import jobs
 from vptcore.training.choose import choose
@@ -40,7 +48,9 @@ def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object
     started = time.time()
     device = jobs.open_device(job["device"])
     parts = jobs.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
-    files = {k: v for k, v in inputs.items() if isinstance(v, str)} | {f"base{i}": p for i, p in enumerate(inputs.get("bases") or [])}
+    files = {k: v for k, v in inputs.items() if isinstance(v, str)} | {
+        f"base{i}": p for i, p in enumerate(inputs.get("bases") or [])
+    }
     note = provenance(job, files, device=jobs.device_name(device))
     work = open_work(outputs["work"], note)
     recipe, config = chosen(job, inputs["search"])
@@ -53,7 +63,10 @@ def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object
             base = (inputs.get("bases") or [None] * len(job["seeds"]))[position]
             _one_seed(job, seed, recipe, config, sets, device, base, work, say, curve=position < job["curve_seeds"])
     rows = [json.loads((work / f"seed={seed}.json").read_text()) for seed in job["seeds"]]
-    note |= {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)), "duration": round(time.time() - started, 3)}
+    note |= {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "duration": round(time.time() - started, 3),
+    }
     _write(job, outputs, rows, work, parts.rows_of("test"), note)
     shutil.rmtree(work, ignore_errors=True)
     return _summary([row["final"] for row in rows])
@@ -63,7 +76,9 @@ def chosen(job: Mapping, search_rows: str) -> tuple[Recipe, int]:
     """The recipe of the best row of the search, with the epochs and schedule of this job."""
     best = choose(read_rows(search_rows, "search"))
     recipe = Recipe(**job["recipe"])
-    recipe = replace(recipe, optimizer=str(best["optimizer"]), lr=float(best["lr"]), weight_decay=float(best["weight_decay"]))
+    recipe = replace(
+        recipe, optimizer=str(best["optimizer"]), lr=float(best["lr"]), weight_decay=float(best["weight_decay"])
+    )
     return recipe, int(best["config"])
 
 
@@ -87,24 +102,43 @@ def _one_seed(job, seed: int, recipe, config: int, sets, device, base, work: Pat
         counts = count_parameters(model)
 
     def on_epoch(record, rate):
-        say(f"seed {seed}: epoch {record['epoch']}/{recipe.epochs}, loss {float(record['train_loss']):.3f}, {rate:,.0f} img/s")
+        say(
+            f"seed {seed}: epoch {record['epoch']}/{recipe.epochs}, loss {float(record['train_loss']):.3f}, "
+            f"{rate:,.0f} img/s"
+        )
 
     checkpoint = work / f"seed={seed}.checkpoint"
-    history = fit(model, train, recipe, seed=seed, watch=test if curve else None, checkpoint=checkpoint, checkpoint_seconds=job["checkpoint_seconds"], on_epoch=on_epoch)
+    history = fit(
+        model,
+        train,
+        recipe,
+        seed=seed,
+        watch=test if curve else None,
+        checkpoint=checkpoint,
+        checkpoint_seconds=job["checkpoint_seconds"],
+        on_epoch=on_epoch,
+    )
     logits_NC = predict(model, test)
     loss, accuracy = scores(logits_NC, test.labels_N)
     last, diverged = history.epochs[-1], bool(history.diverged)
     final = {
-        "seed": seed, "config": config, "optimizer": recipe.optimizer, "lr": recipe.lr, "weight_decay": recipe.weight_decay,
+        "seed": seed, "config": config, "optimizer": recipe.optimizer,
+        "lr": recipe.lr, "weight_decay": recipe.weight_decay,
         "batch": recipe.batch, "epochs": recipe.epochs, "prompt_length": job["prompt_length"],
         "test_accuracy": float(accuracy), "test_loss": _finite(loss), "train_accuracy": float(last["train_accuracy"]),
         "train_loss": _finite(last["train_loss"]), "diverged": diverged, "tuned_parameters": counts[0],
         "total_parameters": counts[1], "train_images": len(train), "test_images": len(test),
         "images_per_second": history.images_per_second, "seconds": history.seconds, "device": jobs.device_name(device),
     }  # fmt: skip
-    curves = [{name: _finite(record.get(name)) for name in _CURVE} | {"seed": seed, "epoch": record["epoch"]} for record in history.epochs]
+    curves = [
+        {name: _finite(record.get(name)) for name in _CURVE} | {"seed": seed, "epoch": record["epoch"]}
+        for record in history.epochs
+    ]
     with replacing(work / f"seed={seed}.safetensors") as beside:
-        save_file({"predictions": _predictions(logits_NC, test), **{f"model.{n}": v for n, v in tuned_state(model).items()}}, beside)
+        save_file(
+            {"predictions": _predictions(logits_NC, test), **{f"model.{n}": v for n, v in tuned_state(model).items()}},
+            beside,
+        )
     write_text(work / f"seed={seed}.json", json.dumps({"final": final, "curves": curves}))
     say(f"seed {seed}: test {final['test_accuracy']:.1%}")
 
@@ -122,7 +156,11 @@ def _predictions(logits_NC, test: ImageSet):
     log_p_NC = logits_NC.double().log_softmax(-1)
     confidence_N, prediction_N = log_p_NC.max(-1)
     loss_N = -log_p_NC.gather(1, test.labels_N[:, None])[:, 0]
-    return torch.stack([test.labels_N.double(), prediction_N.double(), confidence_N.exp(), loss_N], dim=1).cpu().contiguous()
+    return (
+        torch.stack([test.labels_N.double(), prediction_N.double(), confidence_N.exp(), loss_N], dim=1)
+        .cpu()
+        .contiguous()
+    )
 
 
 def _write(job, outputs, rows, work: Path, test_rows, note) -> None:
@@ -133,7 +171,18 @@ def _write(job, outputs, rows, work: Path, test_rows, note) -> None:
     frames = []
     for seed, state in zip(job["seeds"], states, strict=True):
         label, prediction, confidence, loss = state["predictions"].numpy().T
-        frames.append(pd.DataFrame({"seed": seed, "row": test_rows, "label": label.astype(int), "prediction": prediction.astype(int), "confidence": confidence, "loss": loss}))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "seed": seed,
+                    "row": test_rows,
+                    "label": label.astype(int),
+                    "prediction": prediction.astype(int),
+                    "confidence": confidence,
+                    "loss": loss,
+                }
+            )
+        )
     write_rows(outputs["predictions"], "predictions", pd.concat(frames, ignore_index=True), note)
     write_rows(outputs["curves"], "curves", [record for row in rows for record in row["curves"]], note)
     write_rows(outputs["rows"], "final", [row["final"] for row in rows], note)

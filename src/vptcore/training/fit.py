@@ -1,4 +1,5 @@
-"""The training loop: the only one. Every method, probe and seed, and the demo backbone's pretraining, run through `fit`.
+"""The training loop: the only one. Every method, probe and seed, and the demo backbone's pretraining, run through
+`fit`.
 
 In: a model that maps (B, ...) inputs to logits (..., B, C), an `ImageSet` on its device, a `Recipe`, a seed. Out: a
 `History` with one record per epoch, and the model, trained in place. Logits may carry leading dimensions: a stack of G
@@ -33,7 +34,7 @@ OnEpoch = Callable[[dict, float], None]
 
 @dataclass
 class History:
-    """What one call of `fit` saw. Losses and accuracies are tensors of the logits' leading shape (a scalar for one model)."""
+    """What one call of `fit` saw. Losses and accuracies have the logits' leading shape: scalars for one model."""
 
     epochs: list[dict] = field(default_factory=list)
     diverged: Tensor | None = None
@@ -103,8 +104,9 @@ def fit(
     `recipe` is one recipe, or one for each configuration of a stack (equal but for lr and weight decay).
     `watch` is scored after every epoch (the loss curves of the paper's Figure 5); leave it out where only the last
     epoch counts. `checkpoint` names a file from which a killed run goes on after a whole epoch, bit for bit on a CPU;
-    it is written when `checkpoint_seconds` have passed since the last time and removed at the end. Batches are drawn without replacement in an order that depends on the seed alone,
-    and the last, smaller batch is used (KMnP/vpt: drop_last False).
+    it is written when `checkpoint_seconds` have passed since the last time and removed at the end. Batches are drawn
+    without replacement in an order that depends on the seed alone, and the last, smaller batch is used (KMnP/vpt:
+    drop_last False).
 
     A model whose loss is no longer finite is marked in `History.diverged`; training stops when all are.
     """
@@ -119,7 +121,10 @@ def fit(
     for epoch in range(start, first.epochs):
         began = time.perf_counter()
         optimizer.set_lr([r.lr_at(epoch) for r in recipes])
-        record = _epoch(model, train, first, optimizer, generator, augment)
+        try:
+            record = _epoch(model, train, first, optimizer, generator, augment)
+        except torch.OutOfMemoryError:
+            raise ValueError(_no_room(train.device, first.batch)) from None
         history.seconds += time.perf_counter() - began
         history.images += len(train)
         if watch is not None:
@@ -138,6 +143,15 @@ def fit(
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return history
+
+
+def _no_room(device: torch.device, batch: int) -> str:
+    free, total = torch.cuda.mem_get_info(device) if device.type == "cuda" else (0, 0)
+    return (
+        f"no room on {device} ({free / 2**30:.1f} of {total / 2**30:.1f} GiB free) for batch {batch}: choose "
+        f"batch {max(1, batch // 2)} "
+        "or less (the learning rate follows it), fewer prompts, or a device with more memory"
+    )
 
 
 def _epoch(model, train, recipe, optimizer, generator, augment) -> dict[str, Tensor]:
@@ -162,7 +176,7 @@ def _epoch(model, train, recipe, optimizer, generator, augment) -> dict[str, Ten
 
 def _save(path: Path, model, optimizer, generator, history: History) -> None:
     state = {
-        "model": {name: value for name, value in model.state_dict().items()},
+        "model": dict(model.state_dict()),
         "optimizer": optimizer.state_dict(),
         "shuffle_rng": generator.get_state(),
         "torch_rng": torch.get_rng_state(),

@@ -1,4 +1,5 @@
-"""What search and final share: the device, the images of each part, the recipes of a slice, and what a job says of itself.
+"""What search and final share: the device, the images of each part, the recipes of a slice, and what a job says of
+itself.
 
 In: a job slice of plain values (made by `study.Study`) and the files that Snakemake hands over. Out: `ImageSet`s and
 recipes.
@@ -67,7 +68,9 @@ class Parts:
         self.array = np.load(images, mmap_mode="r")
         self.labels = read_rows(index, "index")["label"].to_numpy()
         if len(self.labels) != len(self.array):
-            raise ValueError(f"{images}: {len(self.array)} images but {len(self.labels)} index rows in {index}; make both again")
+            raise ValueError(
+                f"{images}: {len(self.array)} images but {len(self.labels)} index rows in {index}; make both again"
+            )
         rows = read_rows(splits, "splits")
         self.rows = {part: group["row"].to_numpy() for part, group in rows.groupby("part", sort=False)}
         self.normalise = normalise_of(job)
@@ -91,7 +94,7 @@ def check_train(train: ImageSet, batch: int) -> None:
 
 
 def final_parts(job: Mapping) -> tuple[str, ...]:
-    """What the finals train on: train+val; for one-shot the train part alone, unless the authors' two a class are asked for."""
+    """What the finals train on: train+val; for one-shot train alone, unless the authors' two a class are wanted."""
     if job["train"] == "one_shot" and job["protocol"]["one_shot_final"] == "same":
         return ("train",)
     return ("train", "val")

@@ -20,6 +20,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vptcore.data.augment import crop_flip
+from vptcore.data.decode import resize_bilinear, to_rgb
+from vptcore.data.sources import Request, open_source
 from vptcore.data.tensors import ImageSet, Normalise
 from vptcore.models.backbones import MINI, create_backbone
 from vptcore.records import file_sha256
@@ -42,6 +44,14 @@ RECIPE = Recipe(
 HELD_OUT = 2000
 
 
+def load_images(path: Path, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """All images (N, 32, 32, 3) in uint8 and labels (N,) of a parquet file or a folder of class folders."""
+    source = "parquet" if path.suffix == ".parquet" or path.is_file() else "folder"
+    items = list(open_source(source, Request("pretraining", classes, path)).items)
+    images = np.stack([resize_bilinear(to_rgb(item.image), MINI.size) for item in items])
+    return images, np.array([item.label for item in items])
+
+
 class _Classifier(nn.Module):
     def __init__(self, backbone: nn.Module, width: int, classes: int) -> None:
         super().__init__()
@@ -52,8 +62,17 @@ class _Classifier(nn.Module):
         return self.head(self.backbone(x_BCHW))
 
 
-def pretrain(images: np.ndarray, labels: np.ndarray, out: Path, *, source: str, seed: int = 0, epochs: int | None = None, say=print) -> dict:
-    """Train on all but `HELD_OUT` random images (uint8, N x 32 x 32 x 3), score those, and write the three files into `out`."""
+def pretrain(
+    images: np.ndarray,
+    labels: np.ndarray,
+    out: Path,
+    *,
+    source: str,
+    seed: int = 0,
+    epochs: int | None = None,
+    say=print,
+) -> dict:
+    """Train on all but `HELD_OUT` random images (uint8, N x 32 x 32 x 3), score those, write three files into `out`."""
     recipe = RECIPE if epochs is None else Recipe(**{**asdict(RECIPE), "epochs": epochs, "warmup": min(5, epochs)})
     device = "cuda" if torch.cuda.is_available() else "cpu"
     order = np.random.default_rng(seed).permutation(len(labels))
@@ -64,7 +83,10 @@ def pretrain(images: np.ndarray, labels: np.ndarray, out: Path, *, source: str, 
     model = _Classifier(create_backbone(MINI, pretrained=False), MINI.width, int(labels.max()) + 1).to(device)
 
     def on_epoch(record: dict, rate: float) -> None:
-        say(f"epoch {record['epoch']}/{recipe.epochs}  loss {float(record['train_loss']):.3f}  {rate:,.0f} img/s", flush=True)
+        say(
+            f"epoch {record['epoch']}/{recipe.epochs}  loss {float(record['train_loss']):.3f}  {rate:,.0f} img/s",
+            flush=True,
+        )
 
     checkpoint = out / f"{MINI.id}.checkpoint"
     history = fit(model, train, recipe, seed=seed, augment=crop_flip, checkpoint=checkpoint, on_epoch=on_epoch)

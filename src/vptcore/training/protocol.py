@@ -92,6 +92,8 @@ def resolve_protocol(name: str, switches: Mapping[str, object] | None = None) ->
         elif isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"switches.{switch}: {value!r} is not a number (default {default})")
         elif "bias" not in switch and not 0 <= value < 1:
-            raise ConfigError(f"switches.{switch}: {value!r} is out of range; it is a share in [0, 1), default {default}")
+            raise ConfigError(
+                f"switches.{switch}: {value!r} is out of range; it is a share in [0, 1), default {default}"
+            )
         protocol = replace(protocol, **{switch: value})
     return protocol

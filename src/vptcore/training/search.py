@@ -1,7 +1,7 @@
 """The grid search of one cell: every configuration trained on the train part and scored on val at the last epoch.
 
-In: a job slice, the task's arrays, index and split, and for ft_then_pt the tuned model it starts from. Out: rows of kind
-`search`, and where a later stage reads it the tuned state of the best configuration so far. Every finished
+In: a job slice, the task's arrays, index and split, and for ft_then_pt the tuned model it starts from. Out: rows of
+kind `search`, and where a later stage reads it the tuned state of the best configuration so far. Every finished
 configuration is kept in a work folder at once, so that a killed job goes on with the next one.
 
     snakemake results/demo/search/backbone=vit_mini_cifar10/method=vpt/task=digits/train=160/rows.parquet
@@ -19,8 +19,16 @@ import pandas as pd
 from safetensors.torch import load_file, save_file
 
 from vptcore.data.tensors import ImageSet
-from vptcore.models.methods import backbone_state, build, build_encoder, build_head, count_parameters, spec_of, tuned_state
 from vptcore.models.heads import StackedHeads
+from vptcore.models.methods import (
+    backbone_state,
+    build,
+    build_encoder,
+    build_head,
+    count_parameters,
+    spec_of,
+    tuned_state,
+)
 from vptcore.records import provenance, replacing, write_rows, write_text
 from vptcore.training import jobs
 from vptcore.training.choose import choose
@@ -30,7 +38,7 @@ from vptcore.training.work import open_work
 
 
 def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say=print) -> str:
-    """Run or go on with the search and write its rows. Returns one line: configurations, the best, images per second."""
+    """Run or go on with the search and write its rows. Returns one line: configurations, the best, img/s."""
     started = time.time()
     device = jobs.open_device(job["device"])
     parts = jobs.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
@@ -47,11 +55,17 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
     if "best" in outputs:
         with replacing(outputs["best"]) as beside:
             shutil.copyfile(work / f"config={best['config']}.safetensors", beside)
-    note |= {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)), "duration": round(time.time() - started, 3)}
+    note |= {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "duration": round(time.time() - started, 3),
+    }
     write_rows(outputs["rows"], "search", rows, note)
     shutil.rmtree(work, ignore_errors=True)
     images, seconds = _work_done(rows)
-    return f"{len(rows)} configurations, best lr {best['lr']:g} with val {best['val_accuracy']:.1%}, {jobs.rate_text(images, seconds)}"
+    return (
+        f"{len(rows)} configurations, best lr {best['lr']:g} with val {best['val_accuracy']:.1%}, "
+        f"{jobs.rate_text(images, seconds)}"
+    )
 
 
 def _work_done(rows: list[dict]) -> tuple[float, float]:
@@ -72,7 +86,10 @@ def _rows(job, recipes: list[Recipe], train, val, device, base, work: Path, say,
         rows.append(json.loads(done.read_text()))
         if keep_best:
             _drop_worse(rows, work)
-        say(f"configuration {config + 1}/{len(recipes)}: lr {recipe.lr:g}, weight decay {recipe.weight_decay:g}: {_verdict(rows[-1])}")
+        say(
+            f"configuration {config + 1}/{len(recipes)}: lr {recipe.lr:g}, weight decay "
+            f"{recipe.weight_decay:g}: {_verdict(rows[-1])}"
+        )
     return rows
 
 
@@ -94,12 +111,25 @@ def _train_one(job, config: int, recipe: Recipe, train, val, device, base, work:
         model = build(spec, seed=seed, base_state=base_state).to(device)
 
     def on_epoch(record, rate):
-        say(f"configuration {config + 1}: epoch {record['epoch']}/{recipe.epochs}, loss {float(record['train_loss']):.3f}, {rate:,.0f} img/s")
+        say(
+            f"configuration {config + 1}: epoch {record['epoch']}/{recipe.epochs}, loss "
+            f"{float(record['train_loss']):.3f}, {rate:,.0f} img/s"
+        )
 
     checkpoint = work / f"config={config}.checkpoint"
-    history = fit(model, train, recipe, seed=seed, checkpoint=checkpoint, checkpoint_seconds=job["checkpoint_seconds"], on_epoch=on_epoch)
+    history = fit(
+        model,
+        train,
+        recipe,
+        seed=seed,
+        checkpoint=checkpoint,
+        checkpoint_seconds=job["checkpoint_seconds"],
+        on_epoch=on_epoch,
+    )
     tuned, total = count_parameters(model) if not jobs.is_probe(job) else probe_parameters(job)
-    row = search_row(job, config, recipe, history, predict(model, val), val, tuned, total, device) | {"train_images": len(train)}
+    row = search_row(job, config, recipe, history, predict(model, val), val, tuned, total, device) | {
+        "train_images": len(train)
+    }
     return row, tuned_state(model)
 
 
@@ -118,7 +148,7 @@ def probe_parameters(job: Mapping) -> tuple[int, int]:
 
 
 def _probe_rows(job, recipes: list[Recipe], train: ImageSet, val: ImageSet, device) -> list[dict]:
-    """All configurations of a linear probe at once: the features are computed once and the heads trained side by side."""
+    """All configurations of a linear probe at once: features computed once, heads trained side by side."""
     spec, seed = spec_of(job), job["seed"]
     _, train, val = probe(job, train, val, device)
     heads = StackedHeads(lambda: build_head(spec, seed=seed), seed, len(recipes)).to(device)
@@ -126,12 +156,15 @@ def _probe_rows(job, recipes: list[Recipe], train: ImageSet, val: ImageSet, devi
     logits_GNC = predict(heads, val)
     tuned, total = probe_parameters(job)
     return [
-        search_row(job, config, recipe, history, logits_GNC[config], val, tuned, total, device, of=config) | {"train_images": len(train)}
+        search_row(job, config, recipe, history, logits_GNC[config], val, tuned, total, device, of=config)
+        | {"train_images": len(train)}
         for config, recipe in enumerate(recipes)
     ]
 
 
-def search_row(job, config, recipe: Recipe, history, logits_NC, val: ImageSet, tuned, total, device, of: int | None = None) -> dict:
+def search_row(
+    job, config, recipe: Recipe, history, logits_NC, val: ImageSet, tuned, total, device, of: int | None = None
+) -> dict:
     """One row of kind `search`. A diverged configuration keeps its row, without a score."""
     pick = (lambda value: float(value)) if of is None else (lambda value: float(value[of]))
     diverged = bool(history.diverged if of is None else history.diverged[of])
@@ -155,4 +188,3 @@ def search_row(job, config, recipe: Recipe, history, logits_NC, val: ImageSet, t
 
 def _verdict(row: dict) -> str:
     return "diverged" if row["diverged"] else f"val {row['val_accuracy']:.1%}"
-

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from PIL import Image
 
 
@@ -72,8 +71,3 @@ def make_folder(root: Path, counts: dict[str, int]) -> Path:
         for i in range(count):
             (root / name / f"{i}.png").write_bytes(encode(noise(i)))
     return root
-
-
-@pytest.fixture
-def wds_root(tmp_path: Path) -> Path:
-    return make_wds(tmp_path / "task", {"train": [0, 1, 2, 0, 1, 2], "test": [2, 1, 0]})

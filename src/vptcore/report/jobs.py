@@ -1,0 +1,86 @@
+"""The report's jobs: one table, one figure, the page, and what the terminal shows at the end.
+
+In: a job slice with the whole config and a number, and the rows files that Snakemake hands over. Out: the written
+files. Nothing here trains anything, and nothing imports torch.
+
+    snakemake figure_05 --forcerun figure
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from vptcore import __version__
+from vptcore.records import read_many, write_text
+from vptcore.report import figures, render, tables
+from vptcore.report.page import write_page
+from vptcore.study import Study, load_study
+
+
+def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
+    """Write one table as csv, markdown and LaTeX."""
+    built = _table(job["number"], load_study(job["config"]), _frames(inputs))
+    for name, text in (("csv", render.to_csv), ("md", render.to_markdown), ("tex", render.to_latex)):
+        write_text(outputs[name], text(built))
+    return f"{len(built.frame)} cells from {_count(inputs)} files"
+
+
+def figure(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
+    """Draw one figure as pdf and png, with its caption beside it."""
+    study, frames = load_study(job["config"]), _frames(inputs)
+    figures.save(figures.draw(job["number"], study, frames), outputs["pdf"], outputs["png"])
+    write_text(outputs["caption"], figures.caption(job["number"], study, frames) + "\n")
+    return f"drawn from {_count(inputs)} files"
+
+
+def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
+    """Write report.html from rows and drawn figures."""
+    study, frames = load_study(job["config"]), _frames({k: inputs[k] for k in ("final", "fid")})
+    built = [_table(number, study, frames) for number in job["tables"]]
+    drawn = [
+        _drawn(number, study, Path(inputs["captions"][i]), job["made_from"][number])
+        for i, number in enumerate(job["figures"])
+    ]
+    notes = {
+        "Made with": f"vptcore {__version__}",
+        "Again": f"snakemake --configfile CONFIG, with this config: study {study.name}, protocol {study.protocol.name}",
+        "Rows": f"{study.root}: one folder a kind, one parquet file a cell; each file's metadata says what made it",
+    }
+    write_page(study, outputs["page"], built, drawn, notes)
+    return f"{len(built)} tables and {len(drawn)} figures in {outputs['page']}"
+
+
+def print_results(config: Mapping) -> None:
+    """The main tables of a finished study in the terminal, and where its report lies."""
+    from vptcore.report.terminal import print_summary
+
+    study = load_study(config)
+    main = [number for number in (1, 2) if tables.cells(number, study)]
+    wanted = [cell for number in main for cell in tables.cells(number, study)]
+    final = read_many(dict.fromkeys(study.path("final", cell) for cell in wanted), "final")
+    built = [tables.build(number, study, final, None) for number in main]
+    print_summary(study, built, Path(study.root) / "report.html")
+
+
+def _table(number: int, study: Study, frames: Mapping[str, pd.DataFrame]) -> tables.Table:
+    return tables.build(number, study, frames["final"], frames.get("fid"))
+
+
+def _drawn(number: str, study: Study, caption: Path, made_from: list[str]) -> dict:
+    return {
+        "number": number, "title": figures.spec_of(number).title,
+        "caption": caption.read_text(encoding="utf-8").strip(),
+        "png_path": caption.with_suffix(".png"), "pdf_path": caption.with_suffix(".pdf"), "made_from": made_from,
+    }  # fmt: skip
+
+
+def _frames(inputs: Mapping[str, Sequence[str]]) -> dict[str, pd.DataFrame]:
+    """Kind -> rows of its files. A single file may come as a string."""
+    return {kind: read_many([files] if isinstance(files, str) else files, kind) for kind, files in inputs.items()}
+
+
+def _count(inputs: Mapping[str, Sequence[str]]) -> int:
+    return sum(1 if isinstance(files, str) else len(files) for files in inputs.values())

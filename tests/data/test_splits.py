@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vptcore import records
+from vptcore.data.splits import run, split
+from vptcore.data.tasks import VTAB
+
+
+def index_of(train: int, val: int, test: int, classes: int = 5, seed: int = 0) -> pd.DataFrame:
+    """An index of random labels in which the splits do not stand in a row."""
+    rng = np.random.default_rng(seed)
+    count = train + val + test
+    frame = pd.DataFrame({"split": rng.permutation(["train"] * train + ["val"] * val + ["test"] * test)})
+    return frame.assign(
+        row=range(count), label=rng.integers(0, classes, count), class_name="", key=[str(i) for i in range(count)],
+        source="parquet", sha256="", width=8, height=8,
+    )  # fmt: skip
+
+
+def job_of(train, task="mine", classes=5, seed=0) -> dict:
+    return {"task": task, "train": str(train), "seed": seed, "classes": classes, "version": 1}
+
+
+def parts(train, index, **more) -> dict[str, list[int]]:
+    frame = split(job_of(train, **more), index)[0]
+    assert frame["part"].drop_duplicates().tolist() == ["train", "val", "test"]
+    return {part: rows["row"].tolist() for part, rows in frame.groupby("part")}
+
+
+@pytest.mark.parametrize("task", ["cifar100", "smallnorb_elevation"])
+def test_vtab_800_is_the_first_of_each_split(task):
+    index = index_of(900, 300, 40)
+    got = parts(800, index, task=task)
+    assert got["train"] == index[index["split"] == "train"]["row"].tolist()[:800]
+    assert got["val"] == index[index["split"] == "val"]["row"].tolist()[:200]
+    assert got["test"] == index[index["split"] == "test"]["row"].tolist()
+    assert split(job_of(800, task), index)[1]["substitutes"] == []
+
+
+def test_vtab_800_without_val_takes_the_next_200_and_says_so():
+    index = index_of(1100, 0, 40)
+    got = parts(800, index, task="eurosat")
+    train = index[index["split"] == "train"]["row"].tolist()
+    assert (got["train"], got["val"]) == (train[:800], train[800:1000])
+    (flag,) = split(job_of(800, "eurosat"), index)[1]["substitutes"]
+    assert "train[800:1000]" in flag
+
+
+def test_only_vtab_has_the_fixed_800():
+    index = index_of(1000, 200, 40)
+    assert parts(800, index)["train"] != parts(800, index, task="eurosat")["train"]
+    assert len(VTAB) == 19
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(20, 400), st.integers(0, 60), st.integers(1, 20), st.integers(0, 10**6),
+    st.lists(st.integers(4, 368), min_size=2, max_size=5),
+)  # fmt: skip
+def test_sizes_are_nested_and_never_meet(train, val, test, seed, sizes):
+    index = index_of(train, val, test)
+    pool = set(index[index["split"] != "test"]["row"])
+    fitting = sorted(size for size in sizes if size + size // 4 <= len(pool))
+    got = [parts(size, index, seed=seed) for size in fitting]
+    for size, now in zip(fitting, got, strict=True):
+        assert (len(set(now["train"])), len(set(now["val"]))) == (size, size // 4)
+        assert set(now["train"]) | set(now["val"]) <= pool
+        assert not set(now["train"]) & set(now["val"])
+        assert now["test"] == index[index["split"] == "test"]["row"].tolist()
+        assert parts(size, index, seed=seed) == now
+    for small, large in pairwise(got):
+        assert set(small["train"]) <= set(large["train"])
+        assert set(small["val"]) <= set(large["val"])
+        assert not set(small["val"]) & set(large["train"])
+
+
+def test_the_seed_draws_another_subset():
+    index = index_of(400, 0, 20)
+    assert parts(100, index, seed=0) != parts(100, index, seed=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 60), st.integers(0, 20), st.integers(1, 12), st.integers(0, 10**6))
+def test_one_shot_takes_one_of_each_class_for_train_and_one_for_val(train, val, classes, seed):
+    index = index_of(train, val, 5, classes, seed)
+    frame, notes = split(job_of("one_shot", classes=classes, seed=seed), index)
+    pool = index[index["split"] != "test"]
+    counts = np.bincount(pool["label"], minlength=classes)
+    picked = frame.merge(index.drop(columns="split"), on="row")
+    for part, needed in (("train", 1), ("val", 2)):
+        rows = picked[picked["part"] == part]
+        assert rows["label"].tolist() == np.flatnonzero(counts >= needed).tolist()
+        assert set(rows["row"]) <= set(pool["row"])
+        assert notes["absent_classes"][part] == np.flatnonzero(counts < needed).tolist()
+    assert frame["row"].is_unique
+
+
+def test_one_shot_picks_differ_between_seeds():
+    index = index_of(200, 0, 5)
+    assert parts("one_shot", index, seed=0)["train"] != parts("one_shot", index, seed=1)["train"]
+
+
+def test_whole_train_uses_the_sources_val_or_draws_a_tenth():
+    index = index_of(120, 30, 10)
+    got = parts("train", index)
+    assert got["train"] == index[index["split"] == "train"]["row"].tolist()
+    assert got["val"] == index[index["split"] == "val"]["row"].tolist()
+    index = index_of(120, 0, 10)
+    got = parts("train", index)
+    assert (len(got["train"]), len(got["val"])) == (108, 12)
+    assert sorted(got["train"] + got["val"]) == index[index["split"] == "train"]["row"].tolist()
+    assert len(split(job_of("train"), index)[1]["substitutes"]) == 1
+    assert parts("train", index, seed=1)["val"] != got["val"]
+
+
+@pytest.mark.parametrize(
+    ("train", "task", "sizes", "words"),
+    [
+        ("800", "eurosat", (900, 0, 5), ["eurosat", "800 train and 200 val", "900 train, 0 val, 5 test"]),
+        ("800", "eurosat", (700, 300, 5), ["800 train and 200 val", "700 train, 300 val"]),
+        ("800", "eurosat", (900, 150, 5), ["900 train, 150 val"]),
+        ("400", "mine", (400, 99, 5), ["mine", "400 train and 100 val images need a pool of 500", "400 train, 99 val"]),
+        ("400", "mine", (600, 0, 0), ["no test images", "600 train"]),
+        ("train", "mine", (0, 10, 5), ["0 train, 10 val"]),
+        ("train", "mine", (3, 0, 5), ["3 train, 0 val"]),
+        ("one_shot", "mine", (0, 0, 5), ["no image to pick", "0 train"]),
+        ("few", "mine", (600, 0, 5), ["'few'", "'one_shot'", "'train'"]),
+        ("0", "mine", (600, 0, 5), ["'0'"]),
+        ("3", "mine", (600, 0, 5), ["'3'", "from 4 on"]),
+        ("-8", "mine", (600, 0, 5), ["'-8'"]),
+    ],
+)
+def test_what_cannot_be_split_ends_in_one_line_with_the_counts(train, task, sizes, words):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the words are checked below
+        split(job_of(train, task), index_of(*sizes))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in words)
+
+
+def test_run_on_files(tmp_path):
+    index_path, out = (
+        tmp_path / "task=eurosat" / "rows.parquet",
+        tmp_path / "task=eurosat" / "train=800" / "rows.parquet",
+    )
+    index = index_of(1100, 0, 40, classes=9)
+    records.write_rows(index_path, "index", index, {})
+    line = run(job_of(800, "eurosat", classes=10), index_path, out)
+    assert line.startswith("800 train, 200 val, 40 test; val200 is train[800:1000]")
+    assert "train lacks 1 of 10 classes" in line
+    frame = records.read_rows(out, "splits")
+    assert frame.groupby("part").size().to_dict() == {"train": 800, "val": 200, "test": 40}
+    assert frame["train"].unique().tolist() == ["800"]
+    note = records.read_provenance(out)
+    assert note["inputs"]["index"]["sha256"] == records.file_sha256(index_path)
+    assert len(note["substitutes"]) == 1
+    assert note["absent_classes"]["train"] == [9]
