@@ -1,4 +1,5 @@
-# Visual prompt tuning or full fine-tuning: the study as a workflow. Run `snakemake -n` for the plan, `make demo` for the study, small.
+# Visual prompt tuning or full fine-tuning: the study as a workflow.
+# `snakemake -n` lists its jobs; `make demo` runs it small.
 from snakemake.utils import min_version
 
 min_version("9.20")

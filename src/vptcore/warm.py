@@ -34,6 +34,12 @@ PRELOAD = ("torch", "timm", "torch.optim", "torch._dynamo", "pandas", "pyarrow.p
 START_SECONDS = 120
 
 
+def offer() -> None:
+    """Let the scripts of this process and its children use a server that ends with it; VPTCORE_WARM=0 says no."""
+    if os.environ.get("VPTCORE_WARM") != "0":
+        os.environ["VPTCORE_WARM"] = str(os.getpid())
+
+
 def call(target: str, *, log: str, threads: int = 1, **arguments) -> None:
     """Run `module:function` with `arguments` and exit with its status. The entry point of every workflow script."""
     request = {

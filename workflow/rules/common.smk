@@ -2,24 +2,25 @@
 import os
 import sys
 
+from vptcore import flow, warm
 from vptcore.config import ConfigError
+from vptcore.report import inputs as report_inputs
 from vptcore.study import VERSIONS, Cell, load_study
 
 try:
     STUDY = load_study(config)
 except ConfigError as mistake:
-    print(f"config: {mistake}", file=sys.stderr)
-    # Not sys.exit: Snakemake would go on to report an exception of its own.
-    sys.stderr.flush()
+    print(f"config: {mistake}", file=sys.stderr, flush=True)
+    # Not sys.exit, after which Snakemake would report an exception of its own.
     os._exit(1)
 
 ROOT = STUDY.root
 CELL = "backbone={backbone}/method={method}/task={task}/train={train}"
 LOGS = f"{ROOT}/logs"
+DATA_ROOT = STUDY.config["data_root"]
 
-# Jobs of this run are forked from one warm interpreter (vptcore.warm), which ends with this process.
-if os.environ.get("VPTCORE_WARM") != "0":
-    os.environ["VPTCORE_WARM"] = str(os.getpid())
+# Jobs of this run are forked from one warm interpreter, which ends with this process.
+warm.offer()
 
 
 wildcard_constraints:
@@ -33,18 +34,3 @@ wildcard_constraints:
 def cell(wildcards) -> Cell:
     """The cell that a job's wildcards name."""
     return Cell(wildcards.backbone, wildcards.method, wildcards.task, wildcards.train)
-
-
-def task_files(wildcards) -> dict[str, str]:
-    """The arrays, the index and the split that a cell reads."""
-    task, train = wildcards.task, wildcards.train
-    return {
-        "images": f"{ROOT}/data/task={task}/images.npy",
-        "index": f"{ROOT}/index/task={task}/rows.parquet",
-        "splits": f"{ROOT}/splits/task={task}/train={train}/rows.parquet",
-    }
-
-
-def one_of(names) -> str:
-    """A wildcard constraint that matches just these names, and nothing where there are none."""
-    return "|".join(sorted(names)) or "(?!)"

@@ -1,24 +1,16 @@
 # prepare: every task decoded once to uint8 arrays, and the rows that each train size uses.
 
 
-def fetched(wildcards) -> list[str]:
-    """The mark of a download, where the task's images come from the hub and are not there yet."""
-    task = STUDY.tasks[wildcards.task]
-    path = STUDY.source_path(wildcards.task)
-    is_wanted = task.repo and task.source == "wds" and not os.path.isdir(f"{path}/test")
-    return [f"{path}/.fetched"] if is_wanted else []
-
-
 rule fetch:
     output:
-        touch(STUDY.config["data_root"] + "/{task}/.fetched"),
+        touch(f"{DATA_ROOT}/{{task}}/.fetched"),
     log:
         f"{LOGS}/fetch/{{task}}.log",
     localrule: True
     params:
         job=lambda wildcards: {
             "task": wildcards.task,
-            "root": STUDY.config["data_root"],
+            "root": DATA_ROOT,
         },
     script:
         "../scripts/fetch.py"
@@ -26,7 +18,7 @@ rule fetch:
 
 rule prepare:
     input:
-        fetched,
+        lambda wildcards: flow.fetched_files(STUDY, wildcards.task),
     output:
         images=f"{ROOT}/data/task={{task}}/images.npy",
         index=f"{ROOT}/index/task={{task}}/rows.parquet",

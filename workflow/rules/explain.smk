@@ -1,20 +1,13 @@
 # explain: Grad-CAM of full fine-tuning beside VPT, on images that one gets right and the other wrong.
 
 
-def explain_files(wildcards) -> dict[str, str]:
-    files = task_files(wildcards)
-    for method in ("full", "vpt"):
-        here = Cell(wildcards.backbone, method, wildcards.task, wildcards.train)
-        files[f"predictions_{method}"] = STUDY.path("predictions", here)
-        files[f"model_{method}"] = STUDY.path(
-            "models", here, f"seed={STUDY.seeds[0]}.safetensors"
-        )
-    return files
-
-
 rule explain:
     input:
-        unpack(explain_files),
+        unpack(
+            lambda wildcards: flow.explain_files(
+                STUDY, wildcards.backbone, wildcards.task, wildcards.train
+            )
+        ),
     output:
         rows=f"{ROOT}/explain/backbone={{backbone}}/task={{task}}/train={{train}}/rows.parquet",
     log:

@@ -1,14 +1,9 @@
 # fid: how far each task's images lie from those of pretraining.
 
 
-def fid_files(wildcards) -> dict[str, str]:
-    wildcards.train = STUDY.base_fid_train(wildcards.task)
-    return task_files(wildcards)
-
-
 rule fid:
     input:
-        unpack(fid_files),
+        unpack(lambda wildcards: flow.fid_files(STUDY, wildcards.task)),
     output:
         rows=f"{ROOT}/fid/task={{task}}/rows.parquet",
     log:

@@ -1,22 +1,10 @@
 # search: the grid of one cell, one job. The best tuned model is kept only where another method starts from it.
-BASES = STUDY.tuned_from_cells
-
-
-def search_files(wildcards) -> dict[str, str]:
-    files = task_files(wildcards)
-    base = STUDY.tuned_from(cell(wildcards))
-    if base is None:
-        return files
-    if STUDY.protocol.ft_then_pt_base == "trainval":
-        return files | {
-            "base": STUDY.path("models", base, f"seed={STUDY.seeds[0]}.safetensors")
-        }
-    return files | {"base": STUDY.path("models", base, "search.safetensors")}
+BASES = flow.searched_models(STUDY)
 
 
 rule search:
     input:
-        unpack(search_files),
+        unpack(lambda wildcards: flow.search_files(STUDY, cell(wildcards))),
     output:
         rows=f"{ROOT}/search/{CELL}/rows.parquet",
     log:
@@ -37,9 +25,9 @@ use rule search as search_kept with:
         rows=f"{ROOT}/search/{CELL}/rows.parquet",
         best=f"{ROOT}/models/{CELL}/search.safetensors",
     wildcard_constraints:
-        method=one_of({c.method for c in BASES}),
-        train=one_of({c.train for c in BASES}),
-        backbone=one_of({c.backbone for c in BASES}),
+        method=flow.one_of({c.method for c in BASES}),
+        train=flow.one_of({c.train for c in BASES}),
+        backbone=flow.one_of({c.backbone for c in BASES}),
 
 
 ruleorder: search_kept > search

@@ -100,8 +100,15 @@ def sizes(study: Study, **wanted: str | tuple[str, ...]) -> list[str]:
 
 
 def methods_of(spec: TableSpec, study: Study) -> list[str]:
-    """The spec's methods, and under `others` the study's further ones, in the order of the methods table."""
-    further = [m for m in METHODS if m in study.used("method") and m not in spec.methods] if spec.others else []
+    """The spec's methods, and under `others` the study's further ones that were run as widely as full fine-tuning."""
+    if not spec.others:
+        return list(spec.methods)
+    mine = {"backbone": backbone_of(spec, study), "train": trains_of(spec, study)}
+
+    def tasks(method: str) -> set[str]:
+        return {c.task for c in study.select(**mine, method=method) if study.tasks[c.task].group in spec.groups}
+
+    further = [m for m in METHODS if m not in spec.methods and tasks(m) >= tasks(spec.methods[0])]
     return [*spec.methods, *further]
 
 

@@ -1,0 +1,149 @@
+"""Measuring by pairs: ours and plain take turns on one machine, and each pair gives one ratio.
+
+A ratio is how many times ours is ahead: faster, or smaller in memory. In: a case and the work. Out: one `Row` per
+metric with medians and the least and greatest ratio of the pairs. Peak memory is taken in a fresh process per form.
+
+    python -m bench --cases vpt_50 full --pairs 3
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import platform
+import resource
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bench import ours, plain
+from bench.cases import Case, Work
+
+FORMS = {"ours": ours, "plain": plain}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """`more_is_better` says which way a ratio is taken."""
+
+    id: str
+    title: str
+    more_is_better: bool
+
+
+METRICS: dict[str, Metric] = {
+    metric.id: metric
+    for metric in (
+        Metric("train_img_s", "train, img/s", True),
+        Metric("eval_img_s", "eval, img/s", True),
+        Metric("peak_mib", "peak memory, MiB", False),
+        Metric("grid_s", "whole grid, s", False),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """Medians of ours and plain over the pairs, and the pairs' ratios; above 1 ours is ahead."""
+
+    case: str
+    metric: str
+    ours: float
+    plain: float
+    ratio: float
+    ratio_min: float
+    ratio_max: float
+    device: str
+
+
+def measure(case: Case, work: Work, memory: ProcessPoolExecutor) -> Iterator[Row]:
+    """The rows of one case, each as soon as it is there."""
+    where = device_name(work)
+    if case.is_grid:
+        yield row_of(case.id, "grid_s", _grid_pairs(case, work), where)
+        return
+    peaks = in_turn(*(lambda form=form: memory.submit(peak_mib, form, case, work).result() for form in FORMS), pairs=1)
+    yield row_of(case.id, "peak_mib", peaks, where)
+    models = {name: form.make(case, work) for name, form in FORMS.items()}
+    images = {name: form.load(case, work, work.images) for name, form in FORMS.items()}
+    warm = {name: form.load(case, work, work.batch) for name, form in FORMS.items()}
+    for name, form in FORMS.items():
+        form.train(models[name], warm[name], case, work)
+    trainers = (lambda n=n, f=f: f.train(models[n], images[n], case, work) for n, f in FORMS.items())
+    yield row_of(case.id, "train_img_s", in_turn(*trainers, pairs=work.pairs), where)
+    for name, form in FORMS.items():
+        form.evaluate(models[name], warm[name], work)
+    evaluators = (lambda n=n, f=f: f.evaluate(models[n], images[n], work) for n, f in FORMS.items())
+    yield row_of(case.id, "eval_img_s", in_turn(*evaluators, pairs=work.pairs), where)
+
+
+def _grid_pairs(case: Case, work: Work) -> list[tuple[float, float]]:
+    model, images = plain.make(case, work), plain.load(case, work, work.images)
+    plain.train(model, images, case, work)
+    return in_turn(
+        lambda: ours.grid_seconds(case, work),
+        lambda: plain.grid_seconds(model, images, case, work),
+        pairs=min(work.pairs, 3),
+    )
+
+
+def in_turn(first: Callable[[], float], second: Callable[[], float], *, pairs: int) -> list[tuple[float, float]]:
+    """(first, second) of every pair. Who begins alternates, so that a drift of the machine favours neither."""
+    values = []
+    for pair in range(pairs):
+        if pair % 2 == 0:
+            a, b = first(), second()
+        else:
+            b, a = second(), first()
+        values.append((a, b))
+    return values
+
+
+def row_of(case: str, metric: str, pairs: list[tuple[float, float]], device: str) -> Row:
+    ratios = [a / b if METRICS[metric].more_is_better else b / a for a, b in pairs]
+    medians = (statistics.median(values) for values in zip(*pairs, strict=True))
+    return Row(case, metric, *medians, statistics.median(ratios), min(ratios), max(ratios), device)
+
+
+def fresh_processes() -> ProcessPoolExecutor:
+    """One new process per task, forked from a server that has imported the libraries and computed nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["timm", "vptcore.training.search"])
+    return ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1)
+
+
+def peak_mib(form_name: str, case: Case, work: Work) -> float:
+    """What one training epoch adds to this process's peak: resident memory on a CPU, allocated memory on a GPU.
+
+    The images, the model and the optimizer count; the plain form's worker processes do not.
+    """
+    torch.set_num_threads(work.threads)
+    form, before = FORMS[form_name], _peak_resident()
+    form.train(form.make(case, work), form.load(case, work, work.images), case, work)
+    if work.device != "cpu":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return (_peak_resident() - before) / 2**20
+
+
+def _peak_resident() -> int:
+    """Bytes. Linux counts in KiB, macOS in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def device_name(work: Work) -> str:
+    if work.device != "cpu":
+        return f"GPU {torch.cuda.get_device_name(work.device)}, torch {torch.__version__}"
+    return f"CPU {_processor()}, {work.threads} threads, torch {torch.__version__}"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,89 @@
+"""Which files each job of a study reads: the edges of the graph, as plain functions of a study and a cell.
+
+In: a `Study` and what a job's wildcards name. Out: input files by name, as the stages' `run` functions take them.
+Imports no torch.
+
+    python -m pytest tests/test_flow.py
+"""
+
+from __future__ import annotations
+
+import os
+
+from vptcore.study import Cell, Study
+
+ROWS = "rows.parquet"
+
+
+def task_files(study: Study, task: str, train: str) -> dict[str, str]:
+    """The arrays, the index and the split that every cell of this task and size reads."""
+    return {
+        "images": f"{study.root}/data/task={task}/images.npy",
+        "index": f"{study.root}/index/task={task}/{ROWS}",
+        "splits": f"{study.root}/splits/task={task}/train={train}/{ROWS}",
+    }
+
+
+def fetched_files(study: Study, task: str) -> list[str]:
+    """The mark of a download, where the task's images come from the hub and are not there yet."""
+    row, path = study.tasks[task], study.source_path(task)
+    is_wanted = row.repo and row.source == "wds" and not os.path.isdir(f"{path}/test")
+    return [f"{path}/.fetched"] if is_wanted else []
+
+
+def fid_files(study: Study, task: str) -> dict[str, str]:
+    return task_files(study, task, study.base_fid_train(task))
+
+
+def search_files(study: Study, cell: Cell) -> dict[str, str]:
+    """The task's files, and for ft_then_pt the tuned model that its search starts from.
+
+    That is the best of full's own search, which has seen the train part alone; under the authors' protocol it is a
+    final, which has seen val too.
+    """
+    files, base = task_files(study, cell.task, cell.train), study.tuned_from(cell)
+    if base is None:
+        return files
+    leaks = study.protocol.ft_then_pt_base == "trainval"
+    return files | {"base": model_file(study, base, study.seeds[0]) if leaks else best_of_search(study, base)}
+
+
+def best_of_search(study: Study, cell: Cell) -> str:
+    return study.path("models", cell, "search.safetensors")
+
+
+def model_file(study: Study, cell: Cell, seed: int) -> str:
+    return study.path("models", cell, f"seed={seed}.safetensors")
+
+
+def final_files(study: Study, cell: Cell) -> dict[str, str | list[str]]:
+    """The task's files, the search that found the recipe, and for ft_then_pt one tuned model a seed."""
+    files: dict[str, str | list[str]] = dict(task_files(study, cell.task, cell.train))
+    files["search"] = study.path("search", study.searched_by(cell))
+    base = study.tuned_from(cell)
+    return files if base is None else files | {"bases": [model_file(study, base, seed) for seed in study.seeds]}
+
+
+def explain_files(study: Study, backbone: str, task: str, train: str) -> dict[str, str]:
+    files = task_files(study, task, train)
+    for method in ("full", "vpt"):
+        cell = Cell(backbone, method, task, train)
+        files[f"predictions_{method}"] = study.path("predictions", cell)
+        files[f"model_{method}"] = model_file(study, cell, study.seeds[0])
+    return files
+
+
+def searched_models(study: Study) -> frozenset[Cell]:
+    """Cells whose best searched model is kept: those that another method starts from."""
+    return study.tuned_from_cells
+
+
+def final_models(study: Study) -> frozenset[Cell]:
+    """Cells whose tuned models are kept: those that another method starts from, and those that are explained."""
+    explained = {Cell(b, method, task, train) for b, task, train in study.explained for method in ("full", "vpt")}
+    return study.tuned_from_cells | explained
+
+
+def one_of(names) -> str:
+    """A wildcard constraint that matches just these names, and nothing where there are none."""
+    return "|".join(sorted(set(names))) or "(?!)"
