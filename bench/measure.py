@@ -76,7 +76,7 @@ def measure(case: Case, work: Work, memory: ProcessPoolExecutor) -> Iterator[Row
     trainers = (lambda n=n, f=f: f.train(models[n], images[n], case, work) for n, f in FORMS.items())
     yield row_of(case.id, "train_img_s", in_turn(*trainers, pairs=work.pairs), where)
     for name, form in FORMS.items():
-        form.evaluate(models[name], warm[name], work)
+        form.evaluate(models[name], images[name], work)
     evaluators = (lambda n=n, f=f: f.evaluate(models[n], images[n], work) for n, f in FORMS.items())
     yield row_of(case.id, "eval_img_s", in_turn(*evaluators, pairs=work.pairs), where)
 

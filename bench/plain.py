@@ -96,7 +96,7 @@ def _loader(images: HostImages, work: Work, *, shuffle: bool) -> DataLoader:
 
 
 def train(model: PlainTuned, images: HostImages, case: Case, work: Work) -> float:
-    """Images per second of one epoch. The clock starts when the first batch is there: worker start-up is not counted."""
+    """Images per second of one epoch. The clock starts at the first batch: worker start-up is not counted."""
     optimizer = make_optimizer(model, recipe_of(case, work))
     model.train()
     batches = iter(_loader(images, work, shuffle=True))
@@ -105,7 +105,7 @@ def train(model: PlainTuned, images: HostImages, case: Case, work: Work) -> floa
         inputs, labels_B = (part.to(work.device, non_blocking=True) for part in batch)
         loss = F.cross_entropy(model(inputs), labels_B)
         if not math.isfinite(loss.item()):
-            raise ValueError(f"{case.id}: the plain form's loss is {loss.item()}; timings of a diverged model mean nothing")
+            raise ValueError(f"{case.id}: the plain form's loss is not finite; its timing would mean nothing")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -25,8 +25,10 @@ def task_files(study: Study, task: str, train: str) -> dict[str, str]:
 
 
 def fetched_files(study: Study, task: str) -> list[str]:
-    """The mark of a download, where the task's images come from the hub and are not there yet."""
+    """What a task's preparation waits for: a person's parquet file, or the mark of a download that is still to come."""
     row, path = study.tasks[task], study.source_path(task)
+    if row.source == "parquet" and path and os.path.isfile(path):
+        return [path]
     is_wanted = row.repo and row.source == "wds" and not os.path.isdir(f"{path}/test")
     return [f"{path}/.fetched"] if is_wanted else []
 

@@ -188,7 +188,8 @@ class Study:
             "classes": self.tasks[cell.task].classes, "prompt_length": self.prompt_length(cell),
             "deep": self.config["prompts"]["placement"] == "deep", "protocol": asdict(self.protocol),
             "recipe": asdict(self._recipe(cell.method)), "lora": method.get("lora"),
-            "device": self.config["device"], "checkpoint_seconds": self.config["checkpoint_seconds"],
+            "device": self.config["device"], "compile": self.config["compile"],
+            "checkpoint_seconds": self.config["checkpoint_seconds"],
         }  # fmt: skip
 
     def _recipe(self, method: str) -> Recipe:

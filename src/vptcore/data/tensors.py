@@ -76,7 +76,7 @@ class ImageSet:
     def of(images: np.ndarray, labels: np.ndarray, normalise: Normalise, device: str | torch.device) -> ImageSet:
         """Copy a (memory-mapped) array and its labels to the device, once."""
         return ImageSet(
-            torch.from_numpy(np.ascontiguousarray(images)).to(device),
-            torch.from_numpy(np.ascontiguousarray(labels, dtype=np.int64)).to(device),
+            torch.from_numpy(np.array(images)).to(device),
+            torch.from_numpy(np.array(labels, dtype=np.int64)).to(device),
             normalise,
         )

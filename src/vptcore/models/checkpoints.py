@@ -11,9 +11,12 @@ Nothing is unpickled: .pth files are read with weights_only, .npz without pickle
 from __future__ import annotations
 
 import re
+import zlib
 from importlib import resources
 from pathlib import Path
+from zipfile import BadZipFile
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +24,7 @@ from vptcore.models.backbones import Backbone
 
 # Heads, projectors and predictors of pretraining: never part of a backbone.
 _NOT_BACKBONE = re.compile(
-    r"^(head|pre_logits|decoder|mask_token|fc|predictor|projector)\b|momentum|^(queue|logit_scale)"
+    r"^(head|pre_logits|decoder\w*|mask_token|fc|predictor|projector)\b|momentum|^(queue|logit_scale)"
 )
 
 
@@ -30,7 +33,7 @@ def load_checkpoint(model: nn.Module, spec: Backbone) -> nn.Module:
     path = find_checkpoint(spec)
     if path.suffix == ".npz":
         return _load_npz(model, path, spec)
-    state = to_timm_layout(read_state(path), model)
+    state = to_timm_layout(read_state(path))
     wanted = model.state_dict()
     if spec.pool == "avg" and "fc_norm.weight" in wanted and "fc_norm.weight" not in state:
         # The authors' MAE model drops the checkpoint's norm and starts fc_norm afresh (KMnP/vpt vit_mae.py).
@@ -47,11 +50,11 @@ def load_checkpoint(model: nn.Module, spec: Backbone) -> nn.Module:
 def find_checkpoint(spec: Backbone) -> Path:
     """The file behind `asset:`, `hub:` or a path."""
     where = spec.checkpoint
-    if where.startswith("asset:"):
-        return Path(str(resources.files("vptcore") / "assets" / where.removeprefix("asset:")))
     if where.startswith("hub:"):
         return _download(where.removeprefix("hub:"), spec)
-    path = Path(where).expanduser()
+    assets = resources.files("vptcore") / "assets"
+    is_asset = where.startswith("asset:")
+    path = Path(str(assets / where.removeprefix("asset:"))) if is_asset else Path(where).expanduser()
     if not path.is_file():
         raise ValueError(
             f"backbone {spec.id}: no file {path}; backbones.{spec.id}.checkpoint expects a .safetensors, .pth "
@@ -99,7 +102,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def to_timm_layout(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+def to_timm_layout(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename keys of MoCo v3, original Swin and the authors' ViT to timm's."""
     if any(name.startswith("module.base_encoder.") for name in state):
         state = {n: v for n, v in state.items() if n.startswith("module.base_encoder.")}
@@ -107,12 +110,19 @@ def to_timm_layout(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tens
     if any(name.startswith("transformer.encoder.layer.") for name in state):
         return _from_authors_vit(state)
     if any(".relative_position_index" in name or name.startswith("layers.0.") for name in state):
-        from timm.models.swin_transformer import checkpoint_filter_fn
-
-        if any(name.startswith("layers.0.downsample") for name in state):
-            state = checkpoint_filter_fn(state, model)
-        state = {n: v for n, v in state.items() if not n.endswith(("relative_position_index", "attn_mask"))}
+        return _from_original_swin(state)
     return state
+
+
+def _from_original_swin(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Patch merging ends a stage in the original files and opens one in timm; what timm computes is left out."""
+    ends_stages = any(name.startswith("layers.0.downsample.") for name in state)
+
+    def renamed(name: str) -> str:
+        return re.sub(r"^layers\.(\d+)\.downsample", lambda m: f"layers.{int(m[1]) + ends_stages}.downsample", name)
+
+    kept = {n: v for n, v in state.items() if not n.endswith(("relative_position_index", "attn_mask"))}
+    return {renamed(name): value for name, value in kept.items()}
 
 
 _AUTHORS = (
@@ -135,7 +145,10 @@ def _from_authors_vit(state: dict[str, Tensor]) -> dict[str, Tensor]:
             name = re.sub(pattern, new, name)
         renamed[name] = value
     for query in [n for n in renamed if n.endswith(("attn.query.weight", "attn.query.bias"))]:
-        parts = [renamed.pop(query.replace("query", part)) for part in ("query", "key", "value")]
+        names = [query.replace("query", part) for part in ("query", "key", "value")]
+        if not set(names) <= set(renamed):
+            continue  # left as they are, to be named among the keys that do not fit
+        parts = [renamed.pop(name) for name in names]
         new = re.sub(r"^transformer\.encoder\.layer\.(\d+)\.attn\.query", r"blocks.\1.attn.qkv", query)
         renamed[new] = torch.cat(parts)
     return renamed
@@ -149,13 +162,26 @@ def _load_npz(model: nn.Module, path: Path, spec: Backbone) -> nn.Module:
     if not hasattr(model, "load_pretrained"):
         raise ValueError(f"{path}: .npz files hold original ViTs; {spec.timm} is not one")
     try:
+        _check_npz(model, path)
         model.load_pretrained(str(path))
-    except (KeyError, AssertionError, RuntimeError, ValueError) as error:
+    except (BadZipFile, zlib.error, OSError, EOFError, KeyError, AssertionError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else "shapes differ"
         raise ValueError(
             f"{path}: does not fit {spec.timm} of backbone {spec.id} ({type(error).__name__}: {reason})"
         ) from None
     return model
+
+
+def _check_npz(model: nn.Module, path: Path) -> None:
+    """What timm would pass over: it resamples patches of another size and leaves further blocks unread."""
+    with np.load(path, allow_pickle=False) as arrays:
+        blocks = {int(m[1]) for name in arrays.files if (m := re.search(r"encoderblock_(\d+)/", name))}
+        kernels = [arrays[name] for name in arrays.files if name.endswith("embedding/kernel")]
+    if blocks and len(blocks) != len(model.blocks):
+        raise ValueError(f"it holds {len(blocks)} blocks, expected {len(model.blocks)}")
+    patch = tuple(model.patch_embed.patch_size)
+    if kernels and kernels[0].shape[:2] != patch:
+        raise ValueError(f"its patches are {kernels[0].shape[:2]}, expected {patch}")
 
 
 def _misfit(path: Path, spec: Backbone, missing, left_over, shapes, state, wanted) -> str:

@@ -1,6 +1,6 @@
 """Which rows files each table and figure reads, and what their targets are called. Imports no torch.
 
-    python -m pytest tests/test_flow.py
+python -m pytest tests/test_flow.py
 """
 
 from __future__ import annotations

@@ -13,13 +13,14 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from vptcore.data.tensors import ImageSet
 from vptcore.models.methods import (
@@ -33,6 +34,7 @@ from vptcore.models.methods import (
 )
 from vptcore.records import provenance, read_rows, replacing, write_rows, write_text
 from vptcore.training import jobs
+from vptcore.training.accelerate import renew
 from vptcore.training.choose import choose
 from vptcore.training.fit import fit, predict, scores
 from vptcore.training.recipe import Recipe
@@ -58,18 +60,15 @@ def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object
     recipe = replace(recipe, batch=min(recipe.batch, len(train))) if job["train"] == "one_shot" else recipe
     jobs.check_train(train, recipe.batch)
     sets = _as_features(job, train, test, device) if jobs.is_probe(job) else (train, test)
-    for position, seed in enumerate(job["seeds"]):
+    setting = _Setting(job, recipe, config, *sets, device, work, say)
+    bases, model = inputs.get("bases") or [None] * len(job["seeds"]), None
+    for position, (seed, base) in enumerate(zip(job["seeds"], bases, strict=True)):
         if not (work / f"seed={seed}.json").exists():
-            base = (inputs.get("bases") or [None] * len(job["seeds"]))[position]
-            _one_seed(job, seed, recipe, config, sets, device, base, work, say, curve=position < job["curve_seeds"])
+            model = _one_seed(setting, seed, base, model, curve=position < job["curve_seeds"])
     rows = [json.loads((work / f"seed={seed}.json").read_text()) for seed in job["seeds"]]
-    note |= {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "duration": round(time.time() - started, 3),
-    }
-    _write(job, outputs, rows, work, parts.rows_of("test"), note)
+    _write(job, outputs, rows, work, parts.rows_of("test"), note | jobs.timing(started))
     shutil.rmtree(work, ignore_errors=True)
-    return _summary([row["final"] for row in rows])
+    return _summary(job, [row["final"] for row in rows], device)
 
 
 def chosen(job: Mapping, search_rows: str) -> tuple[Recipe, int]:
@@ -88,41 +87,55 @@ def _as_features(job, train: ImageSet, test: ImageSet, device) -> tuple[ImageSet
     return tuple(ImageSet(predict(encoder, images), images.labels_N) for images in (train, test))
 
 
-def _one_seed(job, seed: int, recipe, config: int, sets, device, base, work: Path, say, *, curve: bool) -> None:
-    """Train and score one seed and keep its record, predictions and tuned state in the work folder."""
-    spec, (train, test) = spec_of(job), sets
-    if jobs.is_probe(job):
-        model = build_head(spec, seed=seed).to(device)
-        frozen = sum(p.numel() for p in build_encoder(spec, seed=0).parameters())
-        tuned = sum(p.numel() for p in model.parameters())
-        counts = tuned, tuned + frozen
-    else:
-        base_state = backbone_state(load_file(base)) if base else None
-        model = build(spec, seed=seed, base_state=base_state).to(device)
-        counts = count_parameters(model)
+@dataclass(frozen=True)
+class _Setting:
+    """What every seed of one cell shares. A probe's sets hold features."""
+
+    job: Mapping
+    recipe: Recipe
+    config: int
+    train: ImageSet
+    test: ImageSet
+    device: torch.device
+    work: Path
+    say: Callable[[str], None]
+
+
+def _one_seed(setting: _Setting, seed: int, base: str | None, model: nn.Module | None, *, curve: bool) -> nn.Module:
+    """Train and score one seed and keep its record, predictions and tuned state in the work folder.
+
+    `model`, the last seed's, is used again with fresh weights and returned.
+    """
+    job, recipe, train, test, device = setting.job, setting.recipe, setting.train, setting.test, setting.device
+    spec, is_probe = spec_of(job), jobs.is_probe(job)
+    base_state = backbone_state(load_file(base)) if base else None
+    fresh = build_head(spec, seed=seed) if is_probe else build(spec, seed=seed, base_state=base_state)
+    model = renew(model, fresh, device)
+    counts = count_parameters(model)
+    if is_probe:
+        counts = counts[0], counts[0] + sum(p.numel() for p in build_encoder(spec, seed=0).parameters())
 
     def on_epoch(record, rate):
-        say(
-            f"seed {seed}: epoch {record['epoch']}/{recipe.epochs}, loss {float(record['train_loss']):.3f}, "
-            f"{rate:,.0f} img/s"
-        )
+        progress = f"epoch {record['epoch']}/{recipe.epochs}, loss {float(record['train_loss']):.3f}"
+        setting.say(f"seed {seed}: {progress}, {rate:,.0f} img/s")
 
-    checkpoint = work / f"seed={seed}.checkpoint"
+    compile_ = "never" if is_probe else job["compile"]
     history = fit(
         model,
         train,
         recipe,
         seed=seed,
         watch=test if curve else None,
-        checkpoint=checkpoint,
+        checkpoint=setting.work / f"seed={seed}.checkpoint",
         checkpoint_seconds=job["checkpoint_seconds"],
         on_epoch=on_epoch,
+        compile=compile_,
     )
-    logits_NC = predict(model, test)
+    logits_NC = predict(model, test, compile=compile_)
     loss, accuracy = scores(logits_NC, test.labels_N)
     last, diverged = history.epochs[-1], bool(history.diverged)
     final = {
-        "seed": seed, "config": config, "optimizer": recipe.optimizer,
+        "seed": seed, "config": setting.config, "optimizer": recipe.optimizer,
         "lr": recipe.lr, "weight_decay": recipe.weight_decay,
         "batch": recipe.batch, "epochs": recipe.epochs, "prompt_length": job["prompt_length"],
         "test_accuracy": float(accuracy), "test_loss": _finite(loss), "train_accuracy": float(last["train_accuracy"]),
@@ -134,13 +147,14 @@ def _one_seed(job, seed: int, recipe, config: int, sets, device, base, work: Pat
         {name: _finite(record.get(name)) for name in _CURVE} | {"seed": seed, "epoch": record["epoch"]}
         for record in history.epochs
     ]
-    with replacing(work / f"seed={seed}.safetensors") as beside:
+    with replacing(setting.work / f"seed={seed}.safetensors") as beside:
         save_file(
             {"predictions": _predictions(logits_NC, test), **{f"model.{n}": v for n, v in tuned_state(model).items()}},
             beside,
         )
-    write_text(work / f"seed={seed}.json", json.dumps({"final": final, "curves": curves}))
-    say(f"seed {seed}: test {final['test_accuracy']:.1%}")
+    write_text(setting.work / f"seed={seed}.json", json.dumps({"final": final, "curves": curves}))
+    setting.say(f"seed {seed}: test {final['test_accuracy']:.1%}")
+    return model
 
 
 _CURVE = ("lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -188,9 +202,7 @@ def _write(job, outputs, rows, work: Path, test_rows, note) -> None:
     write_rows(outputs["rows"], "final", [row["final"] for row in rows], note)
 
 
-def _summary(rows: list[dict]) -> str:
+def _summary(job: Mapping, rows: list[dict], device: torch.device) -> str:
     accuracy = pd.Series([row["test_accuracy"] for row in rows]) * 100
-    seconds = sum(row["seconds"] for row in rows)
-    images = sum(row["images_per_second"] * row["seconds"] for row in rows)
     spread = f" ± {accuracy.std():.1f}" if len(rows) > 1 else ""
-    return f"{len(rows)} seeds, test {accuracy.mean():.1f}{spread} %, {jobs.rate_text(images, seconds)}"
+    return f"{len(rows)} seeds, test {accuracy.mean():.1f}{spread} %, {jobs.rate_text(job, rows, device)}"

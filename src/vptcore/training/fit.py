@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vptcore.data.tensors import ImageSet
+from vptcore.training.accelerate import forward_of
 from vptcore.training.optimizers import make_optimizer
 from vptcore.training.recipe import Recipe
 
@@ -71,14 +72,25 @@ def precision_context(device: torch.device):
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: ImageSet, batch: int = 512) -> Tensor:
-    """Logits (..., N, C) of every image in order. The model's mode is restored afterwards."""
-    was_training = model.training
+def predict(model: nn.Module, images: ImageSet, batch: int = 512, *, compile: str = "never") -> Tensor:
+    """Logits (..., N, C) of every image in order. The model's mode is restored afterwards.
+
+    The last batch is filled up with its first images, whose logits are dropped: one shape, so one compiled graph.
+    """
+    was_training, forward = model.training, forward_of(model, images.device, compile)
     model.eval()
     with precision_context(images.device):
-        parts = [at_least_fp32(model(images.inputs(rows))) for rows in images.order().split(batch)]
+        parts = [at_least_fp32(forward(images.inputs(rows))) for rows in padded(images.order(), batch)]
     model.train(was_training)
-    return torch.cat(parts, dim=-2)
+    return torch.cat(parts, dim=-2)[..., : len(images), :]
+
+
+def padded(order: Tensor, batch: int) -> list[Tensor]:
+    """`order` in batches; the last is filled up from the start where there are several."""
+    batches = list(order.split(batch))
+    if len(batches) > 1 and len(batches[-1]) < batch:
+        batches[-1] = torch.cat([batches[-1], order[: batch - len(batches[-1])]])
+    return batches
 
 
 def scores(logits: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,6 +110,7 @@ def fit(
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 0.0,
     on_epoch: OnEpoch | None = None,
+    compile: str = "never",
 ) -> History:
     """Train `model` on `train`.
 
@@ -110,6 +123,7 @@ def fit(
 
     A model whose loss is no longer finite is marked in `History.diverged`; training stops when all are.
     """
+    forward = forward_of(model, train.device, compile)
     recipes = [recipe] if isinstance(recipe, Recipe) else list(recipe)
     first = recipes[0]
     optimizer = make_optimizer(model, recipe)
@@ -122,13 +136,15 @@ def fit(
         began = time.perf_counter()
         optimizer.set_lr([r.lr_at(epoch) for r in recipes])
         try:
-            record = _epoch(model, train, first, optimizer, generator, augment)
+            record = _epoch(model, forward, train, first, optimizer, generator, augment)
         except torch.OutOfMemoryError:
             raise ValueError(_no_room(train.device, first.batch)) from None
         history.seconds += time.perf_counter() - began
         history.images += len(train)
         if watch is not None:
-            record["test_loss"], record["test_accuracy"] = scores(predict(model, watch), watch.labels_N)
+            record["test_loss"], record["test_accuracy"] = scores(
+                predict(model, watch, compile=compile), watch.labels_N
+            )
         record = {"epoch": epoch + 1, "lr": first.lr_at(epoch), **record}
         history.epochs.append(record)
         finite = torch.isfinite(record["train_loss"])
@@ -154,7 +170,7 @@ def _no_room(device: torch.device, batch: int) -> str:
     )
 
 
-def _epoch(model, train, recipe, optimizer, generator, augment) -> dict[str, Tensor]:
+def _epoch(model, forward, train, recipe, optimizer, generator, augment) -> dict[str, Tensor]:
     """One pass over `train`: the mean loss and accuracy of its batches, seen while the model was changing."""
     model.train()
     loss_sum, correct = 0.0, 0.0
@@ -164,7 +180,7 @@ def _epoch(model, train, recipe, optimizer, generator, augment) -> dict[str, Ten
         if augment is not None:
             inputs = augment(inputs, generator)
         with precision_context(train.device):
-            logits = model(inputs)
+            logits = forward(inputs)
         losses = cross_entropy_per_model(logits, labels_B, recipe.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()

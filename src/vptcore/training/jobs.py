@@ -10,6 +10,7 @@ recipes.
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ import torch
 from vptcore.data.tensors import ImageSet, Normalise
 from vptcore.models.methods_table import METHODS
 from vptcore.records import read_rows
+from vptcore.training.flops import VitShape, mfu, step_flops
 from vptcore.training.recipe import Recipe, expand_grid
 
 
@@ -104,5 +106,26 @@ def is_probe(job: Mapping) -> bool:
     return METHODS[job["method"]].probe
 
 
-def rate_text(images: int, seconds: float) -> str:
-    return f"{images / seconds:,.0f} img/s" if seconds else "– img/s"
+def timing(started: float) -> dict:
+    """When a job began and how long it took, for the metadata of its files."""
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
+    return {"started": stamp, "duration": round(time.time() - started, 3)}
+
+
+def rate_text(job: Mapping, rows: list[dict], device: torch.device) -> str:
+    """Training images per second over all rows, and on a known GPU the share of its peak."""
+    seconds = sum(row["seconds"] for row in rows)
+    if not seconds:
+        return "– img/s"
+    rate = sum(row["images_per_second"] * row["seconds"] for row in rows) / seconds
+    share = _mfu(job, rate, device)
+    return f"{rate:,.0f} img/s" + (f", {share:.0%} of peak" if share is not None else "")
+
+
+def _mfu(job: Mapping, rate: float, device: torch.device) -> float | None:
+    row = job["backbone"]
+    if is_probe(job) or device.type != "cuda" or row["timm"].startswith("swin_"):
+        return None
+    patch = row["options"].get("patch_size", 16)
+    shape = VitShape(1 + (row["size"] // patch) ** 2, row["width"], row["depth"], 3 * patch**2)
+    return mfu(step_flops(shape, job["method"], job["prompt_length"]), rate, device_name(device))

@@ -12,11 +12,14 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from vptcore.data.tensors import ImageSet
 from vptcore.models.heads import StackedHeads
@@ -31,10 +34,25 @@ from vptcore.models.methods import (
 )
 from vptcore.records import provenance, replacing, write_rows, write_text
 from vptcore.training import jobs
+from vptcore.training.accelerate import renew
 from vptcore.training.choose import choose
 from vptcore.training.fit import fit, predict, scores
 from vptcore.training.recipe import Recipe
 from vptcore.training.work import open_work
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What every configuration of one search shares."""
+
+    job: Mapping
+    train: ImageSet
+    val: ImageSet
+    device: torch.device
+    base_state: Mapping[str, torch.Tensor] | None
+    work: Path
+    keeps_best: bool
+    say: Callable[[str], None]
 
 
 def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say=print) -> str:
@@ -48,48 +66,39 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
     note = provenance(job, inputs, device=jobs.device_name(device))
     work = open_work(outputs["work"], note)
     if job["method"] == "linear":
-        rows = _probe_rows(job, recipes, train, val, device)
+        rows = _linear_rows(job, recipes, train, val, device)
     else:
-        rows = _rows(job, recipes, train, val, device, inputs.get("base"), work, say, keep_best="best" in outputs)
+        base_state = backbone_state(load_file(inputs["base"])) if "base" in inputs else None
+        train, val = _as_features(job, train, val, device) if jobs.is_probe(job) else (train, val)
+        rows = _rows(_Setting(job, train, val, device, base_state, work, "best" in outputs, say), recipes)
     best = choose(pd.DataFrame(rows))
     if "best" in outputs:
         with replacing(outputs["best"]) as beside:
             shutil.copyfile(work / f"config={best['config']}.safetensors", beside)
-    note |= {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "duration": round(time.time() - started, 3),
-    }
-    write_rows(outputs["rows"], "search", rows, note)
+    write_rows(outputs["rows"], "search", rows, note | jobs.timing(started))
     shutil.rmtree(work, ignore_errors=True)
-    images, seconds = _work_done(rows)
     return (
         f"{len(rows)} configurations, best lr {best['lr']:g} with val {best['val_accuracy']:.1%}, "
-        f"{jobs.rate_text(images, seconds)}"
+        f"{jobs.rate_text(job, rows, device)}"
     )
 
 
-def _work_done(rows: list[dict]) -> tuple[float, float]:
-    return sum(r["images_per_second"] * r["seconds"] for r in rows), sum(r["seconds"] for r in rows)
-
-
-def _rows(job, recipes: list[Recipe], train, val, device, base, work: Path, say, *, keep_best: bool) -> list[dict]:
+def _rows(setting: _Setting, recipes: list[Recipe]) -> list[dict]:
     """One row per configuration, read from the work folder where it is there already."""
-    rows = []
+    rows, model, work = [], None, setting.work
     for config, recipe in enumerate(recipes):
         done = work / f"config={config}.json"
         if not done.exists():
-            row, state = _train_one(job, config, recipe, train, val, device, base, work, say)
-            if keep_best:
+            row, model = _train_one(setting, config, recipe, model)
+            if setting.keeps_best:
                 with replacing(work / f"config={config}.safetensors") as beside:
-                    save_file(state, beside)
+                    save_file(tuned_state(model), beside)
             write_text(done, json.dumps(row))
         rows.append(json.loads(done.read_text()))
-        if keep_best:
+        if setting.keeps_best:
             _drop_worse(rows, work)
-        say(
-            f"configuration {config + 1}/{len(recipes)}: lr {recipe.lr:g}, weight decay "
-            f"{recipe.weight_decay:g}: {_verdict(rows[-1])}"
-        )
+        settings = f"lr {recipe.lr:g}, weight decay {recipe.weight_decay:g}"
+        setting.say(f"configuration {config + 1}/{len(recipes)}: {settings}: {_verdict(rows[-1])}")
     return rows
 
 
@@ -102,43 +111,41 @@ def _drop_worse(rows: list[dict], work: Path) -> None:
             (work / f"config={row['config']}.safetensors").unlink(missing_ok=True)
 
 
-def _train_one(job, config: int, recipe: Recipe, train, val, device, base, work: Path, say) -> tuple[dict, dict]:
+def _train_one(setting: _Setting, config: int, recipe: Recipe, model: nn.Module | None) -> tuple[dict, nn.Module]:
+    """Train one configuration; `model`, the last one's, is used again with fresh weights."""
+    job, device = setting.job, setting.device
     spec, seed = spec_of(job), job["seed"]
-    base_state = backbone_state(load_file(base)) if base else None
-    if jobs.is_probe(job):
-        model, train, val = probe(job, train, val, device)
-    else:
-        model = build(spec, seed=seed, base_state=base_state).to(device)
+    is_probe = jobs.is_probe(job)
+    fresh = build_head(spec, seed=seed) if is_probe else build(spec, seed=seed, base_state=setting.base_state)
+    model = renew(model, fresh, device)
 
     def on_epoch(record, rate):
-        say(
-            f"configuration {config + 1}: epoch {record['epoch']}/{recipe.epochs}, loss "
-            f"{float(record['train_loss']):.3f}, {rate:,.0f} img/s"
-        )
+        progress = f"epoch {record['epoch']}/{recipe.epochs}, loss {float(record['train_loss']):.3f}"
+        setting.say(f"configuration {config + 1}: {progress}, {rate:,.0f} img/s")
 
-    checkpoint = work / f"config={config}.checkpoint"
+    compile_ = "never" if is_probe else job["compile"]
     history = fit(
         model,
-        train,
+        setting.train,
         recipe,
         seed=seed,
-        checkpoint=checkpoint,
+        watch=setting.val if job["protocol"]["val_every_epoch"] else None,
+        checkpoint=setting.work / f"config={config}.checkpoint",
         checkpoint_seconds=job["checkpoint_seconds"],
         on_epoch=on_epoch,
+        compile=compile_,
     )
-    tuned, total = count_parameters(model) if not jobs.is_probe(job) else probe_parameters(job)
-    row = search_row(job, config, recipe, history, predict(model, val), val, tuned, total, device) | {
-        "train_images": len(train)
-    }
-    return row, tuned_state(model)
+    counts = probe_parameters(job) if is_probe else count_parameters(model)
+    logits_NC = predict(model, setting.val, compile=compile_)
+    row = search_row(job, config, recipe, history, logits_NC, setting.val, counts, device)
+    return row | {"train_images": len(setting.train)}, model
 
 
-def probe(job: Mapping, *sets_and_device) -> tuple:
-    """A new head, and each set of images turned into the frozen backbone's features, computed once."""
+def _as_features(job: Mapping, *sets_and_device) -> tuple[ImageSet, ...]:
+    """Each set of images turned into the frozen backbone's features, computed once."""
     *sets, device = sets_and_device
     encoder = build_encoder(spec_of(job), seed=0).to(device)
-    cached = [ImageSet(predict(encoder, images), images.labels_N) for images in sets]
-    return (build_head(spec_of(job), seed=job["seed"]).to(device), *cached)
+    return tuple(ImageSet(predict(encoder, images), images.labels_N) for images in sets)
 
 
 def probe_parameters(job: Mapping) -> tuple[int, int]:
@@ -147,23 +154,22 @@ def probe_parameters(job: Mapping) -> tuple[int, int]:
     return head, head + sum(p.numel() for p in build_encoder(spec_of(job), seed=0).parameters())
 
 
-def _probe_rows(job, recipes: list[Recipe], train: ImageSet, val: ImageSet, device) -> list[dict]:
+def _linear_rows(job, recipes: list[Recipe], train: ImageSet, val: ImageSet, device) -> list[dict]:
     """All configurations of a linear probe at once: features computed once, heads trained side by side."""
     spec, seed = spec_of(job), job["seed"]
-    _, train, val = probe(job, train, val, device)
+    train, val = _as_features(job, train, val, device)
     heads = StackedHeads(lambda: build_head(spec, seed=seed), seed, len(recipes)).to(device)
     history = fit(heads, train, recipes, seed=seed)
-    logits_GNC = predict(heads, val)
-    tuned, total = probe_parameters(job)
+    logits_GNC, counts = predict(heads, val), probe_parameters(job)
     return [
-        search_row(job, config, recipe, history, logits_GNC[config], val, tuned, total, device, of=config)
+        search_row(job, config, recipe, history, logits_GNC[config], val, counts, device, of=config)
         | {"train_images": len(train)}
         for config, recipe in enumerate(recipes)
     ]
 
 
 def search_row(
-    job, config, recipe: Recipe, history, logits_NC, val: ImageSet, tuned, total, device, of: int | None = None
+    job, config, recipe: Recipe, history, logits_NC, val: ImageSet, counts, device, of: int | None = None
 ) -> dict:
     """One row of kind `search`. A diverged configuration keeps its row, without a score."""
     pick = (lambda value: float(value)) if of is None else (lambda value: float(value[of]))
@@ -179,7 +185,7 @@ def search_row(
         "val_loss": None if diverged else float(loss),
         "train_accuracy": None if diverged else pick(last["train_accuracy"]),
         "train_loss": None if diverged else pick(last["train_loss"]),
-        "diverged": diverged, "tuned_parameters": tuned, "total_parameters": total,
+        "diverged": diverged, "tuned_parameters": counts[0], "total_parameters": counts[1],
         "val_images": len(val), "images_per_second": history.images_per_second * share,
         "seconds": history.seconds / share, "device": jobs.device_name(device),
         "val_predictions": logits_NC.argmax(-1).tolist(),

@@ -1,0 +1,89 @@
+"""The benchmark's command line: ours beside the plain form, in one run, on one machine.
+
+In: options, and QUICK=1 in the environment for a run of under three minutes on two cores. Out: a table on the terminal,
+and bench.parquet, bench.pdf and bench.png in the folder `--out`.
+
+    QUICK=1 python -m bench
+    python -m bench --cases vpt_50 vpt_200 --pairs 7 --batch 32 --threads 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from bench.cases import CASES, VIT_B, VIT_TI, Case, Work, with_random_weights
+from bench.measure import METRICS, Row, fresh_processes, measure
+from bench.show import draw, table_of, write
+from vptcore.config import choose_one
+from vptcore.training.jobs import open_device
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        cases = [CASES[choose_one("--cases", name, CASES)] for name in options.cases]
+        work = default_work(open_device("auto"), quick=os.environ.get("QUICK", "0") not in ("", "0"))
+        chosen = {name: getattr(options, name) for name in ("pairs", "batch", "threads")}
+        work = replace(work, **{name: _positive(name, value) for name, value in chosen.items() if value is not None})
+        run(cases, work, options.out)
+    except ValueError as mistake:
+        print(f"bench: {mistake}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Ours beside the plain form.")
+    parser.add_argument("--cases", nargs="+", default=list(CASES), metavar="CASE", help=f"any of {', '.join(CASES)}")
+    parser.add_argument("--pairs", type=int, help="how often ours and plain take turns")
+    parser.add_argument("--batch", type=int, help="images a step")
+    parser.add_argument("--threads", type=int, help="CPU threads of a training step (default: all cores)")
+    parser.add_argument("--out", type=Path, default=Path("bench/out"), help="folder of the results")
+    return parser
+
+
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        raise ValueError(f"--{name}: {value} is too small; give a whole number from 1 up")
+    return value
+
+
+def default_work(device: torch.device, *, quick: bool) -> Work:
+    """ViT-Ti/16 on a CPU, ViT-B/16 on a GPU, where an epoch is near the 13 steps that 800 images make."""
+    cores = os.cpu_count() or 1
+    if device.type == "cuda":
+        work = Work(VIT_B, "cuda", batch=64, steps=16, pairs=7, threads=cores, workers=min(4, cores))
+        return replace(work, pairs=3, grid_images=400) if quick else work
+    work = Work(VIT_TI, "cpu", threads=cores, workers=min(2, cores))
+    return replace(work, batch=8, pairs=3, grid_images=80) if quick else work
+
+
+def run(cases: Sequence[Case], work: Work, out: Path, console: Console | None = None) -> list[Row]:
+    """Measure the cases, print their table, and write it and its drawing to `out`."""
+    console = console or Console(width=110, highlight=False)
+    torch.set_num_threads(work.threads)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, fresh_processes() as memory:
+        work = replace(work, backbone=with_random_weights(work.backbone, folder))
+        for case in cases:
+            for row in measure(case, work, memory):
+                rows.append(row)
+                console.print(f"{case.title}: {METRICS[row.metric].title}, {row.ratio:.2f} x", markup=False)
+    console.print(table_of(rows, work))
+    write(rows, work, out / "bench.parquet")
+    draw(rows, work, out)
+    console.print(f"Rows and drawing: {out}", markup=False, soft_wrap=True)
+    return rows
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

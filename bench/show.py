@@ -1,0 +1,108 @@
+"""What a run leaves behind: a table on the terminal, a drawing, and the rows as parquet.
+
+In: the rows of a run and the work they measured. Out: text for the console, `bench.pdf`, `bench.png` and
+`bench.parquet`.
+
+    python -m bench --cases vpt_50 --pairs 1 --out bench/out
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from matplotlib.ticker import FuncFormatter, NullFormatter
+from rich.table import Table
+
+from bench.cases import CASES, EPOCHS, Work
+from bench.measure import METRICS, Row
+from vptcore.records import METADATA_KEY, replacing
+from vptcore.report.style import FAINT, INK, PAGE, method_colour, new_figure, save, styled
+
+SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("case", "metric")]
+    + [(name, pa.float64()) for name in ("ours", "plain", "ratio", "ratio_min", "ratio_max")]
+    + [("device", pa.string())]
+)
+# The metric that a case's bar is about.
+TRAINING = ("train_img_s", "grid_s")
+SCALED = f"* plain is scaled: some steps are timed, the whole takes {EPOCHS} epochs of them for each configuration"
+
+
+def table_of(rows: Iterable[Row], work: Work) -> Table:
+    """One line per case and metric. The bar is shown where it was set, on a CPU."""
+    rows = list(rows)
+    title = f"{work.backbone.title}, {work.backbone.size} px, batch {work.batch}; {rows[0].device if rows else ''}"
+    table = Table(title=title, title_justify="left", caption=f"ratio > 1: ours is ahead\n{SCALED}", box=None)
+    table.caption_justify = "left"
+    for name, justify in (("case", "left"), ("metric", "left")):
+        table.add_column(name, justify=justify)
+    for name in ("ours", "plain", "ratio", "least to greatest", "bar"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*_cells(row, work))
+    return table
+
+
+def _cells(row: Row, work: Work) -> tuple[str, ...]:
+    case, bar = CASES[row.case], ""
+    if work.device == "cpu" and row.metric in TRAINING:
+        bar = f"{'reached' if row.ratio >= case.bar else 'missed'} {case.bar:g}"
+    star = " *" if is_scaled(row) else ""
+    spread = f"{_short(row.ratio_min)} to {_short(row.ratio_max)}"
+    title = METRICS[row.metric].title
+    return case.title, title, _short(row.ours), _short(row.plain) + star, f"{_short(row.ratio)} x", spread, bar
+
+
+def is_scaled(row: Row) -> bool:
+    """Whether plain's value stands for a run that was not timed to its end."""
+    return CASES[row.case].method == "linear" and row.metric in TRAINING
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def write(rows: Iterable[Row], work: Work, path: Path | str) -> None:
+    """The rows with the schema `SCHEMA`; the work stands in the file's metadata."""
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
+    note = {"kind": "bench", "work": asdict(work)}
+    with replacing(path) as beside:
+        pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(note).encode()}), beside)
+
+
+def draw(rows: Iterable[Row], work: Work, folder: Path) -> None:
+    """Ratios of training, evaluation and memory side by side: the median, and a line from the least to the greatest."""
+    rows = list(rows)
+    cases = [case for case in CASES.values() if any(row.case == case.id for row in rows)]
+    kinds = {"training": TRAINING, "evaluation": ("eval_img_s",), "peak memory": ("peak_mib",)}
+    with styled():
+        figure = new_figure(PAGE, 0.24 * len(cases) + 0.9)
+        for axes, (title, metrics) in zip(figure.subplots(1, 3, sharey=True), kinds.items(), strict=True):
+            _panel(axes, title, cases, [row for row in rows if row.metric in metrics], work)
+        figure.supxlabel(
+            f"times that ours is ahead of the plain form; {work.backbone.title}, {rows[0].device}", fontsize=7
+        )
+    save(figure, folder / "bench.pdf", folder / "bench.png")
+
+
+def _panel(axes, title: str, cases: list, rows: list[Row], work: Work) -> None:
+    height = {case.id: place for place, case in enumerate(reversed(cases))}
+    axes.axvline(1, color=FAINT, zorder=0)
+    for row in rows:
+        case, y = CASES[row.case], height[row.case]
+        axes.plot([row.ratio_min, row.ratio_max], [y, y], color=method_colour(case.method))
+        axes.plot([row.ratio], [y], "o", color=method_colour(case.method))
+        axes.annotate(
+            f"{_short(row.ratio)}", (row.ratio, y), (0, 4), textcoords="offset points", ha="center", fontsize=6
+        )
+        if work.device == "cpu" and row.metric in TRAINING and case.bar > 1:
+            axes.plot([case.bar], [y], "|", color=INK, markersize=9, markeredgewidth=0.8)
+    axes.set(title=title, xscale="log", ylim=(-0.6, len(cases) - 0.2))
+    axes.set_yticks(list(height.values()), [CASES[name].title for name in height])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,125 @@
+"""The benchmark: both forms do the same work, and what it writes and refuses."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from bench import ours, plain
+from bench.__main__ import main, run
+from bench.cases import CASES, Case, Work, with_random_weights
+from bench.measure import in_turn, row_of
+from bench.plain import PlainTuned
+from bench.show import SCHEMA
+from vptcore.models.backbones import Backbone
+
+OPTIONS = dict(img_size=16, patch_size=4, embed_dim=24, depth=3, num_heads=3)
+TINY = Backbone("vit_test", "ViT-Test/4", "vit_tiny_patch16_224", size=16, width=24, depth=3, options=OPTIONS)
+VPT, MIXED, FULL = Case("vpt", "", "vpt", 5), Case("mixed", "", "mixed", 5), Case("full", "", "full")
+
+
+@pytest.fixture
+def work(tmp_path):
+    torch.manual_seed(0)
+    backbone = with_random_weights(TINY, tmp_path)
+    return Work(backbone, batch=6, steps=1, pairs=1, workers=0, classes=4, grid_images=12)
+
+
+def images(count=5):
+    return torch.randn(count, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def gradients(logits_BC, parameters):
+    weights = torch.linspace(-1, 1, logits_BC.numel(), dtype=logits_BC.dtype).view_as(logits_BC)
+    return torch.autograd.grad((logits_BC * weights).sum(), parameters)
+
+
+@pytest.mark.parametrize("case", [VPT, MIXED, FULL], ids=lambda case: case.id)
+def test_plain_equals_ours_in_logits_and_gradients(work, case):
+    tuned = ours.make(case, work).double().eval()
+    expected, got = PlainTuned(tuned).eval()(images()), tuned(images())
+    assert expected.std() > 0.01
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
+    trained = [p for p in tuned.parameters() if p.requires_grad]
+    pairs = zip(gradients(got, trained), gradients(expected, trained), strict=True)
+    for a, b in pairs:
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+    if case.prompts:
+        assert gradients(tuned(images()), [tuned.encoder.prompts.tokens])[0].abs().max() > 1e-6
+
+
+def test_plain_equals_ours_under_prompt_dropout(work):
+    """Both draw one mask per image and layer, in the same order."""
+    tuned = ours.make(VPT, work).double().train()
+    both = []
+    for model in (tuned, PlainTuned(tuned).train()):
+        torch.manual_seed(3)
+        logits_BC = model(images())
+        both.append((logits_BC, *gradients(logits_BC, [tuned.encoder.prompts.tokens])))
+    for a, b in zip(*both, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+    assert (both[0][0] - tuned.eval()(images())).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("case", [VPT, MIXED, FULL], ids=lambda case: case.id)
+def test_an_epoch_of_either_form_leaves_the_same_parameters(work, case):
+    """Loader, normalisation, loss, groups and optimizer included; one batch, so that its order does not matter."""
+    still = replace(work, protocol=replace(work.protocol, prompt_dropout=0.0, full_dropout=0.0))
+    a, b = ours.make(case, still), plain.make(case, still)
+    start = {name: value.clone() for name, value in PlainTuned(a).named_parameters()}
+    ours.train(a, ours.load(case, still, 6), case, still)
+    plain.train(b, plain.load(case, still, 6), case, still)
+    theirs = dict(b.named_parameters())
+    for name, parameter in PlainTuned(a).named_parameters():
+        step = float((parameter - start[name]).abs().max())
+        assert (step > 1e-7) == parameter.requires_grad
+        torch.testing.assert_close(parameter, theirs[name], rtol=0, atol=0.02 * step)
+
+
+def test_row_takes_medians_and_the_spread_of_pairs():
+    row = row_of("full", "train_img_s", [(2.0, 1.0), (9.0, 3.0), (4.0, 4.0)], "here")
+    assert (row.ours, row.plain, row.ratio, row.ratio_min, row.ratio_max) == (4.0, 3.0, 2.0, 1.0, 3.0)
+    assert row_of("full", "peak_mib", [(2.0, 1.0)], "here").ratio == 0.5
+
+
+def test_pairs_take_turns_to_begin():
+    calls = []
+    values = in_turn(lambda: calls.append("a") or 1.0, lambda: calls.append("b") or 2.0, pairs=3)
+    assert calls == ["a", "b", "b", "a", "a", "b"]
+    assert values == [(1.0, 2.0)] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cases", "vpt_30"], "'vpt_30' is unknown; did you mean 'vpt_50'? Choices: vpt_10, vpt_50"),
+        (["--cases", "full", "--pairs", "0"], "--pairs: 0 is too small"),
+    ],
+)
+def test_mistakes_end_in_one_line(arguments, message, capsys):
+    assert main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.count("\n") == 1
+
+
+def test_a_tiny_run_writes_rows_and_a_drawing(work, tmp_path):
+    out = tmp_path / "out"
+    rows = run([CASES["vpt_10"], CASES["linear_grid"]], replace(work, steps=2), out)
+    stored = pq.read_table(out / "bench.parquet")
+    assert stored.schema.remove_metadata() == SCHEMA
+    assert stored.to_pylist() == [asdict(row) for row in rows]
+    assert [(row.case, row.metric) for row in rows] == [
+        ("vpt_10", "peak_mib"),
+        ("vpt_10", "train_img_s"),
+        ("vpt_10", "eval_img_s"),
+        ("linear_grid", "grid_s"),
+    ]
+    for row in rows:
+        assert min(row.ours, row.plain) > 0
+        assert row.ratio_min <= row.ratio <= row.ratio_max
+    assert (out / "bench.pdf").read_bytes().startswith(b"%PDF")
+    assert (out / "bench.png").stat().st_size > 5000
