@@ -95,7 +95,7 @@ def recipe_of(case: Case, work: Work) -> Recipe:
     """One epoch, or for a probe all of them, at a learning rate under which random weights stay finite."""
     adamw = case.method == "full"
     epochs = EPOCHS if case.method == "linear" else 1
-    return Recipe("adamw" if adamw else "sgd", 1e-3 if adamw else 0.05, 1e-4, work.batch, epochs, warmup=0)
+    return Recipe("adamw" if adamw else "sgd", 1e-3 if adamw else 0.05, 0.01, work.batch, epochs, warmup=0)
 
 
 def grid_of(case: Case, work: Work) -> list[Recipe]:

@@ -74,9 +74,9 @@ def test_an_epoch_of_either_form_leaves_the_same_parameters(work, case):
     plain.train(b, plain.load(case, still, 6), case, still)
     theirs = dict(b.named_parameters())
     for name, parameter in PlainTuned(a).named_parameters():
-        step = float((parameter - start[name]).abs().max())
+        step = float((parameter - start[name]).detach().abs().max())
         assert (step > 1e-7) == parameter.requires_grad
-        torch.testing.assert_close(parameter, theirs[name], rtol=0, atol=0.02 * step)
+        torch.testing.assert_close(parameter, theirs[name], rtol=0, atol=(0.02 if case is FULL else 1e-3) * step)
 
 
 def test_row_takes_medians_and_the_spread_of_pairs():
