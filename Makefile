@@ -10,7 +10,7 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 # One thread a job: rows are the same on any number of cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help env demo test test-slow lint lock pretrain clean
+.PHONY: help env demo test test-slow lint bench lock pretrain clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,7 +28,7 @@ demo: env ## the whole study, small: minutes on a laptop, no download
 	@$(BIN)/vptcore run --profile demo --cores $(CORES)
 
 test: env lint ## fast tests, formatting and lint
-	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
+	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup
 
 test-slow: env ## tests that take minutes or need files that are not shipped
 	$(BIN)/python -m pytest -m slow
@@ -38,8 +38,11 @@ lint: env ## ruff, snakefmt, snakemake --lint, dry runs of both configs
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
-	$(BIN)/snakemake --quiet all --dry-run all
-	$(BIN)/snakemake --quiet all --dry-run all --configfile profiles/demo/study.yaml
+	$(BIN)/snakemake --logger study --dry-run all
+	$(BIN)/snakemake --logger study --dry-run all --configfile profiles/demo/study.yaml
+
+bench: env ## our steps against the plain form that other repositories use (QUICK=1: three minutes)
+	$(BIN)/python -m bench
 
 lock: env ## write requirements.lock from the environment as it stands
 	$(BIN)/python -m pip list --format=freeze --exclude-editable --exclude pip --exclude setuptools > requirements.lock

@@ -8,6 +8,8 @@ come from `build`, steps from `fit`, logits and cached features from `predict`.
 
 from __future__ import annotations
 
+from torch import nn
+
 from bench.cases import Case, Work, grid_of, job_of, random_images, recipe_of
 from bench.clock import now
 from vptcore.data.tensors import ImageSet
@@ -32,11 +34,8 @@ def train(model: Tuned, images: ImageSet, case: Case, work: Work) -> float:
     """Images per second of one epoch; of a probe, of all its epochs, with the pass that computes the features."""
     recipe, started = recipe_of(case, work), now(work.device)
     if case.method == "linear":
-        (images,), model = (
-            _features(case, work, images),
-            build_head(spec_of(job_of(case, work)), seed=0).to(work.device),
-        )
-        history = fit(model, images, recipe, seed=0)
+        (features,) = _features(model.encoder, images)
+        history = fit(build_head(spec_of(job_of(case, work)), seed=0).to(work.device), features, recipe, seed=0)
     else:
         history = fit(model, images, recipe, seed=0, compile=COMPILE)
     seconds = now(work.device) - started
@@ -57,14 +56,13 @@ def grid_seconds(case: Case, work: Work) -> float:
     spec, recipes = spec_of(job_of(case, work)), grid_of(case, work)
     parts = [load(case, work, count) for count in (work.grid_images, work.grid_images // 4)]
     started = now(work.device)
-    train_features, val_features = _features(case, work, *parts)
+    train_features, val_features = _features(build_encoder(spec, seed=0).to(work.device), *parts)
     heads = StackedHeads(lambda: build_head(spec, seed=0), 0, len(recipes)).to(work.device)
     fit(heads, train_features, recipes, seed=0)
     predict(heads, val_features)
     return now(work.device) - started
 
 
-def _features(case: Case, work: Work, *parts: ImageSet) -> list[ImageSet]:
+def _features(encoder: nn.Module, *parts: ImageSet) -> list[ImageSet]:
     """What the frozen backbone makes of each part, computed once."""
-    encoder = build_encoder(spec_of(job_of(case, work)), seed=0).to(work.device)
     return [ImageSet(predict(encoder, part), part.labels_N) for part in parts]

@@ -3,7 +3,7 @@
 In: a config as Snakemake or YAML gives it. Out: nothing, or a `ConfigError` whose message is one line that names the
 key, the value found, what was expected and, for a name, the choices and the nearest one. Imports no torch.
 
-    python -m pytest tests/test_config.py
+    python -m pytest tests/test_study.py
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The two fast forms against the plain ones on really pretrained weights and real photographs, in float64.
 
-The environment variable VPTCORE_REAL_DATA names a folder with vit_small_patch16_224_dinov2s_saliency_fp16.safetensors (any
-plain ViT-S/16-224 weights in timm's layout, without a head, under that name) and at least one parquet file whose column
-`image` holds encoded images. Without it the tests are skipped.
+The environment variable VPTCORE_REAL_DATA names a folder with vit_small_patch16_224_dinov2s_saliency_fp16.safetensors
+(any plain ViT-S/16-224 weights in timm's layout, without a head, under that name) and at least one parquet file whose
+column `image` holds encoded images. Without it the tests are skipped.
 
     VPTCORE_REAL_DATA=path/to/folder python -m pytest -m slow tests/models/test_real_vit.py
 """

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vptcore.models.methods import Tuned, build, load_tuned, spec_of
 from vptcore.records import provenance, read_rows, write_rows
@@ -49,23 +49,36 @@ def grad_cam(model: Tuned, images_BCHW: Tensor, targets_B: Tensor) -> Tensor:
     Channel weights are the mean gradient over the patches; the map is the positive part of the weighted sum
     (Selvaraju et al. 2017), scaled by its own maximum.
     """
-    vit = model.encoder.vit
+    norm, (h, w) = _last_norm(model.encoder)
     seen: list[Tensor] = []
-    handle = vit.blocks[-1].norm1.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    handle = norm.register_forward_hook(lambda module, inputs, output: seen.append(output))
     try:
         with torch.enable_grad():
-            logits_BC = model(images_BCHW.requires_grad_(True))
+            logits_BC = model(images_BCHW.detach().requires_grad_(True))
             score = logits_BC.gather(1, targets_B[:, None]).sum()
-            # The block norms its tokens first and its prompts, if it has any, second.
-            (gradient_BND,) = torch.autograd.grad(score, [seen[0]])
+            tokens = _tokens(seen)
+            (gradient,) = torch.autograd.grad(score, [tokens])
     finally:
         handle.remove()
-    h, w = vit.patch_embed.grid_size
-    patches = slice(-h * w, None)
-    weights_B1D = gradient_BND[:, patches].mean(1, keepdim=True)
-    maps_BN = (weights_B1D * seen[0].detach()[:, patches]).sum(-1).clamp(min=0)
+    # Patches come last: after the class token, and after shallow prompts.
+    gradient_BND, tokens_BND = (t.flatten(1, -2)[:, -h * w :] for t in (gradient, tokens.detach()))
+    weights_B1D = gradient_BND.mean(1, keepdim=True)
+    maps_BN = (weights_B1D * tokens_BND).sum(-1).clamp(min=0)
     peak_B1 = maps_BN.amax(1, keepdim=True)
     return (maps_BN / peak_B1.clamp(min=torch.finfo(maps_BN.dtype).tiny)).view(-1, h, w)
+
+
+def _last_norm(encoder: nn.Module) -> tuple[nn.Module, tuple[int, int]]:
+    """The first norm of the last block, and the grid of patches that it sees."""
+    if hasattr(encoder, "swin"):
+        block = encoder.swin.layers[-1].blocks[-1]
+        return block.norm1, block.input_resolution
+    return encoder.vit.blocks[-1].norm1, encoder.vit.patch_embed.grid_size
+
+
+def _tokens(seen: list[Tensor]) -> Tensor:
+    """The tokens among what the norm saw: a Swin's are the grid (B, h, w, D); a ViT block norms its prompts second."""
+    return next((output for output in seen if output.ndim == 4), seen[0])
 
 
 def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say=print) -> str:

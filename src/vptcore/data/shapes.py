@@ -17,9 +17,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 SIZE, SUPERSAMPLE = 32, 4
-TRAIN, TEST = 1500, 500
+TRAIN, TEST = 1000, 500
 LOCATION_RANGE = (4.0, 28.0)  # of the object's centre, in pixels: it stays inside the frame
-COMPASS = ("east", "south-east", "south", "south-west", "west", "north-west", "north", "north-east")
+COLUMNS, MOST_OBJECTS = 4, 4
+COMPASS = ("east", "south", "west", "north")
 
 
 def _polar(radius: Callable[[np.ndarray], np.ndarray], corners: int = 40) -> np.ndarray:
@@ -65,7 +66,7 @@ def render(task: str, seed: int, index: int) -> tuple[np.ndarray, int]:
 
 
 def images(task: str, seed: int) -> Iterator[tuple[str, np.ndarray, int]]:
-    """(split, pixels, label) of the 1,500 train and 500 test images of a task."""
+    """(split, pixels, label) of the 1,000 train and 500 test images of a task."""
     for index in range(TRAIN + TEST):
         yield ("train" if index < TRAIN else "test", *render(task, seed, index))
 
@@ -73,34 +74,34 @@ def images(task: str, seed: int) -> Iterator[tuple[str, np.ndarray, int]]:
 def _location(canvas_HW3: np.ndarray, label: int, rng: np.random.Generator) -> None:
     low, high = LOCATION_RANGE
     # A tenth of a bin is left free on both sides, so that no image lies on a border.
-    x = low + (label + rng.uniform(0.1, 0.9)) * (high - low) / 8
+    x = low + (label + rng.uniform(0.1, 0.9)) * (high - low) / COLUMNS
     centre = (x, rng.uniform(low, high))
-    _object(canvas_HW3, _pick(OUTLINES, rng), centre, rng.uniform(2.4, 4.2), rng.uniform(0, 360), rng)
+    _object(canvas_HW3, _pick(OUTLINES, rng), centre, rng.uniform(3.0, 5.0), rng.uniform(0, 360), rng)
 
 
 def _orientation(canvas_HW3: np.ndarray, label: int, rng: np.random.Generator) -> None:
-    degrees = label * 45 + rng.uniform(-18, 18)
-    radius = rng.uniform(5.5, 9.0)
+    degrees = label * 90 + rng.uniform(-30, 30)
+    radius = rng.uniform(7.0, 11.0)
     centre = rng.uniform(radius, SIZE - radius, 2)
     _object(canvas_HW3, _pick(POINTED, rng), tuple(centre), radius, degrees, rng)
 
 
 def _count(canvas_HW3: np.ndarray, label: int, rng: np.random.Generator) -> None:
-    radii = rng.uniform(2.3, 4.0, label + 1)
+    radii = rng.uniform(2.6, 4.6, label + 1)
     for centre, radius in zip(_apart(radii, rng), radii, strict=True):
         _object(canvas_HW3, _pick(OUTLINES, rng), tuple(centre), radius, rng.uniform(0, 360), rng)
 
 
 # task: number of classes, and what draws a label onto a canvas. The order is part of every image's seed.
 TASKS: dict[str, tuple[int, Callable[[np.ndarray, int, np.random.Generator], None]]] = {
-    "shapes_location": (8, _location),
-    "shapes_orientation": (8, _orientation),
-    "shapes_count": (6, _count),
+    "shapes_location": (COLUMNS, _location),
+    "shapes_orientation": (len(COMPASS), _orientation),
+    "shapes_count": (MOST_OBJECTS, _count),
 }
 CLASS_NAMES: dict[str, tuple[str, ...]] = {
-    "shapes_location": tuple(f"column {i + 1} of 8" for i in range(8)),
+    "shapes_location": tuple(f"column {i + 1} of {COLUMNS}" for i in range(COLUMNS)),
     "shapes_orientation": COMPASS,
-    "shapes_count": tuple(f"{n} object{'s' * (n > 1)}" for n in range(1, 7)),
+    "shapes_count": tuple(f"{n} object{'s' * (n > 1)}" for n in range(1, MOST_OBJECTS + 1)),
 }
 
 
@@ -188,9 +189,9 @@ def _pick(outlines: dict[str, np.ndarray], rng: np.random.Generator) -> np.ndarr
 
 def contact_sheet(seed: int = 0, rows: int = 6, zoom: int = 4) -> Image.Image:
     """The first images of each task, one column per class, to look at."""
-    step, bands = SIZE * zoom + 4, []
+    step, bands, widest = SIZE * zoom + 4, [], max(classes for classes, _ in TASKS.values())
     for task, (classes, _) in TASKS.items():
-        band = Image.new("RGB", (8 * step, rows * step), "white")
+        band = Image.new("RGB", (widest * step, rows * step), "white")
         for index in range(rows * classes):
             tile = Image.fromarray(render(task, seed, index)[0]).resize((SIZE * zoom,) * 2, Image.Resampling.NEAREST)
             band.paste(tile, (index % classes * step, index // classes * step))

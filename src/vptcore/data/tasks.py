@@ -99,9 +99,9 @@ FGVC = (
 EMBEDDED = (
     Task("fashion_mnist", "Fashion-MNIST", "natural", 10, 2500, 500, "embedded_parquet", licence="MIT"),
     Task("digits", "Digits", "specialized", 10, 1297, 500, "sklearn_digits", licence="CC BY 4.0"),
-    Task("shapes_location", "Shapes/loc.", "structured", 8, 1500, 500, "shapes", licence="MIT"),
-    Task("shapes_orientation", "Shapes/ori.", "structured", 8, 1500, 500, "shapes", licence="MIT"),
-    Task("shapes_count", "Shapes/cnt.", "structured", 6, 1500, 500, "shapes", licence="MIT"),
+    Task("shapes_location", "Shapes/loc.", "structured", 4, 1000, 500, "shapes", licence="MIT"),
+    Task("shapes_orientation", "Shapes/ori.", "structured", 4, 1000, 500, "shapes", licence="MIT"),
+    Task("shapes_count", "Shapes/cnt.", "structured", 4, 1000, 500, "shapes", licence="MIT"),
 )
 
 TASKS: dict[str, Task] = {task.id: task for task in (*VTAB, *FGVC, *EMBEDDED)}

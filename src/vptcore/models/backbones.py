@@ -111,7 +111,8 @@ def create_backbone(spec: Backbone, *, pretrained: bool = True, drop_path: float
         known = difflib.get_close_matches(spec.timm.split(".")[0], timm.list_models(["vit_*", "swin_*"]), n=1)
         hint = f"; did you mean {known[0]!r}?" if known else ""
         raise ValueError(f"backbones.{spec.id}.timm: timm has no model {spec.timm!r}{hint}")
-    options = dict(spec.options, **({"drop_path_rate": drop_path} if drop_path else {}))
+    # Always said: timm's own default is 0.1 for a Swin.
+    options = dict(spec.options, drop_path_rate=drop_path)
     if spec.checkpoint or not pretrained:
         model = timm.create_model(spec.timm, num_classes=0, pretrained=False, **options)
         _check(model, spec)
