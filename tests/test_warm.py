@@ -18,11 +18,6 @@ import pytest
 JOBS = """
 import os, signal, time
 from pathlib import Path
-import torch
-
-def double(value, names, say):
-    say(f"working on {names}")
-    return f"{2 * value} with {torch.get_num_threads()} threads in {os.getcwd()}"
 
 def silent(value):
     return repr(value)
@@ -47,6 +42,14 @@ def endless(note):
     Path(note).write_text(str(os.getpid()))
     time.sleep(600)
 """
+TORCH_JOBS = """
+import os
+import torch
+
+def double(value, names, say):
+    say(f"working on {names}")
+    return f"{2 * value} with {torch.get_num_threads()} threads in {os.getcwd()}"
+"""
 CLIENT = "import sys, json; from vptcore.warm import call; call(**json.loads(sys.argv[1]))"
 
 
@@ -64,7 +67,12 @@ class Place:
     def start(self, function: str, *, warm: bool = True, log: str = "job.log", threads: int = 1, **arguments):
         import json
 
-        request = {"target": f"jobs_here:{function}", "log": log, "threads": threads, **arguments}
+        request = {
+            "target": function if ":" in function else f"jobs_here:{function}",
+            "log": log,
+            "threads": threads,
+            **arguments,
+        }
         environment = os.environ | {
             "VPTCORE_WARM": str(self.owner.pid) if warm else "0", "TMPDIR": str(self.folder), "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join([str(self.folder), *filter(None, [os.environ.get("PYTHONPATH")])]),
@@ -95,6 +103,7 @@ class Place:
 def open_place() -> Place:
     folder = Path(tempfile.mkdtemp(prefix="warm")).resolve()  # short: a socket's path may have 100 characters
     (folder / "jobs_here.py").write_text(JOBS)
+    (folder / "torch_jobs.py").write_text(TORCH_JOBS)
     return Place(folder, subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE))
 
 
@@ -121,12 +130,12 @@ def place():
 
 def test_in_the_scripts_own_process_and_from_the_server_alike(place):
     work = dict(value=21, names=["a", 1, None, True, 0.5], threads=1)
-    own = place.run("double", warm=False, **work)
+    own = place.run("torch_jobs:double", warm=False, **work)
     assert not place.servers()
     assert own == (0, "", ["working on ['a', 1, None, True, 0.5]", f"done: 42 with 1 threads in {place.folder}"])
-    assert place.run("double", **work) == own
+    assert place.run("torch_jobs:double", **work) == own
     assert len(place.servers()) == 1
-    assert place.run("double", **work | {"threads": 2})[2][-1].startswith("done: 42 with 2 threads")
+    assert place.run("torch_jobs:double", **work | {"threads": 2})[2][-1].startswith("done: 42 with 2 threads")
 
 
 def test_a_job_without_say_and_with_a_log_in_a_new_folder(place):
@@ -134,7 +143,7 @@ def test_a_job_without_say_and_with_a_log_in_a_new_folder(place):
     assert (status, errors, log) == (0, "", ["done: {'a': [1, 'x']}"])
 
 
-@pytest.mark.parametrize("warm", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("warm", [True, False])
 @pytest.mark.parametrize(
     ("function", "line"),
     [
@@ -214,7 +223,8 @@ def test_a_socket_folder_open_to_others_is_not_used(place):
     other = Place(Path(tempfile.mkdtemp(prefix="warm")).resolve(), place.owner)
     try:
         (other.folder / "jobs_here.py").write_text("def pids():\n    import os\n    return os.getppid()\n")
-        other.socket.parent.mkdir(mode=0o755)
+        other.socket.parent.mkdir()
+        other.socket.parent.chmod(0o755)
         status, _, log = other.run("pids")
         assert (status, log) == (0, [f"done: {os.getpid()}"])
     finally:

@@ -27,6 +27,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 METADATA_KEY = b"vptcore"
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)
 
 
 class RowsError(ValueError):
@@ -136,6 +138,8 @@ def replacing(path: Path | str):
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield beside
+        # safetensors writes for the owner alone; results are for everyone whom the umask allows.
+        os.chmod(beside, 0o666 & ~_UMASK)
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

@@ -21,9 +21,11 @@ LOCK = Path(".snakemake/vptcore.lock")
 
 
 def run(profile: str, targets: list[str], cores: str, configfile: Path | None) -> int:
-    """Snakemake's exit status, or 2 where it could not be started."""
+    """Snakemake's exit status. Raises ConfigError, before anything runs, for an unknown profile or a broken config."""
+    from vptcore.cli import read_config
+
     folder = find_profile(profile)
-    config_path = configfile or profile_config(folder)
+    config = read_config(configfile or profile_config(folder))
     with open(_lock_file(), "w") as lock:
         _wait_for(lock)
         _clear_stale_lock()
@@ -36,10 +38,9 @@ def run(profile: str, targets: list[str], cores: str, configfile: Path | None) -
         status = child.wait()
         signal.signal(signal.SIGINT, previous)
     if status == 0 and not targets:
-        from vptcore.cli import read_config
         from vptcore.report.jobs import print_results
 
-        print_results(read_config(config_path))
+        print_results(config)
     return status
 
 
@@ -53,9 +54,9 @@ def find_profile(name: str) -> Path:
 
 def profile_config(folder: Path) -> Path:
     """The config that a profile names, or the paper's."""
-    import yaml
+    from vptcore.cli import read_config
 
-    named = yaml.safe_load((folder / "config.yaml").read_text()).get("configfile")
+    named = read_config(folder / "config.yaml").get("configfile")
     return Path(named) if named else Path("config.yaml")
 
 

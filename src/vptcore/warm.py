@@ -14,6 +14,7 @@ summary as the log's last line; a mistake of the user's as one line on stderr an
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib
 import inspect
@@ -32,6 +33,7 @@ from pathlib import Path
 
 PRELOAD = ("torch", "timm", "torch.optim", "torch._dynamo", "pandas", "pyarrow.parquet", "safetensors.torch")
 START_SECONDS = 120
+LONGEST_SOCKET = 100  # bytes of a path; systems allow 103 to 107
 
 
 def offer() -> None:
@@ -112,10 +114,13 @@ def _one_line(error: BaseException) -> str:
 
 def _socket_path(owner: int) -> Path:
     folder = Path(tempfile.gettempdir()) / f"vptcore-{os.getuid()}"
+    path = folder / f"{owner}.sock"
+    if len(os.fsencode(path)) > LONGEST_SOCKET:
+        raise OSError(f"{path} is too long for a socket")
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
         raise OSError(f"{folder} belongs to someone else or is open to others")
-    return folder / f"{owner}.sock"
+    return path
 
 
 def _ask_server(request: Mapping, owner: int) -> dict | None:
@@ -127,12 +132,12 @@ def _ask_server(request: Mapping, owner: int) -> dict | None:
     if connection is None:
         return None
     with connection:
-        connection.sendall(json.dumps(request).encode() + b"\n")
         received = b""
         try:
+            connection.sendall(json.dumps(request).encode() + b"\n")
             while chunk := connection.recv(65536):
                 received += chunk
-        except ConnectionResetError:
+        except ConnectionError:
             received = b""
     if not received:
         return {"error": f"error: the job's process was killed (log: {request['log']})"}
@@ -242,10 +247,8 @@ def _reap(jobs: dict[int, socket.socket], selector: selectors.BaseSelector) -> N
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _alive(pid: int) -> bool:

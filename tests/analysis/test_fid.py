@@ -318,3 +318,14 @@ def test_a_tasks_row(job, study, tmp_path):
     assert row["fid_low"] < row["fid"] < row["fid_high"]
     assert f"{row['fid']:.1f} in vit_mini_cifar10 features, 200 images" in line
     assert read_provenance(tmp_path / "rows.parquet")["job"]["reference"] == job["reference"]
+
+
+def test_bootstrap_equals_the_plain_resampling():
+    """The same draws, each taken as a new set of images."""
+    rng = np.random.default_rng(3)
+    features, reference = rng.normal(size=(40, 6)), reference_of(np.zeros(6), np.eye(6), 100)
+    draws, rng = [], np.random.default_rng(0)
+    for _ in range(5):
+        draws.append(frechet_distance(features[rng.integers(0, 40, 40)], reference))
+    low, high = bootstrap_interval(features, reference, 5)
+    assert (high - low) / 2 == pytest.approx(1.96 * np.std(draws, ddof=1), rel=1e-9)

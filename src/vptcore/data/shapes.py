@@ -76,7 +76,7 @@ def _location(canvas_HW3: np.ndarray, label: int, rng: np.random.Generator) -> N
     # A tenth of a bin is left free on both sides, so that no image lies on a border.
     x = low + (label + rng.uniform(0.1, 0.9)) * (high - low) / COLUMNS
     centre = (x, rng.uniform(low, high))
-    _object(canvas_HW3, _pick(OUTLINES, rng), centre, rng.uniform(3.0, 5.0), rng.uniform(0, 360), rng)
+    _object(canvas_HW3, _pick(OUTLINES, rng), centre, rng.uniform(4.5, 6.5), rng.uniform(0, 360), rng)
 
 
 def _orientation(canvas_HW3: np.ndarray, label: int, rng: np.random.Generator) -> None:
