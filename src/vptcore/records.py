@@ -94,7 +94,7 @@ KINDS: dict[str, pa.Schema] = {
         seconds=_f,
         device=_s,
     ),
-    # One row per seed and epoch; the test columns are null for seeds whose test curve is not kept.
+    # One row per seed and epoch, counted from 1; the test columns are null for seeds whose test curve is not kept.
     "curves": _schema(seed=_i, epoch=_i, lr=_f, train_loss=_f, train_accuracy=_f, test_loss=_f, test_accuracy=_f),
     # One row per seed and test image; `row` is the image's row in the task's index.
     "predictions": _schema(seed=_i, row=_i, label=_i, prediction=_i, confidence=pa.float32(), loss=pa.float32()),

@@ -135,7 +135,7 @@ def _loss_panel(axis: Axes, title: str, curves: pd.DataFrame, log: bool) -> None
     for method, line in curves.sort_values("epoch").groupby("method", sort=False):
         for column, (style, _) in LOSS_LINES.items():
             values = line[column].clip(lower=FLOOR) if log else line[column]
-            axis.plot(line["epoch"] + 1, values, color=method_colour(method), ls=style, lw=1.0)
+            axis.plot(line["epoch"], values, color=method_colour(method), ls=style, lw=1.0)
     if log:
         axis.set_yscale("log")
     else:
