@@ -175,7 +175,8 @@ def welch(a: Estimate, b: Estimate) -> Difference:
     va, vb = a.std**2 / a.n, b.std**2 / b.n
     if va + vb == 0:
         return Difference(difference, difference, difference, math.nan)
-    freedom = (va + vb) ** 2 / (va**2 / (a.n - 1) + vb**2 / (b.n - 1))
+    share = va / (va + vb)  # not the squares of variances, which can underflow
+    freedom = 1 / (share**2 / (a.n - 1) + (1 - share) ** 2 / (b.n - 1))
     error = math.sqrt(va + vb)
     half = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * error
     return Difference(
