@@ -20,11 +20,11 @@ def paper():
     return load_study(yaml.safe_load(Path("config.yaml").read_text()))
 
 
-HERE = "backbone=vit_mini_cifar10/method={}/task=digits/train=200"
+HERE = "backbone=vit_mini_cifar10/method={}/task=digits/train=160"
 
 
 def test_ft_then_pt_searches_from_a_model_that_has_not_seen_val(demo):
-    cell = Cell("vit_mini_cifar10", "ft_then_pt", "digits", "200")
+    cell = Cell("vit_mini_cifar10", "ft_then_pt", "digits", "160")
     assert flow.search_files(demo, cell)["base"] == f"results/demo/models/{HERE.format('full')}/search.safetensors"
     bases = [f"results/demo/models/{HERE.format('full')}/seed={s}.safetensors" for s in (42, 44, 82, 100, 800)]
     assert flow.final_files(demo, cell)["bases"] == bases
@@ -32,14 +32,14 @@ def test_ft_then_pt_searches_from_a_model_that_has_not_seen_val(demo):
 
 def test_the_authors_leak_is_in_the_graph():
     config = yaml.safe_load(Path("profiles/demo/study.yaml").read_text()) | {"protocol": "authors"}
-    cell = Cell("vit_mini_cifar10", "ft_then_pt", "digits", "200")
+    cell = Cell("vit_mini_cifar10", "ft_then_pt", "digits", "160")
     assert flow.search_files(load_study(config), cell)["base"].endswith("seed=42.safetensors")
 
 
 def test_a_smaller_size_reads_the_base_sizes_search_and_its_own_split(demo):
-    files = flow.final_files(demo, Cell("vit_mini_cifar10", "vpt", "digits", "50"))
+    files = flow.final_files(demo, Cell("vit_mini_cifar10", "vpt", "digits", "40"))
     assert files["search"] == f"results/demo/search/{HERE.format('vpt')}/rows.parquet"
-    assert files["splits"] == "results/demo/splits/task=digits/train=50/rows.parquet"
+    assert files["splits"] == "results/demo/splits/task=digits/train=40/rows.parquet"
 
 
 def test_a_download_is_a_job_only_where_images_are_missing(paper, tmp_path, monkeypatch):

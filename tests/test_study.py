@@ -79,7 +79,7 @@ def test_other_sizes_reuse_the_base_recipe_unless_regridded():
 
 
 def test_a_slice_moves_only_when_its_job_does():
-    demo, cell = load_study(DEMO), Cell("vit_mini_cifar10", "vpt", "digits", "200")
+    demo, cell = load_study(DEMO), Cell("vit_mini_cifar10", "vpt", "digits", "160")
     other = load_study(changed(DEMO, "methods.full.batch", 16))
     assert demo.search_slice(cell) == other.search_slice(cell)
     assert demo.final_slice(cell) != load_study(changed(DEMO, "epochs", 11)).final_slice(cell)
