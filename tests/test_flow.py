@@ -50,6 +50,16 @@ def test_a_download_is_a_job_only_where_images_are_missing(paper, tmp_path, monk
     assert flow.fetched_files(paper, "cub200") == []
 
 
+def test_images_that_nobody_can_fetch_are_named(paper, demo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert flow.missing_data(demo) == ""
+    line = flow.missing_data(paper)
+    names = "sun397, cub200, nabirds, oxford_flowers, stanford_dogs, stanford_cars"
+    assert line.startswith(f"data: no images yet for {names};")
+    (tmp_path / "data/sun397").mkdir(parents=True)
+    assert "sun397" not in flow.missing_data(paper)
+
+
 def test_every_table_of_the_paper_has_cells(paper):
     assert inputs.tables_of(paper) == list(range(1, 21))
     assert len(inputs.table_files(paper, 1)["final"]) == 11 * 6

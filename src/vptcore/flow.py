@@ -33,6 +33,22 @@ def fetched_files(study: Study, task: str) -> list[str]:
     return [f"{path}/.fetched"] if is_wanted else []
 
 
+def missing_data(study: Study) -> str:
+    """One line that names the tasks whose images are not there and cannot be fetched; empty where there are none."""
+    missing = []
+    for task in study.used("task"):
+        path, row = study.source_path(task), study.tasks[task]
+        fetchable = row.source == "wds" and row.repo
+        if path and not fetchable and not os.path.exists(path):
+            missing.append(task)
+    if not missing:
+        return ""
+    return (
+        f"data: no images yet for {', '.join(missing)}; their jobs will stop with a line that says what to put where "
+        "(vptcore data list)"
+    )
+
+
 def fid_files(study: Study, task: str) -> dict[str, str]:
     return task_files(study, task, study.base_fid_train(task))
 

@@ -14,6 +14,9 @@ except ConfigError as mistake:
     # Not sys.exit, after which Snakemake would report an exception of its own.
     os._exit(1)
 
+if notice := flow.missing_data(STUDY):
+    print(notice, file=sys.stderr, flush=True)
+
 ROOT = STUDY.root
 CELL = "backbone={backbone}/method={method}/task={task}/train={train}"
 LOGS = f"{ROOT}/logs"
