@@ -46,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cases", nargs="+", default=list(CASES), metavar="CASE", help=f"any of {', '.join(CASES)}")
     parser.add_argument("--pairs", type=int, help="how often ours and plain take turns")
     parser.add_argument("--batch", type=int, help="images a step")
-    parser.add_argument("--threads", type=int, help="CPU threads of a training step (default: all cores)")
+    parser.add_argument(
+        "--threads", type=int, help="CPU threads of a training step (default: OMP_NUM_THREADS, as jobs)"
+    )
     parser.add_argument("--out", type=Path, default=Path("bench/out"), help="folder of the results")
     return parser
 
@@ -59,18 +61,20 @@ def _positive(name: str, value: int) -> int:
 
 def default_work(device: torch.device, *, quick: bool) -> Work:
     """ViT-Ti/16 on a CPU, ViT-B/16 on a GPU, where an epoch is near the 13 steps that 800 images make."""
-    cores = os.cpu_count() or 1
+    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
     if device.type == "cuda":
-        work = Work(VIT_B, "cuda", batch=64, steps=16, pairs=7, threads=cores, workers=min(4, cores))
+        work = Work(VIT_B, "cuda", batch=64, steps=16, pairs=7, threads=threads, workers=min(4, cores))
         return replace(work, pairs=3, grid_images=400) if quick else work
-    work = Work(VIT_TI, "cpu", threads=cores, workers=min(2, cores))
-    return replace(work, batch=8, pairs=3, grid_images=80) if quick else work
+    work = Work(VIT_TI, "cpu", threads=threads, workers=min(2, cores))
+    return replace(work, batch=8, steps=1, pairs=3, grid_images=80) if quick else work
 
 
 def run(cases: Sequence[Case], work: Work, out: Path, console: Console | None = None) -> list[Row]:
     """Measure the cases, print their table, and write it and its drawing to `out`."""
     console = console or Console(width=110, highlight=False)
     torch.set_num_threads(work.threads)
+    if os.getloadavg()[0] > 0.5:
+        console.print(f"load average {os.getloadavg()[0]:.1f}: other work on this machine disturbs the timings")
     rows = []
     with tempfile.TemporaryDirectory() as folder, fresh_processes() as memory:
         work = replace(work, backbone=with_random_weights(work.backbone, folder))

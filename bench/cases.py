@@ -64,7 +64,7 @@ class Work:
 
     backbone: Backbone
     device: str = "cpu"
-    batch: int = 32
+    batch: int = 16
     steps: int = 2
     pairs: int = 5
     threads: int = 1
