@@ -97,6 +97,7 @@ def test_the_pool_is_capped_and_val_and_test_are_not(tmp_path):
     assert index["split"].tolist() == ["train"] * 4 + ["val"] * 6 + ["test"] * 8
     assert index["key"].tolist()[:4] == [f"images/train800/00000{i}.jpg" for i in range(4)]
     assert note["capped"]
+    assert ["JPEG" in line for line in note["substitutes"]] == [True]
     assert np.array_equal(images[3], to_rgb((root / "images/train800/000003.jpg").read_bytes()))
 
 

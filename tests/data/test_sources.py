@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from tests.data.layouts import add_member, encode, make_folder, make_parquet, make_vtab1k, make_wds, noise
 from vptcore.config import ConfigError
 from vptcore.data.decode import to_rgb
+from vptcore.data.items import load
 from vptcore.data.sources import Request, locate, open_source
 from vptcore.data.tasks import EMBEDDED, VTAB
 
@@ -139,11 +140,13 @@ def test_class_folders_alone_and_a_class_called_train(tmp_path):
 
 def test_vtab1k_has_the_very_lists(tmp_path):
     root = make_vtab1k(tmp_path, {"train800": 5, "val200": 3, "test": 4})
-    _, items = read("vtab1k", root)
+    opened, items = read("vtab1k", root)
     assert [i.split for i in items] == ["train"] * 5 + ["val"] * 3 + ["test"] * 4
     assert items[4].key == "images/train800/000004.jpg"
     assert [i.label for i in items[:5]] == [0, 1, 2, 0, 1]
-    assert items[5].image == encode(noise(0), "JPEG")
+    assert load(items[5].image) == encode(noise(0), "JPEG")
+    (note,) = opened.substitutes
+    assert "JPEG" in note
 
 
 def test_vtab1k_is_found_under_its_own_name(tmp_path):
@@ -159,7 +162,7 @@ def test_vtab1k_is_found_under_its_own_name(tmp_path):
         ("images/test/000000.jpg", ["line 1", "LABEL"]),
         ("../../secret.jpg 0", ["line 1", "../../secret.jpg"]),
         ("/etc/secret.jpg 0", ["line 1", "/etc/secret.jpg"]),
-        ("images/test/000009.jpg 0", ["000009.jpg", "test.txt", "cannot be read"]),
+        ("images/test/000009.jpg 0", ["000009.jpg", "test.txt", "not there"]),
         ("images/test/000000.jpg 3", ["images/test/000000.jpg", "label 3", "0 to 2"]),
     ],
 )

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -23,7 +23,8 @@ import numpy as np
 
 from vptcore import records
 from vptcore.data.decode import is_grey, resize_bilinear, to_rgb
-from vptcore.data.sources import SPLITS, Item, Request, open_source
+from vptcore.data.items import SPLITS, Item, Request, load
+from vptcore.data.sources import open_source
 from vptcore.data.tasks import TASKS
 
 In, Out = TypeVar("In"), TypeVar("Out")
@@ -47,6 +48,7 @@ class Stored:
     rows: list[dict]
     shape_NHWC: tuple[int, int, int, int]
     native: bool
+    substitutes: tuple[str, ...] = ()
 
 
 class _OtherSize(Exception):
@@ -69,7 +71,7 @@ def prepare(job: dict, images_path: Path | str, index_path: Path | str) -> str:
     seconds = time.time() - started
     notes = audit(stored.rows, job)
     decides = {key: value for key, value in job.items() if key != "workers"}
-    more = {"shape": list(stored.shape_NHWC), "native": stored.native, **notes}
+    more = {"shape": list(stored.shape_NHWC), "native": stored.native, "substitutes": list(stored.substitutes), **notes}
     inputs = {"source": job["path"]} if job["path"] and Path(job["path"]).is_file() else {}
     records.write_rows(index_path, "index", stored.rows, records.provenance(decides, inputs, started=started, **more))
     return _summary(stored, notes, seconds)
@@ -95,13 +97,13 @@ def _write(job: dict, path: Path, *, native: bool) -> Stored:
         if not rows:
             raise ValueError(f"{source.where}: no images found for {job['task']}")
         _write_header(file, (len(rows), *shape_HWC))
-    stored = Stored(rows, (len(rows), *shape_HWC), native)
+    stored = Stored(rows, (len(rows), *shape_HWC), native, tuple(source.substitutes))
     return _keep_one_channel(path, stored) if native and all_grey else stored
 
 
 def _decode(item: Item, where: str, size: int, native: bool) -> Decoded:
     try:
-        pixels_HW3 = to_rgb(item.image)
+        pixels_HW3 = to_rgb(load(item.image))
     except ValueError as error:
         raise ValueError(f"{where}: image {item.key} cannot be decoded ({error}); replace it or take it out") from None
     height, width = pixels_HW3.shape[:2]
@@ -127,7 +129,7 @@ def _keep_one_channel(path: Path, stored: Stored) -> Stored:
         for row, image_HW1 in zip(stored.rows, grey_NHW1, strict=True):
             file.write(image_HW1.tobytes())
             row["sha256"] = _sha256(image_HW1)
-    return Stored(stored.rows, grey_NHW1.shape, stored.native)
+    return replace(stored, shape_NHWC=grey_NHW1.shape)
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:

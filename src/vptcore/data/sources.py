@@ -10,8 +10,8 @@ torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import resources
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -22,10 +22,19 @@ import pyarrow.parquet as pq
 
 from vptcore.config import choose_one
 from vptcore.data import shapes, wds
+from vptcore.data.items import (
+    IMAGE_SUFFIXES,
+    SPLIT_NAMES,
+    SPLITS,
+    Item,
+    Request,
+    Source,
+    capped,
+    drawn_splits,
+    numbered,
+    whole_number,
+)
 
-SPLITS = ("train", "val", "test")
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 OWN_TEST_SHARE = 0.2  # of a person's images that come without a split
 DIGITS_TEST = 500
 
@@ -37,6 +46,7 @@ VTAB1K_FOLDERS = {
 }  # fmt: skip
 VTAB1K_LISTS = {"train": "train800.txt", "val": "val200.txt", "test": "test.txt"}
 VTAB1K_NEEDS = tuple(VTAB1K_LISTS.values())
+LOSSY = "images are JPEG of quality 75, the benchmark's are lossless: small ones suffer, CIFAR-100 by about 10 points"
 WDS_NEEDS = ("train/nshards.txt", "test/nshards.txt")
 
 # source: the files that must be there, and the layout in words.
@@ -46,36 +56,6 @@ LAYOUTS: dict[str, tuple[tuple[str, ...], str]] = {
     "vtab1k": (VTAB1K_NEEDS, "train800.txt, val200.txt, test.txt with lines 'images/.../000000.jpg LABEL'"),
     "wds": (WDS_NEEDS, "CLIP-benchmark's shards: train and test, each with nshards.txt, 0.tar, 1.tar, ..."),
 }
-
-
-@dataclass(frozen=True)
-class Item:
-    """One image: `image` is an encoded file's bytes, or pixels as uint8 (H, W, 1 or 3)."""
-
-    key: str
-    split: str
-    label: int
-    image: bytes | np.ndarray
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is wanted of a source. `seed` draws splits that a source does not have; `max_train` caps train images."""
-
-    task: str
-    classes: int
-    path: Path | None = None
-    seed: int = 0
-    max_train: int | None = None
-
-
-@dataclass(frozen=True)
-class Source:
-    """An opened source: where it is, what its classes are called, and its items, to be read once."""
-
-    where: str
-    class_names: tuple[str, ...]
-    items: Iterator[Item]
 
 
 Reader = Callable[[Request], Source]
@@ -94,6 +74,10 @@ def open_source(source: str, request: Request) -> Source:
 
 def locate(source: str, request: Request) -> Path:
     """The folder or file a source is read from. Raises ValueError that says what is missing and what to put where."""
+    if source == "original":
+        from vptcore.data import archives
+
+        return archives.locate(request)
     needs, layout = LAYOUTS[source]
     tried = _places(source, request)
     for path in tried:
@@ -133,34 +117,16 @@ def _checked(source: Source, request: Request) -> Iterator[Item]:
             yield item
 
 
-def _numbered(classes: int) -> tuple[str, ...]:
-    return tuple(str(label) for label in range(classes))
-
-
-def _whole_number(text: str, at: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{at}: label {text.strip()!r} is not a whole number") from None
-
-
-def _drawn_splits(count: int, test: int, seed: int) -> list[str]:
-    """The split of each of `count` rows, `test` of them drawn at random to be scored."""
-    splits = np.full(count, "train", dtype=object)
-    splits[np.random.default_rng(seed).permutation(count)[:test]] = "test"
-    return splits.tolist()
-
-
 def sklearn_digits(request: Request) -> Source:
     """The 1,797 digits that scikit-learn ships, 8x8 grey; 500 of them, drawn by the seed, are test."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     pixels_NHW1 = np.rint(digits.images[..., None] * (255 / 16)).astype(np.uint8)
-    splits = _drawn_splits(len(digits.target), DIGITS_TEST, request.seed)
+    splits = drawn_splits(len(digits.target), DIGITS_TEST, request.seed)
     rows = zip(splits, digits.target.tolist(), pixels_NHW1, strict=True)
     items = (Item(f"row {row}", *values) for row, values in enumerate(rows))
-    return Source("sklearn.datasets.load_digits", _numbered(10), items)
+    return Source("sklearn.datasets.load_digits", numbered(10), items)
 
 
 def shapes_source(request: Request) -> Source:
@@ -190,13 +156,13 @@ def _parquet(path: Path, request: Request) -> Source:
     if missing := {"image", "label"} - set(columns):
         raise ValueError(f"{path}: no column {' or '.join(sorted(missing))}; found {', '.join(columns)}")
     stored = (file.schema_arrow.metadata or {}).get(b"classes")
-    names = tuple(map(str, json.loads(stored))) if stored else _numbered(request.classes)
+    names = tuple(map(str, json.loads(stored))) if stored else numbered(request.classes)
     return Source(str(path), names, _parquet_items(file, columns, request.seed))
 
 
 def _parquet_items(file: pq.ParquetFile, columns: list[str], seed: int) -> Iterator[Item]:
     count = file.metadata.num_rows
-    drawn = None if "split" in columns else _drawn_splits(count, round(count * OWN_TEST_SHARE), seed)
+    drawn = None if "split" in columns else drawn_splits(count, round(count * OWN_TEST_SHARE), seed)
     wanted = [name for name in ("image", "label", "split", "name") if name in columns]
     batches = file.iter_batches(batch_size=64, columns=wanted)
     for row, values in enumerate(values for batch in batches for values in batch.to_pylist()):
@@ -218,12 +184,12 @@ def folder(request: Request) -> Source:
         parts = [(split, path) for split, part in above for path in _images(part, names)]
     else:
         paths = _images(root, names)
-        drawn = _drawn_splits(len(paths), round(len(paths) * OWN_TEST_SHARE), request.seed)
+        drawn = drawn_splits(len(paths), round(len(paths) * OWN_TEST_SHARE), request.seed)
         parts = list(zip(drawn, paths, strict=True))
     label = {name: number for number, name in enumerate(names)}
     items = (
-        Item(path.relative_to(root).as_posix(), split, label[path.parent.name], path.read_bytes())
-        for split, path in _capped(parts, request)
+        Item(path.relative_to(root).as_posix(), split, label[path.parent.name], path)
+        for split, path in capped(parts, request)
     )
     return Source(str(root), tuple(names), items)
 
@@ -241,8 +207,9 @@ def vtab1k(request: Request) -> Source:
     """The folders of NOAH, SSF, RepAdapter and others: exact train800 and val200, as JPEG."""
     root = locate("vtab1k", request)
     parts = [(split, line) for split, name in VTAB1K_LISTS.items() for line in _listed(root / name)]
-    items = (_listed_item(root, split, *line) for split, line in _capped(parts, request))
-    return Source(str(root), _numbered(request.classes), items)
+    items = (_listed_item(root, split, *line) for split, line in capped(parts, request))
+    lossy = any(name.lower().endswith((".jpg", ".jpeg")) for _, (name, _) in parts)
+    return Source(str(root), numbered(request.classes), items, (LOSSY,) if lossy else ())
 
 
 def _listed(path: Path) -> list[tuple[str, int]]:
@@ -251,25 +218,14 @@ def _listed(path: Path) -> list[tuple[str, int]]:
         name, _, label = line.strip().rpartition(" ")
         if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise ValueError(f"{path}: line {number} is {line!r}; expected 'images/.../000000.jpg LABEL'")
-        lines.append((name, _whole_number(label, f"{path}: line {number}")))
+        lines.append((name, whole_number(label, f"{path}: line {number}")))
     return lines
 
 
 def _listed_item(root: Path, split: str, name: str, label: int) -> Item:
-    try:
-        return Item(name, split, label, (root / name).read_bytes())
-    except OSError as error:
-        listed = VTAB1K_LISTS[split]
-        raise ValueError(f"{root / name}: listed in {listed} but cannot be read ({error.strerror})") from None
-
-
-def _capped(parts: Iterable[tuple], request: Request) -> Iterator[tuple]:
-    """Leave out the train images beyond `max_train`, so that they are not read either."""
-    train = 0
-    for split, value in parts:
-        train += split == "train"
-        if split != "train" or request.max_train is None or train <= request.max_train:
-            yield split, value
+    if not (root / name).is_file():
+        raise ValueError(f"{root / name}: listed in {VTAB1K_LISTS[split]} but not there")
+    return Item(name, split, label, root / name)
 
 
 def wds_source(request: Request) -> Source:
@@ -282,11 +238,22 @@ def wds_source(request: Request) -> Source:
             samples = wds.samples(root / split)
             for key, label, image in islice(samples, request.max_train) if split == "train" else samples:
                 at = f"{root}: {split}/{key}"
-                number = _whole_number(label, at)
+                number = whole_number(label, at)
                 yield Item(f"{split}/{key}", split, wds.binned(number, raw, at) if raw else number, image)
 
     names = wds.class_names(root / "classnames.txt")
-    return Source(str(root), names if len(names) == request.classes else _numbered(request.classes), items())
+    return Source(str(root), names if len(names) == request.classes else numbered(request.classes), items())
+
+
+def original(request: Request) -> Source:
+    """The archives as their makers publish them.
+
+    `vptcore.data.archives` gives `open_original(request) -> Source`, and `locate(request) -> Path` that raises the one
+    line on what is missing and what to put where.
+    """
+    from vptcore.data.archives import open_original
+
+    return open_original(request)
 
 
 READERS: dict[str, Reader] = {
@@ -297,4 +264,5 @@ READERS: dict[str, Reader] = {
     "folder": folder,
     "vtab1k": vtab1k,
     "wds": wds_source,
+    "original": original,
 }

@@ -21,6 +21,7 @@ from torch import nn
 
 from vptcore.data.augment import crop_flip
 from vptcore.data.decode import resize_bilinear, to_rgb
+from vptcore.data.items import load
 from vptcore.data.sources import Request, open_source
 from vptcore.data.tensors import ImageSet, Normalise
 from vptcore.models.backbones import MINI, create_backbone
@@ -48,7 +49,7 @@ def load_images(path: Path, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
     """All images (N, 32, 32, 3) in uint8 and labels (N,) of a parquet file or a folder of class folders."""
     source = "parquet" if path.suffix == ".parquet" or path.is_file() else "folder"
     items = list(open_source(source, Request("pretraining", classes, path)).items)
-    images = np.stack([resize_bilinear(to_rgb(item.image), MINI.size) for item in items])
+    images = np.stack([resize_bilinear(to_rgb(load(item.image)), MINI.size) for item in items])
     return images, np.array([item.label for item in items])
 
 
