@@ -28,9 +28,9 @@ VERSIONS = {
     "search": 1,
     "final": 1,
     "explain": 1,
-    "tables": 1,
+    "tables": 2,
     "figures": 1,
-    "report": 1,
+    "report": 2,
 }
 TASK_SETS = {"vtab": VTAB, "fgvc": FGVC, "embedded": EMBEDDED}
 ONE_SHOT, WHOLE_TRAIN = "one_shot", "train"

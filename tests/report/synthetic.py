@@ -24,6 +24,7 @@ def make_study(cells, name="made_up", base="800", seeds=(42, 44, 82, 100, 800), 
     explained = [task for task in tasks if tasks[task].group != "fgvc"]
     config = {
         "base_train": base,
+        "regrid": False,
         "report": report or {},
         "results": "results",
         "explain": {"tasks": explained, "images": 2},
@@ -189,4 +190,25 @@ def explain_rows(study: Study, backbone: str, tasks, picks=2, grid=7) -> pd.Data
                         "image_png": buffer.getvalue(),
                     }
                 )
+    return pd.DataFrame(rows)
+
+
+def search_rows(study: Study, cells=None) -> pd.DataFrame:
+    """A grid of 2 learning rates and 2 decays for every search of the study; one configuration of full diverged."""
+    rows = []
+    for cell in study.searches if cells is None else cells:
+        rng = _rng("search", cell.folder)
+        for config, (lr, decay) in enumerate((lr, decay) for lr in (0.1, 0.01) for decay in (0.01, 0.0)):
+            diverged = cell.method == "full" and config == 0
+            accuracy = float("nan") if diverged else float(rng.uniform(0.3, 0.8))
+            rows.append(
+                {
+                    "backbone": cell.backbone, "method": cell.method, "task": cell.task, "train": cell.train,
+                    "config": config, "seed": 0, "optimizer": "sgd", "lr": lr, "weight_decay": decay, "batch": 64,
+                    "epochs": 100, "prompt_length": None, "val_accuracy": accuracy, "val_loss": 1.0,
+                    "train_accuracy": 1.0, "train_loss": 0.1, "diverged": diverged, "tuned_parameters": 1000,
+                    "total_parameters": 2000, "train_images": 128, "val_images": 32, "images_per_second": 100.0,
+                    "seconds": float(rng.uniform(1, 3)), "device": "cpu", "val_predictions": [0, 1],
+                }
+            )  # fmt: skip
     return pd.DataFrame(rows)

@@ -12,7 +12,8 @@ from tests.report.synthetic import final_rows, make_study
 from tests.report.test_render import EVIL, Counter
 from vptcore.data.tasks import TASKS
 from vptcore.report.figures import FIGURES, caption, draw, save
-from vptcore.report.page import write_page
+from vptcore.report.page import body_of, table_page, write_page
+from vptcore.report.render import to_html
 from vptcore.report.tables import build
 from vptcore.study import Cell
 
@@ -41,7 +42,8 @@ def figure(evil, tmp_path_factory):
 
 def page(study, path, figures, notes=None) -> str:
     tables = [build(n, study, final_rows(study)) for n in (1, 2)]
-    write_page(study, path, tables, figures, notes or {"Command": f"make {EVIL}"})
+    sections = [body_of(table_page(table, to_html(table), 4)) for table in tables]
+    write_page(study, path, tables, sections, figures, notes or {"Command": f"make {EVIL}"})
     return path.read_text(encoding="utf-8")
 
 
@@ -76,11 +78,11 @@ def test_the_same_rows_give_the_same_bytes(evil, figure, tmp_path):
 
 
 def test_a_study_without_rows_still_has_a_page(evil, tmp_path):
-    write_page(evil, tmp_path / "report.html", [], [], {})
+    write_page(evil, tmp_path / "report.html", [], [], [], {})
     assert "No group has rows of both" in (tmp_path / "report.html").read_text()
 
 
 def test_left_out_sizes_are_named(evil, tmp_path):
     study = replace(evil, left_out=(("shapes_count", "5000"),))
-    write_page(study, tmp_path / "report.html", [], [], {})
+    write_page(study, tmp_path / "report.html", [], [], [], {})
     assert "Shapes/cnt. (train size 5000)" in (tmp_path / "report.html").read_text()

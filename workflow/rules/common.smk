@@ -31,7 +31,6 @@ wildcard_constraints:
     method="|".join(STUDY.used("method")),
     task="|".join(STUDY.used("task")),
     train="|".join(STUDY.used("train")),
-    number=r"\d\d",
 
 
 def cell(wildcards) -> Cell:

@@ -1,6 +1,7 @@
 # tables and figures: everything the paper prints, from cached rows alone; and the report that holds them.
 TABLES = [report_inputs.padded(n) for n in report_inputs.tables_of(STUDY)]
 FIGURES = [report_inputs.padded(n) for n in report_inputs.figures_of(STUDY)]
+TABLE_FORMS = ["csv", "md", "tex", "html"]
 TABLE = f"{ROOT}/tables/table_{{number}}"
 FIGURE = f"{ROOT}/figures/figure_{{name}}"
 
@@ -8,18 +9,22 @@ FIGURE = f"{ROOT}/figures/figure_{{name}}"
 rule table:
     input:
         unpack(
-            lambda wildcards: report_inputs.table_files(STUDY, int(wildcards.number))
+            lambda wildcards: report_inputs.table_files(
+                STUDY, report_inputs.table_id(wildcards.number)
+            )
         ),
     output:
-        **{suffix: f"{TABLE}.{suffix}" for suffix in ("csv", "md", "tex")},
+        **{suffix: f"{TABLE}.{suffix}" for suffix in TABLE_FORMS},
     log:
         f"{LOGS}/tables/{{number}}.log",
+    wildcard_constraints:
+        number=flow.one_of(TABLES),
     localrule: True
     params:
         kind="table",
         job=lambda wildcards: {
             "config": STUDY.config,
-            "number": int(wildcards.number),
+            "number": report_inputs.table_id(wildcards.number),
             "version": VERSIONS["tables"],
         },
     script:
@@ -57,6 +62,7 @@ rule report:
     input:
         final=[STUDY.path("final", c) for c in STUDY.cells],
         fid=report_inputs.rows_files(STUDY, "fid", STUDY.used("task")),
+        tables=expand(f"{TABLE}.html", number=TABLES),
         captions=expand(f"{FIGURE}.txt", name=FIGURES),
         pictures=expand(f"{FIGURE}.png", name=FIGURES),
     output:
@@ -78,7 +84,7 @@ for number in TABLES:
         name:
             f"table_{number}"
         input:
-            expand(f"{TABLE}.{{suffix}}", number=number, suffix=["csv", "md", "tex"]),
+            expand(f"{TABLE}.{{suffix}}", number=number, suffix=TABLE_FORMS),
         localrule: True
 
 
@@ -94,7 +100,7 @@ for figure_name in FIGURES:
 
 rule all_tables:
     input:
-        expand(f"{TABLE}.{{suffix}}", number=TABLES, suffix=["csv", "md", "tex"]),
+        expand(f"{TABLE}.{{suffix}}", number=TABLES, suffix=TABLE_FORMS),
     localrule: True
 
 

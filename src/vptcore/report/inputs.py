@@ -1,29 +1,38 @@
 """Which rows files each table and figure reads, and what their targets are called. Imports no torch.
 
-python -m pytest tests/test_flow.py
+A table's id is its number in the paper, or the name of one of `extras.EXTRAS`; a figure's is the text of its number, or
+a name. In files and targets numbers have two digits: table 5 is `table_05`, and the extra table of costs `table_cost`.
+
+    python -m pytest tests/test_flow.py
 """
 
 from __future__ import annotations
 
 from vptcore.flow import ROWS
 from vptcore.report import figures, specs
+from vptcore.report.extras import EXTRAS
 from vptcore.study import Study
+
+PER_TASK = ("index", "fid")
 
 
 def rows_files(study: Study, kind: str, wanted: list) -> list[str]:
-    """The files of one kind that hold the wanted cells, or for fid and explain the wanted tasks."""
-    if kind == "fid":
-        return [f"{study.root}/fid/task={task}/{ROWS}" for task in wanted]
+    """The files of one kind that hold the wanted cells, or for index, fid and explain the wanted tasks."""
+    if kind in PER_TASK:
+        return [f"{study.root}/{kind}/task={task}/{ROWS}" for task in wanted]
     if kind == "explain":
         shown = [pair for pair in study.explained if pair[1] in wanted]
         return [f"{study.root}/explain/backbone={b}/task={task}/train={n}/{ROWS}" for b, task, n in shown]
     return [study.path(kind, cell) for cell in wanted]
 
 
-def table_files(study: Study, number: int) -> dict[str, list[str]]:
-    cells = specs.cells(number, study)
+def table_files(study: Study, table: int | str) -> dict[str, list[str]]:
+    """Kind of rows -> the files that a table reads."""
+    if table in EXTRAS:
+        return {kind: rows_files(study, kind, wanted) for kind, wanted in EXTRAS[table].reads(study).items()}
+    cells = specs.cells(table, study)
     files = {"final": rows_files(study, "final", cells)}
-    if specs.TABLES[number].fid:
+    if specs.TABLES[table].fid:
         files["fid"] = rows_files(study, "fid", list(dict.fromkeys(cell.task for cell in cells)))
     return files
 
@@ -32,13 +41,14 @@ def figure_files(study: Study, number: str) -> dict[str, list[str]]:
     """By kind. Grad-CAM reads the index too, which has the names of the classes."""
     files = {kind: rows_files(study, kind, wanted) for kind, wanted in figures.inputs(number, study).items()}
     if "explain" in files:
-        files["index"] = [f"{study.root}/index/task={task}/{ROWS}" for _, task, _ in study.explained]
+        files["index"] = rows_files(study, "index", [task for _, task, _ in study.explained])
     return files
 
 
-def tables_of(study: Study) -> list[int]:
-    """The tables that the study has cells for."""
-    return [number for number in specs.TABLES if specs.cells(number, study)]
+def tables_of(study: Study) -> list[int | str]:
+    """The tables that the study has cells for: the paper's, then those that it lacks."""
+    printed = [number for number in specs.TABLES if specs.cells(number, study)]
+    return [*printed, *(name for name, table in EXTRAS.items() if table.reads(study))]
 
 
 def figures_of(study: Study) -> list[str]:
@@ -54,8 +64,13 @@ def unpadded(name: str) -> str:
     return str(int(name)) if name.isdigit() else name
 
 
+def table_id(name: str) -> int | str:
+    """The id that a target's name stands for: 5 for '05'; 'cost' stays."""
+    return int(name) if name.isdigit() else name
+
+
 def page_slice(study: Study) -> dict:
-    """What the report is made of, and which rows each of its figures read."""
+    """What the report is made of, and which rows each of its figures reads."""
     names = figures_of(study)
     made_from = {n: [file for files in figure_files(study, n).values() for file in files] for n in names}
     return {"config": study.config, "tables": tables_of(study), "figures": names, "made_from": made_from}

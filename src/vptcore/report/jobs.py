@@ -15,16 +15,21 @@ import pandas as pd
 
 from vptcore import __version__
 from vptcore.records import read_many, write_text
-from vptcore.report import figures, render, tables
-from vptcore.report.page import write_page
+from vptcore.report import figures, listing, render, tables
+from vptcore.report.extras import EXTRAS
+from vptcore.report.page import body_of, table_page, write_page
 from vptcore.study import Study, load_study
 
 
 def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
-    """Write one table as csv, markdown and LaTeX."""
-    built = _table(job["number"], load_study(job["config"]), _frames(inputs))
-    for name, text in (("csv", render.to_csv), ("md", render.to_markdown), ("tex", render.to_latex)):
+    """Write one table as csv, markdown, LaTeX and a small page of its own."""
+    number, study, frames = job["number"], load_study(job["config"]), _frames(inputs)
+    is_extra = number in EXTRAS
+    built = EXTRAS[number].build(study, frames) if is_extra else _table(number, study, frames)
+    form = listing if is_extra else render
+    for name, text in (("csv", form.to_csv), ("md", form.to_markdown), ("tex", form.to_latex)):
         write_text(outputs[name], text(built))
+    write_text(outputs["html"], table_page(built, form.to_html(built), _count(inputs)))
     return f"{len(built.frame)} cells from {_count(inputs)} files"
 
 
@@ -39,7 +44,8 @@ def figure(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[s
 def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
     """Write report.html from rows and drawn figures."""
     study, frames = load_study(job["config"]), _frames({k: inputs[k] for k in ("final", "fid")})
-    built = [_table(number, study, frames) for number in job["tables"]]
+    built = [_table(number, study, frames) for number in job["tables"] if number not in EXTRAS]
+    sections = [body_of(Path(path).read_text(encoding="utf-8")) for path in _listed(inputs["tables"])]
     drawn = [
         _drawn(number, study, Path(inputs["captions"][i]), job["made_from"][number])
         for i, number in enumerate(job["figures"])
@@ -49,8 +55,8 @@ def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str
         "Again": f"snakemake --configfile CONFIG, with this config: study {study.name}, protocol {study.protocol.name}",
         "Rows": f"{study.root}: one folder a kind, one parquet file a cell; each file's metadata says what made it",
     }
-    write_page(study, outputs["page"], built, drawn, notes)
-    return f"{len(built)} tables and {len(drawn)} figures in {outputs['page']}"
+    write_page(study, outputs["page"], built, sections, drawn, notes)
+    return f"{len(sections)} tables and {len(drawn)} figures in {outputs['page']}"
 
 
 def print_results(config: Mapping) -> None:
@@ -79,8 +85,12 @@ def _drawn(number: str, study: Study, caption: Path, made_from: list[str]) -> di
 
 def _frames(inputs: Mapping[str, Sequence[str]]) -> dict[str, pd.DataFrame]:
     """Kind -> rows of its files. A single file may come as a string."""
-    return {kind: read_many([files] if isinstance(files, str) else files, kind) for kind, files in inputs.items()}
+    return {kind: read_many(_listed(files), kind) for kind, files in inputs.items()}
 
 
 def _count(inputs: Mapping[str, Sequence[str]]) -> int:
-    return sum(1 if isinstance(files, str) else len(files) for files in inputs.values())
+    return sum(len(_listed(files)) for files in inputs.values())
+
+
+def _listed(files: str | Sequence[str]) -> Sequence[str]:
+    return [files] if isinstance(files, str) else files

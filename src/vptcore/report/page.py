@@ -17,8 +17,9 @@ from markupsafe import Markup
 
 from vptcore.models.methods_table import METHODS
 from vptcore.records import write_text
-from vptcore.report.render import templates, to_html
-from vptcore.report.tables import Table, cells
+from vptcore.report.listing import Listing
+from vptcore.report.render import templates
+from vptcore.report.tables import Table
 from vptcore.report.text import have_verb, join, protocol_line, seeds_phrase, target, train_phrase
 from vptcore.report.verdict import Answer, answers, setting
 from vptcore.study import Study
@@ -29,10 +30,16 @@ SCREEN = 0.75
 
 
 def write_page(
-    study: Study, out_html: Path | str, tables: Sequence[Table], figures: Sequence[Mapping], notes: Mapping
+    study: Study,
+    out_html: Path | str,
+    tables: Sequence[Table],
+    sections: Sequence[Markup],
+    figures: Sequence[Mapping],
+    notes: Mapping,
 ) -> None:
     """Write the report of `study` to `out_html`.
 
+    `tables` give the verdict; `sections` are the bodies of the tables' own pages, in the order of the page.
     `figures`: mappings with number, title, caption, png_path, pdf_path and made_from (paths of the rows files).
     `notes`: title -> text, shown as they are under 'How this was made' (the command, versions; no dates, or the page
     changes with every run).
@@ -51,11 +58,11 @@ def write_page(
             main=main,
             others=[(setting(a, study), a) for a in found if not is_main(a, study)],
             settings={a: setting(a, study) for a in main},
-            tables=[_table(table, study) for table in tables],
+            tables=[(_section_id(section), section) for section in sections],
             figures=[_figure(figure) for figure in figures],
             left_out=[f"{study.tasks[task].title} ({train_phrase([train])})" for task, train in study.left_out],
             notes=notes,
-            colours={name: METHODS[name].colour for name in ("full", "vpt")},
+            colours=_colours(),
             paths_shown=MOST_PATHS,
         )
     )
@@ -83,11 +90,36 @@ def headline(main: Sequence[Answer]) -> str:
     return f"{sentence[0].upper()}{sentence[1:]}.{note}"
 
 
-def _table(table: Table, study: Study) -> dict:
-    return {
-        "id": f"table-{table.number}", "number": table.number, "title": table.title, "caption": table.caption,
-        "html": to_html(table), "target": target("table", table.number), "files": len(cells(table.number, study)),
-    }  # fmt: skip
+def table_page(table: Table | Listing, grid: Markup, files: int) -> str:
+    """One table as a page of its own. Its body is the section that the report takes over."""
+    printed = str(table.number).isdigit()
+    return (
+        templates()
+        .get_template("table_page.html.jinja")
+        .render(
+            table=table,
+            id=f"table-{table.number}",
+            label=f"Table {table.number}" if printed else "Table",
+            grid=grid,
+            files=files,
+            target=target("table", table.number),
+            colours=_colours(),
+        )
+    )
+
+
+def body_of(page: str) -> Markup:
+    """What stands between the body tags of a page that `table_page` wrote, where everything is escaped already."""
+    return Markup(page.partition("<body>")[2].partition("</body>")[0].strip())
+
+
+def _section_id(section: str) -> str:
+    """'table-5', the id that a section opens with."""
+    return section.partition('id="')[2].partition('"')[0]
+
+
+def _colours() -> dict[str, str]:
+    return {name: METHODS[name].colour for name in ("full", "vpt")}
 
 
 def _figure(figure: Mapping) -> dict:

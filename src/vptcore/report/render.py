@@ -54,19 +54,19 @@ def to_csv(table: Table) -> str:
 
 def to_markdown(table: Table) -> str:
     """GitHub's Markdown: one table per block under a heading, the caption below."""
-    parts = [f"### Table {table.number}: {_md(table.title)}"]
+    parts = [f"### Table {table.number}: {markdown_escape(table.title)}"]
     for block in blocks(table):
-        parts += [f"**{_md(block.title)}**"] if block.title else []
+        parts += [f"**{markdown_escape(block.title)}**"] if block.title else []
         parts.append("\n".join(_markdown_lines(table, block)))
-    return "\n\n".join([*parts, _md(table.caption)]) + "\n"
+    return "\n\n".join([*parts, markdown_escape(table.caption)]) + "\n"
 
 
 def _markdown_lines(table: Table, block: Block):
     titles = [*table.stub, *(_column_title(table, c) for c in table.columns)]
-    yield "| " + " | ".join(map(_md, titles)) + " |"
+    yield "| " + " | ".join(map(markdown_escape, titles)) + " |"
     yield "|" + " :-- |" * len(table.stub) + " --: |" * len(table.columns)
     for line in block.lines:
-        yield "| " + " | ".join([*map(_md, line.labels), *map(_markdown_entry, line.entries)]) + " |"
+        yield "| " + " | ".join([*map(markdown_escape, line.labels), *map(_markdown_entry, line.entries)]) + " |"
 
 
 def _markdown_entry(entry: Entry) -> str:
@@ -74,7 +74,7 @@ def _markdown_entry(entry: Entry) -> str:
     main = f"**{main}**" if entry.bold else main
     spread = f" {entry.spread}" if entry.spread else ""
     wins = f" ({entry.wins})" if entry.wins else ""
-    return f"{main}{_md(entry.mark)}{spread}{wins}"
+    return f"{main}{markdown_escape(entry.mark)}{spread}{wins}"
 
 
 def _column_title(table: Table, column) -> str:
@@ -83,7 +83,7 @@ def _column_title(table: Table, column) -> str:
     return f"{GROUP_TITLES[column.group]} mean" if several and column.task == "mean" else column.title
 
 
-def _md(text: str) -> str:
+def markdown_escape(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

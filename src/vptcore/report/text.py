@@ -30,8 +30,14 @@ MOST_NAMES = 8
 
 
 def protocol_line(study: Study) -> str:
+    """'Protocol: paper.', and the config's own notice on everything that it shows (report.notice)."""
     name = getattr(study.protocol, "name", "")
-    return f"Protocol: {name}." if name else ""
+    return " ".join(filter(None, (f"Protocol: {name}." if name else "", notice(study))))
+
+
+def notice(study: Study) -> str:
+    """What the config says of all its results ('Synthetic rows: ...'), '' for most studies."""
+    return study.config["report"].get("notice", "")
 
 
 def seeds_phrase(count: int) -> str:
