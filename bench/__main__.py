@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from bench.cases import CASES, VIT_B, VIT_TI, Case, Work, with_random_weights
+from bench.cases import ATTENTIONS, CASES, VIT_B, VIT_TI, Case, Work, with_random_weights
 from bench.measure import METRICS, Row, fresh_processes, measure
 from bench.show import draw, table_of, write
 from vptcore.config import choose_one
@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cases = [CASES[choose_one("--cases", name, CASES)] for name in options.cases]
         work = default_work(open_device("auto"), quick=os.environ.get("QUICK", "0") not in ("", "0"))
         chosen = {name: getattr(options, name) for name in ("pairs", "batch", "threads")}
+        work = replace(work, attention=choose_one("--attention", options.attention, ATTENTIONS))
         work = replace(work, **{name: _positive(name, value) for name, value in chosen.items() if value is not None})
         run(cases, work, options.out)
     except ValueError as mistake:
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--threads", type=int, help="CPU threads of a training step (default: OMP_NUM_THREADS, as jobs)"
     )
+    parser.add_argument("--attention", default="written", help=f"of the plain form: {', '.join(ATTENTIONS)}")
     parser.add_argument("--out", type=Path, default=Path("bench/out"), help="folder of the results")
     return parser
 

@@ -24,6 +24,7 @@ VIT_B = Backbone("vit_b16", "ViT-B/16", "vit_base_patch16_224", width=768)
 
 # Paper §4.1: 100 epochs, 800 training and 200 validation images, ten learning rates by four weight decays.
 EPOCHS, TRAIN, VAL = 100, 800, 200
+ATTENTIONS = ("written", "fused")
 GRID = {"lr": [50, 25, 10, 5, 2.5, 1, 0.5, 0.25, 0.1, 0.05], "weight_decay": [0.01, 0.001, 0.0001, 0.0]}
 CLASSES = 100
 
@@ -59,6 +60,7 @@ CASES: dict[str, Case] = {
 class Work:
     """What one timing does, alike for both forms: `steps` batches of `batch` images, `pairs` times in turn.
 
+    `attention` is the plain form's: written out as in other repositories, or PyTorch's fused kernel.
     `grid_images` are the training images of the grid; a quarter as many are its validation images.
     """
 
@@ -71,6 +73,7 @@ class Work:
     workers: int = 2
     classes: int = CLASSES
     grid_images: int = TRAIN
+    attention: str = "written"
     protocol: Protocol = PROTOCOLS["paper"]
 
     @property

@@ -87,7 +87,7 @@ def _grid_pairs(case: Case, work: Work) -> list[tuple[float, float]]:
     return in_turn(
         lambda: ours.grid_seconds(case, work),
         lambda: plain.grid_seconds(model, images, case, work),
-        pairs=min(work.pairs, 2),
+        pairs=(work.pairs + 1) // 3 or 1,
     )
 
 

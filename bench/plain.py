@@ -4,7 +4,9 @@ Prompts are tokens that go through every block and are overwritten before the ne
 block. Images lie decoded in host memory as float32 and are normalised one by one in worker processes. fp32, one
 parameter group per tensor, no fused or foreach kernels, a probe's frozen features computed anew in every step.
 
-The blocks are timm's own, with its fused attention: repositories that write attention out are slower than this.
+The blocks are timm's own. Attention is written out, scores and softmax and all, as in KMnP/vpt
+src/models/vit_backbones/vit.py, which the study's code is built on; `attention="fused"` gives the plain form PyTorch's
+fused attention instead, a stricter comparison than any of those repositories.
 
 Shapes: B batch, N tokens, P prompts a layer, L layers, D width, C classes.
 
@@ -14,6 +16,7 @@ Shapes: B batch, N tokens, P prompts a layer, L layers, D width, C classes.
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import torch
@@ -32,9 +35,11 @@ from vptcore.training.recipe import Recipe
 class PlainTuned(nn.Module):
     """The parameters of a `Tuned` plain ViT, put to work in the plain form; none is copied."""
 
-    def __init__(self, tuned: Tuned):
+    def __init__(self, tuned: Tuned, attention: str = "written"):
         super().__init__()
         self.vit, self.head = tuned.encoder.vit, tuned.head
+        for block in self.vit.blocks:
+            block.attn.fused_attn = attention == "fused"  # the project's own form does not read it
         prompts = tuned.encoder.prompts
         self.prompts_LPD = None if prompts is None else prompts.tokens
         self.dropout = nn.Dropout(0.0 if prompts is None else prompts.dropout)
@@ -71,7 +76,7 @@ class HostImages(Dataset):
 
 
 def make(case: Case, work: Work) -> PlainTuned:
-    return PlainTuned(build(spec_of(job_of(case, work)), seed=0)).to(work.device)
+    return PlainTuned(build(spec_of(job_of(case, work)), seed=0), work.attention).to(work.device)
 
 
 def load(case: Case, work: Work, count: int) -> HostImages:
@@ -92,7 +97,11 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 def _loader(images: HostImages, work: Work, *, shuffle: bool) -> DataLoader:
     pin = work.device != "cpu"
-    return DataLoader(images, work.batch, shuffle=shuffle, num_workers=work.workers, pin_memory=pin)
+    # Linux's own way to start workers; a measuring process inherits another one, which imports torch for each worker.
+    start = "fork" if work.workers and sys.platform == "linux" else None
+    return DataLoader(
+        images, work.batch, shuffle=shuffle, num_workers=work.workers, pin_memory=pin, multiprocessing_context=start
+    )
 
 
 def train(model: PlainTuned, images: HostImages, case: Case, work: Work) -> float:

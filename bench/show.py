@@ -38,6 +38,7 @@ def table_of(rows: Iterable[Row], work: Work) -> Table:
     """One line per case and metric. The bar is shown where it was set, on a CPU."""
     rows = list(rows)
     title = f"{work.backbone.title}, {work.backbone.size} px, batch {work.batch}; {rows[0].device if rows else ''}"
+    title += f"\nplain: attention {work.attention}"
     table = Table(title=title, title_justify="left", caption=f"ratio > 1: ours is ahead\n{SCALED}", box=None)
     table.caption_justify = "left"
     for name, justify in (("case", "left"), ("metric", "left")):

@@ -10,7 +10,7 @@ import torch
 
 from bench import ours, plain
 from bench.__main__ import main, run
-from bench.cases import CASES, Case, Work, with_random_weights
+from bench.cases import ATTENTIONS, CASES, Case, Work, with_random_weights
 from bench.measure import in_turn, row_of
 from bench.plain import PlainTuned
 from bench.show import SCHEMA
@@ -37,10 +37,13 @@ def gradients(logits_BC, parameters):
     return torch.autograd.grad((logits_BC * weights).sum(), parameters)
 
 
+@pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("case", [VPT, MIXED, FULL], ids=lambda case: case.id)
-def test_plain_equals_ours_in_logits_and_gradients(work, case):
+def test_plain_equals_ours_in_logits_and_gradients(work, case, attention):
     tuned = ours.make(case, work).double().eval()
-    expected, got = PlainTuned(tuned).eval()(images()), tuned(images())
+    plain_form = PlainTuned(tuned, attention).eval()
+    assert {block.attn.fused_attn for block in plain_form.vit.blocks} == {attention == "fused"}
+    expected, got = plain_form(images()), tuned(images())
     assert expected.std() > 0.01
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
     trained = [p for p in tuned.parameters() if p.requires_grad]
@@ -96,6 +99,7 @@ def test_pairs_take_turns_to_begin():
     ("arguments", "message"),
     [
         (["--cases", "vpt_30"], "'vpt_30' is unknown; did you mean 'vpt_50'? Choices: vpt_10, vpt_50"),
+        (["--attention", "flash"], "--attention: 'flash' is unknown"),
         (["--cases", "full", "--pairs", "0"], "--pairs: 0 is too small"),
     ],
 )

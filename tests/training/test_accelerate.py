@@ -43,6 +43,25 @@ def test_renewed_is_fresh():
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), make(2).parameters(), strict=True))
 
 
+def test_a_compiled_model_trains_on_one_shape_and_learns_the_same(monkeypatch):
+    """50 images in batches of 16: the plain loop ends with a batch of 2."""
+    shapes = []
+
+    def recorded(model, **_):
+        return lambda inputs: shapes.append(tuple(inputs.shape)) or model(inputs)
+
+    recipe = Recipe("sgd", 0.5, 0.0, 16, 3, 0)
+    plain, compiled = make().double(), make().double()
+    images = ImageSet(data().images.double(), data().labels_N)
+    expected = fit(plain, images, recipe, seed=1)
+    monkeypatch.setattr(torch, "compile", recorded)
+    got = fit(compiled, images, recipe, seed=1, compile="always")
+    assert set(shapes) == {(16, 8)}
+    for a, b in zip(plain.parameters(), compiled.parameters(), strict=True):
+        assert torch.allclose(a, b, rtol=0, atol=1e-12)
+    assert float(got.epochs[-1]["train_loss"]) == pytest.approx(float(expected.epochs[-1]["train_loss"]), abs=1e-12)
+
+
 @pytest.mark.slow
 def test_compiled_equals_plain():
     recipe = Recipe("sgd", 0.5, 0.0, 16, 3, 0)

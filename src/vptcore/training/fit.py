@@ -87,10 +87,12 @@ def predict(model: nn.Module, images: ImageSet, batch: int = 512, *, compile: st
 
 def padded(order: Tensor, batch: int) -> list[Tensor]:
     """`order` in batches; the last is filled up from the start where there are several."""
-    batches = list(order.split(batch))
-    if len(batches) > 1 and len(batches[-1]) < batch:
-        batches[-1] = torch.cat([batches[-1], order[: batch - len(batches[-1])]])
-    return batches
+    return [filled(rows, order, min(batch, len(order))) for rows in order.split(batch)]
+
+
+def filled(rows: Tensor, order: Tensor, batch: int) -> Tensor:
+    """`rows`, made up to `batch` from the start of `order`."""
+    return rows if len(rows) == batch else torch.cat([rows, order[: batch - len(rows)]])
 
 
 def scores(logits: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,16 +173,20 @@ def _no_room(device: torch.device, batch: int) -> str:
 
 
 def _epoch(model, forward, train, recipe, optimizer, generator, augment) -> dict[str, Tensor]:
-    """One pass over `train`: the mean loss and accuracy of its batches, seen while the model was changing."""
+    """One pass over `train`: the mean loss and accuracy of its batches, seen while the model was changing.
+
+    A compiled model sees one shape: its last batch is filled up with images whose logits are dropped before the loss.
+    """
     model.train()
     loss_sum, correct = 0.0, 0.0
     order = torch.randperm(len(train), generator=generator).to(train.device)
+    shape = min(recipe.batch, len(order)) if forward is not model else 0
     for rows in order.split(recipe.batch):
-        inputs, labels_B = train.inputs(rows), train.labels_N[rows]
+        inputs, labels_B = train.inputs(filled(rows, order, max(shape, len(rows)))), train.labels_N[rows]
         if augment is not None:
             inputs = augment(inputs, generator)
         with precision_context(train.device):
-            logits = forward(inputs)
+            logits = forward(inputs)[..., : len(rows), :]
         losses = cross_entropy_per_model(logits, labels_B, recipe.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()
