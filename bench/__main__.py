@@ -68,7 +68,7 @@ def default_work(device: torch.device, *, quick: bool) -> Work:
         work = Work(VIT_B, "cuda", batch=64, steps=16, pairs=7, threads=threads, workers=min(4, cores))
         return replace(work, pairs=3, grid_images=400) if quick else work
     work = Work(VIT_TI, "cpu", threads=threads, workers=min(2, cores))
-    return replace(work, batch=8, steps=1, pairs=3, grid_images=80) if quick else work
+    return replace(work, steps=1, pairs=3, grid_images=80) if quick else work
 
 
 def run(cases: Sequence[Case], work: Work, out: Path, console: Console | None = None) -> list[Row]:

@@ -66,9 +66,9 @@ class Work:
 
     backbone: Backbone
     device: str = "cpu"
-    batch: int = 16
+    batch: int = 8
     steps: int = 2
-    pairs: int = 5
+    pairs: int = 7
     threads: int = 1
     workers: int = 2
     classes: int = CLASSES
