@@ -61,8 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--seed", type=int, default=0)
     pretrain.set_defaults(do=_pretrain)
 
-    reference = commands.add_parser("fid-reference", help="Fréchet reference statistics of a folder of images")
-    reference.add_argument("images", type=Path)
+    reference = commands.add_parser("fid-reference", help="Fréchet reference statistics of images")
+    reference.add_argument("images", type=Path, help="a folder, a parquet or a tar file")
     reference.add_argument("out", type=Path)
     reference.add_argument("--config", type=Path, default=Path("config.yaml"))
     reference.set_defaults(do=_reference)

@@ -49,8 +49,31 @@ def missing_data(study: Study) -> str:
     )
 
 
-def fid_files(study: Study, task: str) -> dict[str, str]:
+def features_files(study: Study, task: str) -> dict[str, str]:
     return task_files(study, task, study.base_fid_train(task))
+
+
+def fid_files(study: Study, task: str) -> dict[str, str]:
+    """The task's features, and the reference where it is a file or made by this study from images.
+
+    Statistics that are not there are left to the job, whose one line says how to make them: the rest of a study can be
+    planned and run without them.
+    """
+    files, reference = {"features": f"{study.root}/features/task={task}/features.safetensors"}, reference_file(study)
+    return files | ({"reference": reference} if reference else {})
+
+
+def reference_file(study: Study) -> str:
+    """The statistics that the distances are taken to; '' for shipped ones and those that are not there."""
+    where = study.config["fid"]["reference"]
+    if not is_statistics(where):
+        return f"{study.root}/reference/statistics.safetensors"
+    return where if os.path.isfile(where) else ""
+
+
+def is_statistics(where: str) -> bool:
+    """Whether `fid.reference` names statistics that exist, and not images."""
+    return where.startswith("asset:") or where.endswith((".safetensors", ".npz"))
 
 
 def search_files(study: Study, cell: Cell) -> dict[str, str]:

@@ -98,9 +98,12 @@ KINDS: dict[str, pa.Schema] = {
     "curves": _schema(seed=_i, epoch=_i, lr=_f, train_loss=_f, train_accuracy=_f, test_loss=_f, test_accuracy=_f),
     # One row per seed and test image; `row` is the image's row in the task's index.
     "predictions": _schema(seed=_i, row=_i, label=_i, prediction=_i, confidence=pa.float32(), loss=pa.float32()),
-    # One row per task: the Fréchet distance between its images and the reference, in the features of `network`.
+    # One row per task: the Fréchet distance between its images and the reference in the features of `network`, its 95 %
+    # interval over resampled images, its limit for ever more images, the kernel distance and its std over subsets.
+    # reference_images is null for statistics that do not say, the kernel distance for those without features.
     "fid": _schema(
         network=_s,
+        resize=_s,
         reference=_s,
         reference_sha256=_s,
         reference_images=_i,
@@ -109,6 +112,9 @@ KINDS: dict[str, pa.Schema] = {
         fid=_f,
         fid_low=_f,
         fid_high=_f,
+        fid_infinity=_f,
+        kid=_f,
+        kid_std=_f,
     ),
     # One row per explained image and method: which class the map explains, the map itself (grid_h x grid_w values in
     # [0, 1], row by row), and the image as PNG bytes.

@@ -24,7 +24,8 @@ from vptcore.training.recipe import Recipe
 VERSIONS = {
     "prepare": 1,
     "split": 1,
-    "fid": 1,
+    "features": 1,
+    "fid": 2,
     "search": 1,
     "final": 1,
     "explain": 1,
@@ -163,12 +164,26 @@ class Study:
             "classes": self.tasks[task].classes,
         }
 
+    def _network_slice(self) -> dict:
+        """The network that the Fréchet distance takes its features from, and what stands before it."""
+        fid = self.config["fid"]
+        return {
+            "version": VERSIONS["features"], "network": fid["network"], "weights": fid.get("weights", ""),
+            "resize": fid.get("resize", "pytorch-fid"), "backbone": asdict(self.backbones[self.main_backbone]),
+            "protocol": asdict(self.protocol), "device": self.config["device"],
+        }  # fmt: skip
+
+    def features_slice(self, task: str) -> dict:
+        return self._network_slice() | {"task": task, "train": self.base_fid_train(task)}
+
+    def reference_slice(self) -> dict:
+        size = self.backbones[self.main_backbone].size
+        return self._network_slice() | {"reference": self.config["fid"]["reference"], "size": size}
+
     def fid_slice(self, task: str) -> dict:
         fid = self.config["fid"]
         return {
-            "version": VERSIONS["fid"], "task": task, "train": self.base_fid_train(task), "network": fid["network"],
-            "reference": fid["reference"], "backbone": asdict(self.backbones[self.main_backbone]),
-            "protocol": asdict(self.protocol), "bootstrap": fid["bootstrap"], "device": self.config["device"],
+            "version": VERSIONS["fid"], "task": task, "reference": fid["reference"], "bootstrap": fid["bootstrap"],
         }  # fmt: skip
 
     def base_fid_train(self, task: str) -> str:

@@ -1,13 +1,18 @@
-"""analysis.fid: singular values against sqrtm, pytorch-fid and the closed form; references and their errors."""
+"""analysis.reference and the jobs of analysis.fid: statistics of images, their errors, and a task's row, against timm,
+numpy and sqrtm.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+import hashlib
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-import scipy.linalg
 import timm
 import torch
 import yaml
@@ -16,130 +21,21 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from vptcore import cli
+from tests.analysis.test_frechet import by_sqrtm, features, statistics
+from vptcore import cli, flow
 from vptcore.analysis import fid
-from vptcore.analysis.fid import bootstrap_interval, frechet_distance, gaussian_of, reference_of, write_reference
+from vptcore.analysis.fid import read_features, save_features, write_reference
+from vptcore.analysis.frechet import frechet_distance
+from vptcore.analysis.reference import gaussian_of, read_reference
 from vptcore.data.decode import resize_bilinear
-from vptcore.models.backbones import BACKBONES, MINI
+from vptcore.models.backbones import MINI
 from vptcore.records import provenance, read_provenance, read_rows, write_rows
 from vptcore.study import load_study
 
 DEMO = "profiles/demo/study.yaml"
-
-
-def features(seed: int, count: int, width: int, spread: float = 1.0) -> np.ndarray:
-    """Correlated features (count, width) away from the origin."""
-    rng = np.random.default_rng(seed)
-    mixing = rng.normal(size=(width, width)) * spread
-    return rng.normal(size=(count, width)) @ mixing + rng.normal(size=width)
-
-
-def statistics(features_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    return features_ND.mean(0), np.cov(features_ND, rowvar=False), len(features_ND)
-
-
-def by_sqrtm(a_ND: np.ndarray, b_ND: np.ndarray) -> float:
-    """The distance as it is written: |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))."""
-    (m1, s1, _), (m2, s2, _) = statistics(a_ND), statistics(b_ND)
-    root = scipy.linalg.sqrtm(s1 @ s2)
-    return float((m1 - m2) @ (m1 - m2) + np.trace(s1 + s2 - 2 * root.real))
-
-
-# The distance
+MINI_FEATURES = ("vit_mini_cifar10", 128, "pytorch-fid")
 
 seeds = st.integers(0, 2**32 - 1)
-
-
-@settings(max_examples=40, deadline=None)
-@given(seeds, st.integers(2, 12), st.integers(1, 5))
-def test_equals_sqrtm(seed, width, many):
-    ours, theirs = features(seed, width * (many + 1) + 2, width), features(seed + 1, width * 4 + 2, width, 2.0)
-    assert frechet_distance(ours, reference_of(*statistics(theirs))) == pytest.approx(by_sqrtm(ours, theirs), rel=1e-6)
-
-
-def test_equals_pytorch_fid():
-    from pytorch_fid.fid_score import calculate_frechet_distance
-
-    ours, theirs = features(0, 200, 16), features(1, 300, 16)
-    (m1, s1, _), (m2, s2, _) = statistics(ours), statistics(theirs)
-    try:
-        expected = calculate_frechet_distance(m1, s1, m2, s2)
-    except (TypeError, ValueError) as error:
-        pytest.skip(f"pytorch-fid cannot be called with this scipy: {error}")
-    assert frechet_distance(ours, reference_of(m2, s2, 300)) == pytest.approx(expected, rel=1e-6)
-
-
-def exactly(mean_D: np.ndarray, scale_D: np.ndarray) -> np.ndarray:
-    """2 D rows whose mean is `mean` and whose covariance is diag(scale^2) to the last digit."""
-    width = len(mean_D)
-    signs = np.concatenate([np.eye(width), -np.eye(width)]) * np.sqrt((2 * width - 1) / 2)
-    return signs * scale_D + mean_D
-
-
-@settings(max_examples=40, deadline=None)
-@given(seeds, st.integers(1, 9))
-def test_closed_form_for_diagonal_covariances(seed, width):
-    rng = np.random.default_rng(seed)
-    (m1, m2), (s1, s2) = rng.normal(size=(2, width)), rng.uniform(0, 3, size=(2, width))
-    found = frechet_distance(exactly(m1, s1), reference_of(m2, np.diag(s2**2), 10))
-    assert found == pytest.approx(np.square(m1 - m2).sum() + np.square(s1 - s2).sum(), rel=1e-9, abs=1e-9)
-
-
-def test_fewer_images_than_dimensions():
-    """Rank-deficient covariances, where sqrtm is of no use: by the eigenvalues of S1 S2 instead."""
-    ours, theirs = features(0, 10, 40), features(1, 15, 40)
-    (m1, s1, _), (m2, s2, n) = statistics(ours), statistics(theirs)
-    roots = np.sqrt(np.clip(scipy.linalg.eigvals(s1 @ s2).real, 0, None))
-    expected = (m1 - m2) @ (m1 - m2) + np.trace(s1 + s2) - 2 * np.sort(roots)[-9:].sum()
-    assert frechet_distance(ours, reference_of(m2, s2, n)) == pytest.approx(expected, rel=1e-6)
-
-
-def test_of_itself_is_zero():
-    ours = features(3, 50, 8)
-    assert frechet_distance(ours, reference_of(*statistics(ours))) == pytest.approx(0, abs=1e-9)
-
-
-@settings(max_examples=30, deadline=None)
-@given(seeds, st.integers(2, 10))
-def test_translation_and_rotation_change_nothing(seed, width):
-    ours, theirs = features(seed, 4 * width, width), features(seed + 1, 5 * width, width)
-    rng = np.random.default_rng(seed)
-    turn, move = np.linalg.qr(rng.normal(size=(width, width)))[0], rng.normal(size=width) * 10
-    before = frechet_distance(ours, reference_of(*statistics(theirs)))
-    after = frechet_distance(ours @ turn + move, reference_of(*statistics(theirs @ turn + move)))
-    assert after == pytest.approx(before, rel=1e-7, abs=1e-8)
-    swapped = frechet_distance(theirs, reference_of(*statistics(ours)))
-    assert swapped == pytest.approx(before, rel=1e-7, abs=1e-8)
-    scaled = frechet_distance(3 * ours, reference_of(*statistics(3 * theirs)))
-    assert scaled == pytest.approx(9 * before, rel=1e-7, abs=1e-8)
-
-
-# The interval
-
-
-def test_the_interval_covers_the_distance_that_samples_of_this_size_have_on_average():
-    rng = np.random.default_rng(0)
-    reference = reference_of(np.zeros(3), np.eye(3), 1000)
-    draw = lambda: rng.normal(size=(80, 3)) @ np.diag([1.0, 2.0, 0.5]) + [1.0, 0.0, 0.0]  # noqa: E731
-    average = np.mean([frechet_distance(draw(), reference) for _ in range(500)])
-    intervals = [bootstrap_interval(draw(), reference, 60, seed=i) for i in range(100)]
-    assert 0.85 <= np.mean([low <= average <= high for low, high in intervals]) <= 0.99
-
-
-def test_the_interval_is_centred_repeatable_and_narrower_with_more_images():
-    reference = reference_of(np.zeros(4), np.eye(4), 1000)
-    few, many = features(0, 40, 4), features(0, 4000, 4)
-    low, high = bootstrap_interval(few, reference, 50)
-    assert (low + high) / 2 == pytest.approx(frechet_distance(few, reference))
-    assert bootstrap_interval(few, reference, 50) == (low, high)
-    assert bootstrap_interval(few, reference, 50, seed=1) != (low, high)
-    narrow = bootstrap_interval(many, reference, 50)
-    assert 0 < narrow[1] - narrow[0] < (high - low) / 3
-
-
-@pytest.mark.parametrize("repeats", [0, 1])
-def test_without_repeats_there_is_no_interval(repeats):
-    assert np.isnan(bootstrap_interval(features(0, 9, 3), reference_of(np.zeros(3), np.eye(3), 9), repeats)).all()
 
 
 @settings(max_examples=40, deadline=None)
@@ -147,10 +43,13 @@ def test_without_repeats_there_is_no_interval(repeats):
 def test_moments_in_batches_equal_those_of_all(seed, sizes, offset):
     whole = features(seed, sum(sizes) + 1, 4) + offset
     batches = np.split(whole, np.cumsum(sizes))
-    mean, covariance, count = gaussian_of(batches)
-    assert count == len(whole)
-    assert np.allclose(mean, whole.mean(0), rtol=1e-12)
-    assert np.allclose(covariance, np.cov(whole, rowvar=False), rtol=1e-6, atol=1e-6)
+    found = gaussian_of(batches, sample=5)
+    assert found.count == len(whole)
+    assert np.allclose(found.mean_D, whole.mean(0), rtol=1e-12)
+    assert np.allclose(found.covariance_DD, np.cov(whole, rowvar=False), rtol=1e-6, atol=1e-6)
+    assert np.array_equal(found.sample_MD, gaussian_of([whole], sample=5).sample_MD)
+    assert len(found.sample_MD) == min(5, len(whole))
+    assert all((row == whole).all(1).any() for row in found.sample_MD)
 
 
 # References
@@ -172,46 +71,68 @@ def write(path, **changes):
     save_file({name: array for name, array in stored.items() if array is not None}, path)
 
 
-def refusal(job) -> str:
+def refusal(where, network="vit_mini_cifar10", width=128, resize="pytorch-fid") -> str:
     with pytest.raises(ValueError, match=r"fid\.reference: ") as caught:
-        fid._reference(job)
+        read_reference(where, network, width, resize)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_a_reference_that_cannot_be_used_ends_in_one_line(job, tmp_path):
+def test_a_reference_that_cannot_be_used_ends_in_one_line(tmp_path):
     path = tmp_path / "reference.safetensors"
-    assert f"no file {path}" in refusal(job)
-    assert "`vptcore fid-reference" in refusal(job)
-    assert "is a folder" in refusal(job | {"reference": str(tmp_path)})
-    assert "no file" in refusal(job | {"reference": "asset:none.safetensors"})
+    assert f"{path} is no file" in refusal(path)
+    assert "`vptcore fid-reference" in refusal(path)
+    assert "is a folder" in refusal(tmp_path)
+    assert "is no file" in refusal("asset:none.safetensors")
     write(path, covariance=None, count=None)
-    assert "lacks count, covariance" in refusal(job)
+    assert "lacks count, covariance" in refusal(path)
     write(path, mean=np.zeros(64), covariance=np.eye(64))
-    assert "has a mean (64,) and a covariance (64, 64); vit_mini_cifar10 features have 128 dimensions" in refusal(job)
+    assert "has a mean (64,) and a covariance (64, 64); vit_mini_cifar10 features have 128 dimensions" in refusal(path)
     write(path, covariance=np.ones(128))
-    assert "a covariance (128,)" in refusal(job)
+    assert "a covariance (128,)" in refusal(path)
+    write(path, mean=np.full(128, np.nan))
+    assert "holds NaN or infinity" in refusal(path)
     write(path)
-    assert "inception features have 2048 dimensions" in refusal(job | {"network": "inception"})
-    assert fid._reference(job)[0].count == 7
+    assert "inception features have 2048 dimensions" in refusal(path, "inception", 2048)
+    found = read_reference(path, *MINI_FEATURES)
+    assert (found.reference.count, found.reference.sample_MD) == (7, None)
+    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     path.write_bytes(path.read_bytes()[:1000])
-    assert "not a readable safetensors file" in refusal(job)
+    assert "not a readable safetensors file" in refusal(path)
     path.write_bytes(b"")
-    assert "not a readable safetensors file" in refusal(job)
+    assert "not a readable safetensors file" in refusal(path)
 
 
-def test_a_reference_made_in_another_network_is_refused(job, tmp_path):
+def test_a_reference_made_in_another_network_or_with_another_resize_is_refused(tmp_path):
     stored = {"mean": np.zeros(128), "covariance": np.eye(128), "count": np.array(7)}
-    save_file(stored, job["reference"], metadata={"network": "vit_b16_mae"})
-    assert "was made in vit_b16_mae features, but fid.network asks for vit_mini_cifar10" in refusal(job)
+    path = tmp_path / "reference.safetensors"
+    save_file(stored, path, metadata={"network": "vit_b16_mae"})
+    assert "was made with network vit_b16_mae, but fid.network asks for vit_mini_cifar10" in refusal(path)
+    save_file(stored, path, metadata={"network": "vit_mini_cifar10", "resize": "clean"})
+    assert "was made with resize clean, but fid.resize asks for pytorch-fid" in refusal(path)
 
 
-def test_the_shipped_reference_can_be_used(study):
-    reference, path = fid._reference(study.fid_slice("digits"))
-    stored = load_file(path)
-    assert reference.count == int(stored["count"]) > 1000
-    assert np.allclose(reference.root_DD @ reference.root_DD.T, stored["covariance"], atol=1e-8)
-    assert reference.trace == pytest.approx(np.trace(stored["covariance"]))
+def test_the_shipped_reference_can_be_used():
+    found = read_reference("asset:vit_mini_cifar10.reference.safetensors", *MINI_FEATURES)
+    assert found.reference.count > 1000
+    assert len(found.reference.sample_MD) == 1000
+    inside = found.reference.sample_MD.mean(0) - found.reference.mean_D
+    assert np.abs(inside).max() < 4 * np.sqrt(np.diag(found.reference.covariance_DD).max() / 1000)
+
+
+def test_pytorch_fids_statistics(tmp_path):
+    path, mu, sigma = tmp_path / "imagenet.npz", np.arange(2048.0), np.eye(2048)
+    np.savez(path, mu=mu, sigma=sigma)
+    found = read_reference(path, "inception", 2048, "pytorch-fid")
+    assert (found.reference.count, found.reference.sample_MD) == (0, None)
+    assert np.array_equal(found.reference.mean_D, mu)
+    assert "was made with network inception" in refusal(path)
+    np.savez(path, mu=mu)
+    assert "lacks sigma" in refusal(path, "inception", 2048)
+    np.savez(path, mu=np.array([{}]), sigma=sigma)
+    assert "not pytorch-fid's .npz" in refusal(path, "inception", 2048)
+    path.write_bytes(b"PK nothing")
+    assert "not pytorch-fid's .npz" in refusal(path, "inception", 2048)
 
 
 # Whole, with the shipped backbone
@@ -258,36 +179,74 @@ def test_a_reference_of_a_folder(study, folder, tmp_path):
     assert [p.name for p in (tmp_path / "sub").iterdir()] == ["out.safetensors"]
 
 
-def test_the_commands_reference_is_read_by_the_job(study, folder, tmp_path, capsys):
+def test_one_set_of_images_in_four_containers_is_one_reference(study, folder, tmp_path):
+    """A folder, a parquet file, a folder of them and a tar hold the same bytes in the same order."""
+    files = [path for path in sorted(folder[0].rglob("*")) if path.is_file() and path.suffix != ".txt"]
+    encoded = [(str(path), path.read_bytes()) for path in files]
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    pq.write_table(pa.table({"image": [{"bytes": image} for _, image in encoded[:60]]}), shards / "0.parquet")
+    pq.write_table(pa.table({"image": [image for _, image in encoded[60:]]}), shards / "1.parquet")
+    pq.write_table(pa.table({"image": [image for _, image in encoded]}), tmp_path / "all.parquet")
+    with tarfile.open(tmp_path / "all.tar", "w") as tar:
+        for name, image in [*encoded, ("notes.txt", b"none")]:
+            member = tarfile.TarInfo(name.lstrip("/"))
+            member.size = len(image)
+            tar.addfile(member, io.BytesIO(image))
+    found = []
+    for place in (folder[0], tmp_path / "all.parquet", shards, tmp_path / "all.tar"):
+        write_reference(study, place, tmp_path / "out.safetensors")
+        found.append(read_reference(tmp_path / "out.safetensors", *MINI_FEATURES))
+    assert len({one.sha256 for one in found}) == 1
+    assert all(np.array_equal(one.reference.mean_D, found[0].reference.mean_D) for one in found)
+    assert all(len(one.reference.sample_MD) == one.reference.count == 150 for one in found)
+
+
+def test_the_commands_reference_is_that_of_its_images(folder, tmp_path, capsys):
     out = tmp_path / "out.safetensors"
     assert cli.main(["fid-reference", str(folder[0]), str(out), "--config", DEMO]) == 0
     assert "150 images" in capsys.readouterr().out
-    job = study.fid_slice("digits") | {"reference": str(out)}
-    reference, _ = fid._reference(job)
-    assert frechet_distance(timms_features(folder[1]), reference) == pytest.approx(0, abs=0.05)
-    other = job | {"backbone": asdict(replace(BACKBONES["vit_mini_cifar10"], id="another"))}
-    assert "was made in vit_mini_cifar10 features" in refusal(other)
+    found = read_reference(out, *MINI_FEATURES)
+    assert frechet_distance(timms_features(folder[1]), found.reference) == pytest.approx(0, abs=0.05)
+    assert "was made with network vit_mini_cifar10" in refusal(out, "another")
 
 
-def test_folders_that_give_no_reference_end_in_one_line(tmp_path, capsys):
-    def line(folder) -> str:
-        assert cli.main(["fid-reference", str(folder), str(tmp_path / "out"), "--config", DEMO]) == 2
+def test_images_that_give_no_reference_end_in_one_line(tmp_path, capsys):
+    def line(images) -> str:
+        assert cli.main(["fid-reference", str(images), str(tmp_path / "out"), "--config", DEMO]) == 2
         printed = capsys.readouterr().err
         assert printed.count("\n") == 1
         assert not (tmp_path / "out").exists()
         return printed
 
-    assert "no such folder" in line(tmp_path / "none")
+    assert "no such file or folder" in line(tmp_path / "none")
     pictures = tmp_path / "pictures"
     pictures.mkdir()
-    (pictures / "a.png").write_bytes(b"not a picture")
-    assert "1 images found; a covariance needs at least 2" in line(pictures)
+    assert "0 images found; a covariance needs at least 2" in line(pictures)
     Image.new("RGB", (8, 8)).save(pictures / "b.png")
+    assert "1 images found; a covariance needs at least 2" in line(pictures)
+    (pictures / "a.png").write_bytes(b"not a picture")
     assert f"{pictures / 'a.png'}: cannot be decoded" in line(pictures)
+    (tmp_path / "x.tar").write_bytes(b"no tar" * 200)
+    assert "x.tar: not a whole tar file" in line(tmp_path / "x.tar")
+    pq.write_table(pa.table({"pixels": [1]}), tmp_path / "x.parquet")
+    assert "has the columns pixels; expected image" in line(tmp_path / "x.parquet")
+
+
+def test_images_in_the_config_are_made_into_statistics_by_a_job_of_their_own(tmp_path):
+    config = yaml.safe_load(Path(DEMO).read_text())
+    assert "reference" not in flow.fid_files(load_study(config), "digits")
+    config["fid"]["reference"] = str(tmp_path)
+    made = flow.fid_files(load_study(config), "digits")["reference"]
+    assert made == "results/demo/reference/statistics.safetensors"
+    config["fid"]["reference"] = str(tmp_path / "mine.npz")
+    assert "reference" not in flow.fid_files(load_study(config), "digits")
+    (tmp_path / "mine.npz").touch()
+    assert flow.fid_files(load_study(config), "digits")["reference"] == str(tmp_path / "mine.npz")
 
 
 def test_a_tasks_row(job, study, tmp_path):
-    """`run` on arrays of its own: the row's numbers follow from timm's features and sqrtm."""
+    """`features` and `run` on arrays of its own: the row's numbers follow from timm's features and sqrtm."""
     rng = np.random.default_rng(1)
     pixels = np.kron(rng.integers(0, 256, (210, 4, 4, 3)), np.ones((1, 8, 8, 1))).astype(np.uint8)
     reference_ND = timms_features(pixels[:200][::-1]) * 1.5 + 0.3
@@ -306,7 +265,11 @@ def test_a_tasks_row(job, study, tmp_path):
     write_rows(inputs["index"], "index", [{"row": i, "label": i % 2, **blank} for i in range(210)], note)
     parts = ["train"] * 160 + ["val"] * 40 + ["test"] * 10
     write_rows(inputs["splits"], "splits", [{"part": part, "row": i} for i, part in enumerate(parts)], note)
-    line = fid.run(job, inputs, {"rows": str(tmp_path / "rows.parquet")})
+    stored = {"features": str(tmp_path / "features.safetensors")}
+    said = fid.features(study.features_slice("digits"), inputs, stored)
+    assert said.startswith("200 images, 128 vit_mini_cifar10 features each")
+    assert np.allclose(read_features(stored["features"])[0], timms_features(pixels[:200]), atol=1e-4)
+    line = fid.run(job, stored, {"rows": str(tmp_path / "rows.parquet")})
     row = read_rows(tmp_path / "rows.parquet", "fid").iloc[0]
     assert row["fid"] == pytest.approx(by_sqrtm(timms_features(pixels[:200]), reference_ND), rel=1e-3)
     assert (row["images"], row["dimensions"], row["network"], row["reference_images"]) == (
@@ -316,16 +279,25 @@ def test_a_tasks_row(job, study, tmp_path):
         200,
     )
     assert row["fid_low"] < row["fid"] < row["fid_high"]
-    assert f"{row['fid']:.1f} in vit_mini_cifar10 features, 200 images" in line
+    assert row["fid_infinity"] < row["fid"]
+    assert np.isnan(row["kid"])
+    assert f"{row['fid']:.1f} [" in line
     assert read_provenance(tmp_path / "rows.parquet")["job"]["reference"] == job["reference"]
+    shipped = job | {"reference": "asset:vit_mini_cifar10.reference.safetensors"}
+    fid.run(shipped, stored, {"rows": str(tmp_path / "rows.parquet")})
+    row = read_rows(tmp_path / "rows.parquet", "fid").iloc[0]
+    assert np.isfinite([row["kid"], row["kid_std"]]).all()
 
 
-def test_bootstrap_equals_the_plain_resampling():
-    """The same draws, each taken as a new set of images."""
-    rng = np.random.default_rng(3)
-    features, reference = rng.normal(size=(40, 6)), reference_of(np.zeros(6), np.eye(6), 100)
-    draws, rng = [], np.random.default_rng(0)
-    for _ in range(5):
-        draws.append(frechet_distance(features[rng.integers(0, 40, 40)], reference))
-    low, high = bootstrap_interval(features, reference, 5)
-    assert (high - low) / 2 == pytest.approx(1.96 * np.std(draws, ddof=1), rel=1e-9)
+def test_a_features_file_that_cannot_be_used_ends_in_one_line(tmp_path):
+    path = tmp_path / "features.safetensors"
+    for content, said in ((b"", "not a readable features file"), (b"x" * 50, "not a readable features file")):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=said):
+            read_features(path)
+    save_file({"features": np.zeros((2, 3))}, path)
+    with pytest.raises(ValueError, match="not a features file of this project"):
+        read_features(path)
+    save_features(path, np.full((2, 3), np.nan, np.float32), {"network": "x"})
+    with pytest.raises(ValueError, match="the features of 2 images hold NaN"):
+        read_features(path)

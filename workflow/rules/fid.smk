@@ -1,4 +1,39 @@
-# fid: how far each task's images lie from those of pretraining.
+# fid: how far each task's images lie from those of pretraining. Features once, on the device; distances from them.
+
+
+rule features:
+    input:
+        unpack(lambda wildcards: flow.features_files(STUDY, wildcards.task)),
+    output:
+        features=f"{ROOT}/features/task={{task}}/features.safetensors",
+    log:
+        f"{LOGS}/features/{{task}}.log",
+    resources:
+        gpu=1,
+        mem_mb=8000,
+        runtime=60,
+    params:
+        stage="features",
+        job=lambda wildcards: STUDY.features_slice(wildcards.task),
+    script:
+        "../scripts/fid.py"
+
+
+# Only where the config names images as the reference, and not statistics of them.
+rule reference:
+    output:
+        statistics=f"{ROOT}/reference/statistics.safetensors",
+    log:
+        f"{LOGS}/reference.log",
+    resources:
+        gpu=1,
+        mem_mb=8000,
+        runtime=240,
+    params:
+        stage="reference",
+        job=STUDY.reference_slice(),
+    script:
+        "../scripts/fid.py"
 
 
 rule fid:
@@ -9,9 +44,10 @@ rule fid:
     log:
         f"{LOGS}/fid/{{task}}.log",
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=4000,
+        runtime=30,
     params:
+        stage="run",
         job=lambda wildcards: STUDY.fid_slice(wildcards.task),
     script:
         "../scripts/fid.py"

@@ -1,9 +1,9 @@
-"""One task's Fréchet distance."""
+"""One task's features, its Fréchet distance, or the reference's statistics."""
 
 from vptcore.warm import call
 
 call(
-    "vptcore.analysis.fid:run",
+    f"vptcore.analysis.fid:{snakemake.params.stage}",
     job=snakemake.params.job,
     inputs=dict(snakemake.input.items()),
     outputs=dict(snakemake.output.items()),

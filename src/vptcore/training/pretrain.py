@@ -43,6 +43,7 @@ RECIPE = Recipe(
     augment="crop_flip",
 )
 HELD_OUT = 2000
+REFERENCE_SAMPLE = 1000  # features kept for the kernel distance
 
 
 def load_images(path: Path, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
@@ -115,12 +116,14 @@ def _write(out: Path, backbone: nn.Module, features_ND: torch.Tensor, card: dict
     out.mkdir(parents=True, exist_ok=True)
     weights = out / f"{MINI.id}.safetensors"
     save_file({name: value.cpu().contiguous() for name, value in backbone.state_dict().items()}, weights)
+    # Not the analysis package's own function: training stands below it.
     centred = features_ND - features_ND.mean(0)
     statistics = {
         "mean": features_ND.mean(0),
         "covariance": centred.T @ centred / (len(features_ND) - 1),
         "count": torch.tensor(len(features_ND)),
+        "sample": features_ND[:REFERENCE_SAMPLE].float().contiguous(),
     }
-    save_file(statistics, out / f"{MINI.id}.reference.safetensors")
+    save_file(statistics, out / f"{MINI.id}.reference.safetensors", metadata={"network": MINI.id})
     card["sha256"] = file_sha256(weights)
     (out / f"{MINI.id}.json").write_text(json.dumps(card, indent=2) + "\n")
