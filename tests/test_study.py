@@ -10,7 +10,7 @@ import yaml
 
 from vptcore.config import ConfigError
 from vptcore.study import Cell, load_study
-from vptcore.training.jobs import recipes_of
+from vptcore.training.recipe import recipes_of
 
 PAPER = yaml.safe_load(Path("config.yaml").read_text())
 DEMO = yaml.safe_load(Path("profiles/demo/study.yaml").read_text())

@@ -2,7 +2,7 @@
 import os
 import sys
 
-from vptcore import flow, warm
+from vptcore import flow, plan, warm
 from vptcore.config import ConfigError
 from vptcore.report import inputs as report_inputs
 from vptcore.study import VERSIONS, Cell, load_study
@@ -33,6 +33,7 @@ wildcard_constraints:
     train="|".join(STUDY.used("train")),
 
 
-def cell(wildcards) -> Cell:
-    """The cell that a job's wildcards name."""
-    return Cell(wildcards.backbone, wildcards.method, wildcards.task, wildcards.train)
+def cell(wildcards, method: str = "") -> Cell:
+    """The cell that a job's wildcards name; explain has no method among them."""
+    method = method or wildcards.method
+    return Cell(wildcards.backbone, method, wildcards.task, wildcards.train)

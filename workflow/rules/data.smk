@@ -25,8 +25,12 @@ rule prepare:
     log:
         f"{LOGS}/prepare/{{task}}.log",
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=lambda wildcards, attempt: plan.memory(
+            STUDY, "prepare", wildcards.task, attempt
+        ),
+        runtime=lambda wildcards, attempt: plan.runtime(
+            STUDY, "prepare", wildcards.task, attempt
+        ),
     params:
         job=lambda wildcards: STUDY.prepare_slice(
             wildcards.task, STUDY.input_size(wildcards.task)

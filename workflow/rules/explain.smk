@@ -14,8 +14,12 @@ rule explain:
         f"{LOGS}/explain/{{backbone}}_{{task}}_{{train}}.log",
     resources:
         gpu=1,
-        mem_mb=16000,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: plan.memory(
+            STUDY, "explain", cell(wildcards, "vpt"), attempt
+        ),
+        runtime=lambda wildcards, attempt: plan.runtime(
+            STUDY, "explain", cell(wildcards, "vpt"), attempt
+        ),
     params:
         job=lambda wildcards: STUDY.explain_slice(
             wildcards.backbone, wildcards.task, wildcards.train

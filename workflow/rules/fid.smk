@@ -10,8 +10,12 @@ rule features:
         f"{LOGS}/features/{{task}}.log",
     resources:
         gpu=1,
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: plan.memory(
+            STUDY, "features", wildcards.task, attempt
+        ),
+        runtime=lambda wildcards, attempt: plan.runtime(
+            STUDY, "features", wildcards.task, attempt
+        ),
     params:
         stage="features",
         job=lambda wildcards: STUDY.features_slice(wildcards.task),
@@ -44,8 +48,12 @@ rule fid:
     log:
         f"{LOGS}/fid/{{task}}.log",
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: plan.memory(
+            STUDY, "fid", wildcards.task, attempt
+        ),
+        runtime=lambda wildcards, attempt: plan.runtime(
+            STUDY, "fid", wildcards.task, attempt
+        ),
     params:
         stage="run",
         job=lambda wildcards: STUDY.fid_slice(wildcards.task),

@@ -13,8 +13,12 @@ rule final:
         f"{LOGS}/final/{CELL}.log",
     resources:
         gpu=1,
-        mem_mb=16000,
-        runtime=120,
+        mem_mb=lambda wildcards, attempt: plan.memory(
+            STUDY, "final", cell(wildcards), attempt
+        ),
+        runtime=lambda wildcards, attempt: plan.runtime(
+            STUDY, "final", cell(wildcards), attempt
+        ),
     params:
         job=lambda wildcards: STUDY.final_slice(cell(wildcards)),
         work=f"{ROOT}/work/final/{CELL}",

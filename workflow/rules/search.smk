@@ -11,8 +11,12 @@ rule search:
         f"{LOGS}/search/{CELL}.log",
     resources:
         gpu=1,
-        mem_mb=16000,
-        runtime=120,
+        mem_mb=lambda wildcards, attempt: plan.memory(
+            STUDY, "search", cell(wildcards), attempt
+        ),
+        runtime=lambda wildcards, attempt: plan.runtime(
+            STUDY, "search", cell(wildcards), attempt
+        ),
     params:
         job=lambda wildcards: STUDY.search_slice(cell(wildcards)),
         work=f"{ROOT}/work/search/{CELL}",

@@ -12,7 +12,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,8 @@ import torch
 from vptcore.data.tensors import ImageSet, Normalise
 from vptcore.models.methods_table import METHODS
 from vptcore.records import read_rows
-from vptcore.training.flops import VitShape, mfu, step_flops
-from vptcore.training.recipe import Recipe, expand_grid
+from vptcore.training.flops import mfu, step_flops
+from vptcore.training.recipe import recipes_of as recipes_of
 
 
 def open_device(name: str) -> torch.device:
@@ -39,19 +38,6 @@ def open_device(name: str) -> torch.device:
 
 def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu {platform.machine()}"
-
-
-def recipes_of(job: Mapping) -> list[Recipe]:
-    """The grid of a slice, in the order of ties.
-
-    Under the authors' fixed decay, AdamW decays by 0.01 whatever the grid says and a decay of 0 means SGD
-    (KMnP/vpt src/solver/optimizer.py:43,100-138); settings that coincide are run once.
-    """
-    recipes = expand_grid(Recipe(**job["recipe"]), job["grid"])
-    if not job.get("fixed_decay"):
-        return recipes
-    fixed = [replace(r, optimizer="sgd") if r.weight_decay == 0 else replace(r, weight_decay=0.01) for r in recipes]
-    return list(dict.fromkeys(fixed))
 
 
 def normalise_of(job: Mapping) -> Normalise:
@@ -123,9 +109,6 @@ def rate_text(job: Mapping, rows: list[dict], device: torch.device) -> str:
 
 
 def _mfu(job: Mapping, rate: float, device: torch.device) -> float | None:
-    row = job["backbone"]
-    if is_probe(job) or device.type != "cuda" or row["timm"].startswith("swin_"):
+    if is_probe(job) or device.type != "cuda":
         return None
-    patch = row["options"].get("patch_size", 16)
-    shape = VitShape(1 + (row["size"] // patch) ** 2, row["width"], row["depth"], 3 * patch**2)
-    return mfu(step_flops(shape, job["method"], job["prompt_length"]), rate, device_name(device))
+    return mfu(step_flops(job), rate, device_name(device))

@@ -78,3 +78,16 @@ def expand_grid(base: Recipe, grid: Mapping[str, Iterable[float]]) -> list[Recip
     """
     pairs = itertools.product(sorted(set(grid["lr"])), sorted(set(grid["weight_decay"])))
     return [replace(base, lr=float(lr), weight_decay=float(decay)) for lr, decay in pairs]
+
+
+def recipes_of(job: Mapping) -> list[Recipe]:
+    """The grid of a slice, in the order of ties.
+
+    Under the authors' fixed decay, AdamW decays by 0.01 whatever the grid says and a decay of 0 means SGD
+    (KMnP/vpt src/solver/optimizer.py:43,100-138); settings that coincide are run once.
+    """
+    recipes = expand_grid(Recipe(**job["recipe"]), job["grid"])
+    if not job.get("fixed_decay"):
+        return recipes
+    fixed = [replace(r, optimizer="sgd") if r.weight_decay == 0 else replace(r, weight_decay=0.01) for r in recipes]
+    return list(dict.fromkeys(fixed))
