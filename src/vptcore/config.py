@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+import math
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +26,8 @@ _KINDS = {
     "boolean": "true or false",
     "null": "nothing",
 }
+# Rows keep whole numbers in 32 bits.
+LARGEST = 2**31 - 1
 
 
 class ConfigError(ValueError):
@@ -44,15 +48,28 @@ def choose_one(key: str, value: object, choices: Iterable) -> object:
 
 @cache
 def _validator():
+    """JSON schema's own rules take 2.0 for a whole number, and nan and infinity for numbers; no job can use them."""
     from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
 
-    return Draft202012Validator(json.loads(SCHEMA.read_text()))
+    def is_whole(_, value) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+    def is_number(_, value) -> bool:
+        return is_whole(_, value) or (isinstance(value, float) and math.isfinite(value))
+
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": is_whole, "number": is_number})
+    return extend(Draft202012Validator, type_checker=types)(json.loads(SCHEMA.read_text()))
 
 
 def check_schema(config: object) -> None:
     """Hold `config` against config.schema.json; the deepest, most telling mistake becomes the error."""
     from jsonschema.exceptions import best_match
 
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"config: {_show(config)} is not a mapping of keys")
+    for problem in _unprintable(config, ()):
+        raise ConfigError(problem)
     error = best_match(
         _validator().iter_errors(config), key=lambda e: (-len(e.path), e.validator != "additionalProperties")
     )
@@ -60,8 +77,35 @@ def check_schema(config: object) -> None:
         raise ConfigError(_one_line(error))
 
 
+def _unprintable(value: object, path: tuple) -> Iterator[str]:
+    """Keys that are no texts, and texts that would not stay in one line: they end up in paths, tables and messages."""
+    key = _dotted(path)
+    if isinstance(value, str) and not is_one_line(value):
+        yield f"{key}: {_show(value)} is not a text of one line; take out the control characters"
+    if isinstance(value, Mapping):
+        for name, inside in value.items():
+            if not isinstance(name, str):
+                yield f"{key}: the key {_show(name)} is not a text; write it in quotes"
+            elif not is_one_line(name):
+                yield f"{key}: the key {_show(name)} is not a text of one line; take out the control characters"
+            else:
+                yield from _unprintable(inside, (*path, name))
+    if isinstance(value, list | tuple):
+        for position, inside in enumerate(value):
+            yield from _unprintable(inside, (*path, position))
+
+
+def is_one_line(text: str) -> bool:
+    """Whether a text has no control character, line separator or lone surrogate."""
+    return not any(unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs") for character in text)
+
+
+def _dotted(path: Iterable) -> str:
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".") or "config"
+
+
 def _one_line(error) -> str:
-    key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.absolute_path).lstrip(".") or "config"
+    key = _dotted(error.absolute_path)
     value, rule = error.instance, error.validator_value
     match error.validator:
         case "additionalProperties":
@@ -74,6 +118,8 @@ def _one_line(error) -> str:
         case "required":
             missing = [name for name in rule if name not in value]
             return f"{key}: the key {missing[0]!r} is missing"
+        case "type" if isinstance(value, int) and not isinstance(value, bool) and abs(value) > LARGEST:
+            return f"{key}: {_show(value)} is too {'large' if value > 0 else 'small'}; at most {LARGEST} can be stored"
         case "type" | "anyOf" | "oneOf":
             return f"{key}: {_show(value)} is not {_expected(error.schema)}"
         case "enum":
@@ -95,6 +141,10 @@ def _one_line(error) -> str:
             )
         case "uniqueItems":
             return f"{key}: {_show(value)} names something twice"
+        case "minLength":
+            return f"{key}: is empty; expected {_expected(error.schema)}"
+        case "pattern" if "description" in error.schema:
+            return f"{key}: {_show(value)} is not {_expected(error.schema)}"
         case "pattern" | "propertyNames":
             return f"{key}: {_show(value)} is not a name of lower-case letters, digits and underscores"
     return f"{key}: {error.message.splitlines()[0]}"
@@ -111,5 +161,5 @@ def _expected(schema: dict) -> str:
 
 
 def _show(value: object) -> str:
-    text = json.dumps(value, default=str)
+    text = json.dumps(value, default=str, skipkeys=True)
     return text if len(text) <= 60 else text[:57] + "..."

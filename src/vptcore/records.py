@@ -138,9 +138,13 @@ KINDS: dict[str, pa.Schema] = {
 
 @contextmanager
 def replacing(path: Path | str):
-    """Yield a path beside `path` to write to; it takes `path`'s place in one step, or is removed on failure."""
+    """Yield a path beside `path` to write to; it takes `path`'s place in one step, or is removed on failure.
+
+    What a killed writer of the same file left is removed too.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_remnants(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield beside
@@ -149,6 +153,24 @@ def replacing(path: Path | str):
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _remove_remnants(path: Path) -> None:
+    """Delete half-written neighbours of `path` whose writers are no longer alive."""
+    named = re.compile(re.escape(f".{path.name}.") + r"(\d+)\.tmp")
+    for entry in os.scandir(path.parent):
+        if (match := named.fullmatch(entry.name)) and not _is_alive(int(match[1])):
+            Path(entry.path).unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_text(path: Path | str, text: str) -> None:

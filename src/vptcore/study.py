@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from vptcore.config import ConfigError, check_schema, choose_one
+from vptcore.config_checks import check_settings
 from vptcore.data.tasks import EMBEDDED, FGVC, TASKS, VTAB, Task
 from vptcore.models.backbones import BACKBONES, Backbone
 from vptcore.models.methods_table import METHODS
@@ -247,8 +248,8 @@ class Study:
 
 def load_study(config: Mapping) -> Study:
     """Check a config and resolve it. Raises ConfigError."""
-    config = dict(config)
     check_schema(config)
+    config = dict(config)
     tasks = _tasks(config["tasks"])
     backbones = _backbones(config["backbones"])
     protocol = resolve_protocol(config["protocol"], config["switches"])
@@ -259,11 +260,10 @@ def load_study(config: Mapping) -> Study:
     cells, left_out = _cells(config, backbones, tasks)
     for task in config["explain"]["tasks"]:
         choose_one("explain.tasks", task, tasks)
-    if "main_backbone" in config["report"]:
-        choose_one("report.main_backbone", config["report"]["main_backbone"], backbones)
     seeds = tuple(config["seeds"])
     study = Study(config["study"], config, protocol, backbones, tasks, seeds, cells, left_out)
     _check_dependencies(study)
+    check_settings(study)
     return study
 
 

@@ -57,8 +57,7 @@ def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object
     work = open_work(outputs["work"], note)
     recipe, config = chosen(job, inputs["search"])
     train, test = parts.take(*jobs.final_parts(job)), parts.take("test")
-    recipe = replace(recipe, batch=min(recipe.batch, len(train))) if job["train"] == "one_shot" else recipe
-    jobs.check_train(train, recipe.batch)
+    recipe = jobs.fit_batch(job, recipe, train)
     sets = _as_features(job, train, test, device) if jobs.is_probe(job) else (train, test)
     setting = _Setting(job, recipe, config, *sets, device, work, say)
     bases, model = inputs.get("bases") or [None] * len(job["seeds"]), None

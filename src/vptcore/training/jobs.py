@@ -75,10 +75,18 @@ class Parts:
         return ImageSet.of(self.array[rows], self.labels[rows], self.normalise, self.device)
 
 
-def check_train(train: ImageSet, batch: int) -> None:
-    """A batch larger than the set would change the recipe silently."""
-    if batch > len(train):
-        raise ValueError(f"batch: {batch} is larger than the {len(train)} training images; choose at most {len(train)}")
+def fit_batch(job: Mapping, recipe: Recipe, train: ImageSet) -> Recipe:
+    """The recipe with a batch that the set can fill: in one-shot all images at most.
+
+    Anywhere else a batch larger than the set would change the recipe silently; that is an error.
+    """
+    if job["train"] == "one_shot":
+        return replace(recipe, batch=min(recipe.batch, len(train)))
+    if recipe.batch > len(train):
+        raise ValueError(
+            f"batch: {recipe.batch} is larger than the {len(train)} training images; choose at most {len(train)}"
+        )
+    return recipe
 
 
 def final_parts(job: Mapping) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ the table with the reasons; tests hold that it names every switch. Imports no to
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
@@ -89,7 +90,7 @@ def resolve_protocol(name: str, switches: Mapping[str, object] | None = None) ->
         default = getattr(protocol, switch)
         if switch in CHOICES:
             choose_one(f"switches.{switch}", value, CHOICES[switch])
-        elif isinstance(value, bool) or not isinstance(value, int | float):
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ConfigError(f"switches.{switch}: {value!r} is not a number (default {default})")
         elif "bias" not in switch and not 0 <= value < 1:
             raise ConfigError(

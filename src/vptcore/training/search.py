@@ -61,8 +61,7 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
     device = jobs.open_device(job["device"])
     parts = jobs.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
     train, val = parts.take("train"), parts.take("val")
-    recipes = jobs.recipes_of(job)
-    jobs.check_train(train, recipes[0].batch)
+    recipes = [jobs.fit_batch(job, recipe, train) for recipe in jobs.recipes_of(job)]
     note = provenance(job, inputs, device=jobs.device_name(device))
     work = open_work(outputs["work"], note)
     if job["method"] == "linear":
