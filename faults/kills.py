@@ -19,20 +19,22 @@ from pathlib import Path
 import psutil
 
 from faults.compare import differences
-from faults.outcome import LOST, SURVIVED, Outcome
-from faults.small import Trial, end_group
+from faults.outcome import Outcome, judged
+from faults.small import Trial, finish
 
 PART = "kills"
-VICTIMS = ("a job", "Snakemake", "Snakemake and its jobs", "the warm interpreter", "vptcore run")
-# Without a warm interpreter every job is a process of its own.
-COLD_VICTIMS = tuple(v for v in VICTIMS if v != "the warm interpreter")
+# A run ends with the first three; it goes on, or goes on in part, when the others are killed.
+ENDING = ("Snakemake", "Snakemake and its jobs", "everything")
+PASSING = ("a job", "the warm interpreter", "a job")
+# Without a warm interpreter every job is a process of its own, and outlives its Snakemake.
+COLD_PASSING = ("a job", "a job", "vptcore run")
 MOST_JOBS, MOST_SECONDS = 4, 1.5
 PATIENCE = 120  # seconds until a run has started the jobs that a kill waits for
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When to kill, and whom: `seconds` after the `jobs`-th job of the run has started."""
+    """When to kill, and whom: `seconds` after `jobs` more jobs have started."""
 
     victim: str
     jobs: int
@@ -40,66 +42,64 @@ class Moment:
 
     @property
     def text(self) -> str:
-        return f"{self.victim}, {self.seconds:.2f} s into the run's job {self.jobs}"
+        return f"{self.victim}, {self.seconds:.2f} s after job {self.jobs} of the run"
 
 
-def moments(count: int, seed: int, warm: bool) -> list[Moment]:
-    """`count` moments; the victims come in turn, so that each is killed about as often."""
+def plan_of(seed: int, warm: bool) -> list[list[Moment]]:
+    """The runs of one study, each with the moments at which it is killed: six in all, in an order drawn by the seed."""
     rng = random.Random(f"kills {seed} {warm}")
-    victims = VICTIMS if warm else COLD_VICTIMS
-    order = [victims[i % len(victims)] for i in range(count)]
-    rng.shuffle(order)
-    return [Moment(victim, rng.randint(1, MOST_JOBS), rng.uniform(0, MOST_SECONDS)) for victim in order]
+
+    def moment(victim: str) -> Moment:
+        return Moment(victim, rng.randint(1, MOST_JOBS), rng.uniform(0, MOST_SECONDS))
+
+    ending = [[moment(victim)] for victim in rng.sample(ENDING, len(ENDING))]
+    passing = [moment(victim) for victim in (PASSING if warm else COLD_PASSING)]
+    runs = [*ending, passing]
+    rng.shuffle(runs)
+    return runs
 
 
 def run(folder: Path, undisturbed: Trial, seed: int, quick: bool, say) -> list[Outcome]:
-    """24 kills in six studies, two of them without the warm interpreter; 5 in one in the quick form."""
-    plan = [(5, True)] if quick else [(4, True), (4, True), (4, False), (4, True), (4, True), (4, False)]
+    """24 kills in four studies, one of them without the warm interpreter; in the quick form six in one."""
+    worlds = [True] if quick else [True, False, True, True]
     outcomes = []
-    for number, (count, warm) in enumerate(plan):
-        outcomes += one_study(folder / f"killed_{number}", undisturbed, moments(count, seed + number, warm), warm, say)
+    for number, warm in enumerate(worlds):
+        outcomes += one_study(folder / f"killed_{number}", undisturbed, plan_of(seed + number, warm), warm, say)
     return outcomes
 
 
-def one_study(folder: Path, undisturbed: Trial, plan: list[Moment], warm: bool, say) -> list[Outcome]:
+def one_study(folder: Path, undisturbed: Trial, plan: list[list[Moment]], warm: bool, say) -> list[Outcome]:
     """Start, kill, start again; then run to the end and compare. A difference is charged to every kill of the study."""
     folder.mkdir(parents=True)
-    trial, environment = Trial(folder).write(), {"VPTCORE_WARM": "1"} if warm else {"VPTCORE_WARM": "0"}
-    landed = []
-    for moment in plan:
-        hit = killed(trial, moment, environment)
-        landed.append(hit)
-        say(f"{moment.text}: {'killed' if hit else 'the run was over before'}")
+    trial, environment = Trial(folder).write(), {"VPTCORE_WARM": "1" if warm else "0"}
+    landed = [moment for moments in plan for moment in killed(trial, moments, environment, say)]
     status, printed = trial.run(**environment)
-    problems = [] if status == 0 else [f"the last run ended with {status}: {printed[-200:]!r}"]
+    problems = [] if status == 0 else [f"the last run ended with {status}: {printed[-300:]!r}"]
     problems += differences(trial.root, undisturbed.root) if trial.root.is_dir() else ["no results"]
     world = "warm" if warm else "cold"
-    state, why = (LOST, "; ".join(problems[:3])) if problems else (SURVIVED, "")
-    say(f"{folder.name}: {why or 'the same as undisturbed'}")
-    return [
-        Outcome(PART, f"{moment.victim} ({world})", moment.text, state, why)
-        for moment, hit in zip(plan, landed, strict=True)
-        if hit
-    ]
+    outcomes = [judged(PART, f"{moment.victim} ({world})", moment.text, problems) for moment in landed]
+    say(f"{folder.name}: {'; '.join(problems[:3]) or 'the same as undisturbed'}")
+    return outcomes
 
 
-def killed(trial: Trial, moment: Moment, environment: dict[str, str]) -> bool:
-    """Start a run and kill at the moment; wait until all of it is gone. False where it ended before."""
-    before = time.time()
+def killed(trial: Trial, moments: list[Moment], environment: dict[str, str], say) -> list[Moment]:
+    """One run, killed at its moments one after the other; those that came in time."""
+    since, landed, jobs = time.time(), [], 0
     process = trial.start(**environment)
-    if not _reaches(trial, process, moment.jobs, before):
-        process.communicate()
-        return False
-    time.sleep(moment.seconds)
-    victims = find(process.pid, moment.victim)
-    for victim in victims:
-        _kill(victim)
-    # Whoever works on without the victim may do so to its end: the next run waits for it.
-    if moment.victim in ("a job", "the warm interpreter", "vptcore run"):
-        process.communicate(timeout=400)
-    else:
-        end_group(process)
-    return bool(victims)
+    for moment in moments:
+        jobs += moment.jobs
+        if not _reaches(trial, process, jobs, since):
+            say(f"{moment.text}: the run was over before")
+            continue
+        time.sleep(moment.seconds)
+        victims = find(process.pid, moment.victim)
+        for victim in victims:
+            _kill(victim)
+        landed += [moment] if victims else []
+        say(f"{moment.text}: {'killed' if victims else 'not found'}")
+    # Who works on without the victim may do so to its end; jobs that outlive their Snakemake meet the next run.
+    finish(process)
+    return landed
 
 
 def _reaches(trial: Trial, process: subprocess.Popen, jobs: int, since: float) -> bool:
@@ -129,10 +129,12 @@ def find(run_pid: int, victim: str) -> list[psutil.Process]:
         case "Snakemake":
             return mains
         case "Snakemake and its jobs":
-            return [leader, *mains, *jobs, *forks]
+            return [*mains, *jobs, *forks]
+        case "everything":
+            return [leader, *mains, *jobs, *servers, *forks]
         case "the warm interpreter":
             return servers
-    return forks or jobs
+    return (forks or jobs)[-1:]
 
 
 def warm_servers(owner: int) -> list[psutil.Process]:

@@ -79,27 +79,38 @@ class Trial:
         shutil.copytree(self.folder, folder, symlinks=True)
         return Trial(folder)
 
+    @property
+    def printed(self) -> str:
+        """Everything that the last run printed."""
+        return (self.folder / "run.log").read_text(encoding="utf-8", errors="replace")
+
     def start(self, *targets: str, raw: bool = False, cores: int = 2, **environment: str) -> subprocess.Popen:
         """Start `vptcore run`, or with `raw` Snakemake itself, at the head of a process group of its own."""
         if raw:
             words = ["snakemake", *targets, "--profile", f"profiles/{NAME}"]
         else:
             words = ["vptcore.cli", "run", *targets, "--profile", NAME]
-        return subprocess.Popen(
-            [sys.executable, "-m", *words, "--cores", str(cores)],
-            cwd=self.folder, env=environment_of(environment), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        )  # fmt: skip
+        # To a file: a pipe would stay open, and be waited for, as long as any job that outlives its Snakemake.
+        with open(self.folder / "run.log", "w", encoding="utf-8") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", *words, "--cores", str(cores)],
+                cwd=self.folder, env=environment_of(environment), stdin=subprocess.DEVNULL,
+                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
 
     def run(self, *targets: str, raw: bool = False, **environment: str) -> tuple[int, str]:
         """Run to the end. Exit status and what was printed; a run that hangs is ended and has status 124."""
         process = self.start(*targets, raw=raw, **environment)
-        try:
-            printed, _ = process.communicate(timeout=LONGEST_RUN)
-        except subprocess.TimeoutExpired:
-            end_group(process)
-            return 124, f"no end after {LONGEST_RUN} s"
-        return process.returncode, printed
+        return finish(process), self.printed
+
+
+def finish(process: subprocess.Popen) -> int:
+    """The exit status of a run; one that hangs is ended, with status 124."""
+    try:
+        return process.wait(timeout=LONGEST_RUN)
+    except subprocess.TimeoutExpired:
+        end_group(process)
+        return 124
 
 
 def environment_of(more: dict[str, str]) -> dict[str, str]:
@@ -112,4 +123,4 @@ def end_group(process: subprocess.Popen) -> None:
     """Kill a process that `Trial.start` started, and its whole group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.wait()

@@ -80,3 +80,24 @@ def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
     assert not dead.exists()
     assert alive.exists()
     assert path.read_text() == "whole"
+
+
+def test_speed_may_differ_and_nothing_else_of_its_table(studies):
+    for root, seconds in zip(studies, (1.5, 2.5), strict=True):
+        (root / "tables/table_cost.csv").write_text(f"method,accuracy,final_seconds\nvpt,71.2,{seconds}\n")
+        (root / "report.html").write_text(f'<p>a</p><section id="table-cost">{seconds}</section><p>b</p>')
+    assert differences(*studies) == []
+    (studies[0] / "tables/table_cost.csv").write_text("method,accuracy,final_seconds\nvpt,71.3,1.5\n")
+    (studies[0] / "report.html").write_text('<p>c</p><section id="table-cost">1</section><p>b</p>')
+    assert differences(*studies) == ["report.html: other bytes", "tables/table_cost.csv: other bytes"]
+
+
+def test_tensors_may_differ_in_their_header_only(studies):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    for root in studies:
+        save_file({"a": np.arange(3.0)}, root / "tables/m.safetensors", metadata={"at": root.name})
+    assert differences(*studies) == []
+    save_file({"a": np.arange(3.0) + 1e-12}, studies[0] / "tables/m.safetensors")
+    assert differences(*studies) == ["tables/m.safetensors: other numbers in a"]
