@@ -4,7 +4,7 @@ Importing torch, timm and what they pull in takes seconds of every short job. On
 Snakemake run therefore starts a server that imports them once; every job is a fork of it, with its own memory and its
 own threads. The server ends with the Snakemake process it was started for (the Snakefile puts its id into
 VPTCORE_WARM), and a job ends with its script. With `VPTCORE_WARM=0`, inside a Slurm job, or where there is no fork, the
-function runs in the script's own process: same rows.
+function runs in the script's own process: same rows. As a job ends, its files are written down in the manifest.
 
 In: the dotted name of a function, its keyword arguments as plain values, a log file. Out: the function's one-line
 summary as the log's last line; a mistake of the user's as one line on stderr and exit code 1.
@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 PRELOAD = ("torch", "timm", "torch.optim", "torch._dynamo", "pandas", "pyarrow.parquet", "safetensors.torch")
@@ -42,10 +42,17 @@ def offer() -> None:
         os.environ["VPTCORE_WARM"] = str(os.getpid())
 
 
-def call(target: str, *, log: str, threads: int = 1, **arguments) -> None:
-    """Run `module:function` with `arguments` and exit with its status. The entry point of every workflow script."""
+def call(
+    target: str, *, log: str, threads: int = 1, reads: Iterable = (), makes: Iterable = (), **arguments
+) -> None:
+    """Run `module:function` with `arguments` and exit with its status. The entry point of every workflow script.
+
+    `reads` and `makes` are the job's files, for its record in the manifest.
+    """
     request = {
         "target": target,
+        "reads": _plain(list(reads)),
+        "makes": _plain(list(makes)),
         "log": os.path.abspath(log),
         "threads": threads,
         "cwd": os.getcwd(),
@@ -87,8 +94,13 @@ def _perform(request: Mapping) -> dict:
             function = getattr(importlib.import_module(module), name)
             if "torch" in sys.modules:
                 sys.modules["torch"].set_num_threads(request["threads"])
+            # Here, not above: the scripts import this module, and those that ask a server need nothing but a socket.
+            from vptcore.audit import manifest
+
             follows = {"say": say} if "say" in inspect.signature(function).parameters else {}
+            record = manifest.Job(request["arguments"].get("job", {}), request["reads"], request["makes"])
             summary = function(**request["arguments"], **follows)
+            record.finish()
         except (ValueError, OSError, MemoryError) as error:
             line = f"error: {_one_line(error)}"
             say(traceback.format_exc())

@@ -7,6 +7,8 @@ call(
     job=snakemake.params.job | {"workers": snakemake.threads},
     images_path=snakemake.output.images,
     index_path=snakemake.output.index,
+    reads=snakemake.input,
+    makes=snakemake.output,
     log=snakemake.log[0],
     threads=snakemake.threads,
 )
