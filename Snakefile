@@ -22,6 +22,7 @@ include: "workflow/rules/search.smk"
 include: "workflow/rules/final.smk"
 include: "workflow/rules/explain.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/audit.smk"
 
 
 rule all:
@@ -33,3 +34,7 @@ rule all:
         # Named too, so that rows which someone removed are made again although every table is there.
         [STUDY.path("final", c) for c in STUDY.cells],
     localrule: True
+
+
+onstart:
+    record_config(STUDY, workflow.configfiles)

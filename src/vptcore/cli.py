@@ -1,4 +1,4 @@
-"""The command line: `vptcore run | check | data | pretrain | fid-reference`.
+"""The command line: `vptcore run | check | audit | data | pretrain | fid-reference`.
 
 Each command is a thin call into the package. A mistake of the user's ends in one line and exit code 2.
 
@@ -41,6 +41,12 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check a config and say what it asks for")
     check.add_argument("config", type=Path, nargs="?", default=Path("config.yaml"))
     check.set_defaults(do=_check)
+
+    audit = commands.add_parser("audit", help="hold every file of a study against its config, its inputs and its rows")
+    from vptcore.audit import command
+
+    command.add_options(audit)
+    audit.set_defaults(do=command.run)
 
     data = commands.add_parser("data", help="the tasks' images: list what is there, fetch what is missing")
     data.add_argument("action", choices=["list", "fetch"])

@@ -42,9 +42,7 @@ def offer() -> None:
         os.environ["VPTCORE_WARM"] = str(os.getpid())
 
 
-def call(
-    target: str, *, log: str, threads: int = 1, reads: Iterable = (), makes: Iterable = (), **arguments
-) -> None:
+def call(target: str, *, log: str, threads: int = 1, reads: Iterable = (), makes: Iterable = (), **arguments) -> None:
     """Run `module:function` with `arguments` and exit with its status. The entry point of every workflow script.
 
     `reads` and `makes` are the job's files, for its record in the manifest.

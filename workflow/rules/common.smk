@@ -3,6 +3,7 @@ import os
 import sys
 
 from vptcore import flow, plan, warm
+from vptcore.audit.locate import record_config
 from vptcore.config import ConfigError
 from vptcore.report import inputs as report_inputs
 from vptcore.study import VERSIONS, Cell, load_study

@@ -99,7 +99,7 @@ def read_record(path: Path | str) -> dict:
     return note
 
 
-def folder_state(folder: Path | str) -> dict:
+def folder_state(folder: Path | str, *, content: bool = True) -> dict:
     """What a task's folder of images holds: `listing` changes with any name, size or time, `content` with any byte.
 
     A folder is no input of Snakemake's, so that a changed image in it is for the audit to find.
@@ -108,10 +108,10 @@ def folder_state(folder: Path | str) -> dict:
     states = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
     listing = digest([[name, state.st_size, state.st_mtime_ns] for name, state in states])
     size = sum(state.st_size for _, state in states)
-    content = None
-    if size <= CONTENT_BYTES:
-        content = digest([[name, file_sha256(path)] for path, (name, _) in zip(files, states, strict=True)])
-    return {"files": len(files), "bytes": size, "listing": listing, "content": content}
+    hashes = None
+    if content and size <= CONTENT_BYTES:
+        hashes = digest([[name, file_sha256(path)] for path, (name, _) in zip(files, states, strict=True)])
+    return {"files": len(files), "bytes": size, "listing": listing, "content": hashes}
 
 
 def _name(path: Path | str) -> str:

@@ -1,0 +1,103 @@
+"""`vptcore audit`: the command's options, and what it does with them.
+
+Exit code 0 where everything that is there holds, 1 where something does not, 2 for a mistake in the call.
+
+    vptcore audit results/demo
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from vptcore.audit import locate, show
+from vptcore.audit.findings import Audit
+from vptcore.records import write_text
+
+WIDTH = 160
+
+
+def add_options(parser) -> None:
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a study's folder, or files in one")
+    parser.add_argument("--configfile", type=Path, help="the config of today (default: that of the last run)")
+    parser.add_argument("--deep", action="store_true", help="read big files again, and decode every image again")
+    parser.add_argument("--complete", action="store_true", help="what is not yet made counts as wrong")
+    parser.add_argument("--verbose", action="store_true", help="a line for every file")
+    parser.add_argument("--json", action="store_true", help="everything as JSON")
+
+
+def run(options) -> int:
+    """Audit the studies that the paths lie in, one after the other."""
+    places: dict[Path, tuple[locate.Place, list[str]]] = {}
+    for path in options.paths:
+        place, name = locate.find(path, options.configfile)
+        places.setdefault(place.root.resolve(), (place, []))[1].append(name or "")
+    statuses = [_one(place, [] if "" in names else names, options) for place, names in places.values()]
+    return max(statuses)
+
+
+def _one(place: locate.Place, names: list[str], options) -> int:
+    began = time.monotonic()
+    with _Progress(place.root.name) as progress:
+        found = _audit(place, deep=options.deep, only=names, say=progress.say)
+    seconds = time.monotonic() - began
+    if options.json:
+        print(json.dumps(show.as_json(found, seconds), indent=1))
+    else:
+        show.print_audit(found, seconds, verbose=options.verbose, console=_console())
+    return status_of(found, complete=options.complete)
+
+
+def status_of(found: Audit, *, complete: bool = False) -> int:
+    return 0 if found.holds and not (complete and found.missing) else 1
+
+
+def of_run(config: Mapping, log: str) -> None:
+    """The rule `audit`: today's study, whole, in this process. Exits with status 1 if something does not hold."""
+    from vptcore.study import load_study
+
+    study = load_study(config)
+    began = time.monotonic()
+    found = _audit(locate.Place(study, Path(study.root), Path(), "of this run"))
+    seconds = time.monotonic() - began
+    show.print_audit(found, seconds, verbose=False, console=Console(file=sys.stderr, width=WIDTH))
+    word = "done" if found.holds else "error"
+    write_text(log, "\n".join([*show.lines(found, verbose=True), f"{word}: {show.verdict(found, seconds)}\n"]))
+    if not found.holds:
+        raise SystemExit(1)
+
+
+def _audit(place: locate.Place, **how) -> Audit:
+    # Here, not above: `vptcore --help` needs none of what the checks read with.
+    from vptcore.audit.run import audit
+
+    return audit(place.study, place.root, place.base, place.config, **how)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
+
+
+class _Progress:
+    """How far an audit is, on a terminal only."""
+
+    def __init__(self, study: str):
+        self.study, self.began = study, time.monotonic()
+        self.is_terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.is_terminal:
+            print("\r\033[2K", end="", file=sys.stderr, flush=True)
+
+    def say(self, done: int, of: int) -> None:
+        if self.is_terminal:
+            left = (time.monotonic() - self.began) / done * (of - done)
+            print(f"\r\033[2K{self.study}: {done}/{of} jobs, {left:.0f} s left", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,140 @@
+"""What a study consists of: every job that its config asks for, with its slice, its inputs and its files.
+
+In: a `Study`. Out: `Job`s in the order of the flow; files are named inside the study ('final/…/rows.parquet'), inputs
+from outside by their path. It is Snakemake's graph by the same functions that the rules call (`flow`, `report.inputs`),
+without Snakemake. Imports no torch.
+
+    python -m pytest tests/audit/test_expected.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vptcore import flow
+from vptcore.audit.manifest import split_path
+from vptcore.report import inputs as report_inputs
+from vptcore.study import VERSIONS, Cell, Study
+
+Files = Mapping[str, str | list[str]]
+TABLE_FORMS = ("csv", "md", "tex")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job. `about` names what it is for: its cell, or its task and train size, or a table's number."""
+
+    stage: str
+    name: str
+    slice: dict = field(repr=False)
+    inputs: dict[str, tuple[str, ...]]
+    outputs: dict[str, tuple[str, ...]]
+    about: dict = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(name for names in self.outputs.values() for name in names)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for names in self.inputs.values() for name in names))
+
+
+def jobs(study: Study) -> list[Job]:
+    """Every job of the study, each after those whose files it reads."""
+    stages = (_data_jobs, _search_jobs, _final_jobs, _explain_jobs, _report_jobs)
+    return [job for stage in stages for job in stage(study)]
+
+
+def _job(stage: str, name: str, slice_: dict, inputs: Files, outputs: Files, **about) -> Job:
+    return Job(stage, name, slice_, _named(inputs), _named(outputs), about)
+
+
+def _named(files: Files) -> dict[str, tuple[str, ...]]:
+    """Paths as Snakemake has them, by their names inside the study."""
+    lists = {key: [value] if isinstance(value, str) else value for key, value in files.items()}
+    return {key: tuple(inside(path) for path in paths) for key, paths in lists.items()}
+
+
+def inside(path: str) -> str:
+    found = split_path(path)
+    return found[1] if found else path
+
+
+def _cell_name(cell: Cell) -> str:
+    return f"{cell.backbone} · {cell.method} · {cell.task} · {cell.train}"
+
+
+def _is_kept(cell: Cell, kept: frozenset[Cell]) -> bool:
+    """Whether a cell's tuned models are outputs: by method, train size and backbone, as the rules' wildcards say it."""
+    return all(getattr(cell, key) in {getattr(c, key) for c in kept} for key in ("method", "train", "backbone"))
+
+
+def _data_jobs(study: Study):
+    rows = flow.ROWS
+    sizes = {(c.task, c.train): None for c in (*study.cells, *study.searches)}
+    for task in study.used("task"):
+        files = flow.task_files(study, task, "")
+        made = {"images": files["images"], "index": files["index"]}
+        slice_ = study.prepare_slice(task, study.input_size(task))
+        source = {"source": flow.fetched_files(study, task)}
+        yield _job("prepare", task, slice_, source, made, task=task)
+        for train in [train for name, train in sizes if name == task]:
+            index, split = ({key: flow.task_files(study, task, train)[key]} for key in ("index", "splits"))
+            yield _job(
+                "split", f"{task} · {train}", study.split_slice(task, train), index, split, task=task, train=train
+            )
+        fid = {"rows": f"{study.root}/fid/task={task}/{rows}"}
+        yield _job("fid", task, study.fid_slice(task), flow.fid_files(study, task), fid, task=task)
+
+
+def _search_jobs(study: Study):
+    kept = flow.searched_models(study)
+    for cell in study.searches:
+        made = {"rows": study.path("search", cell)}
+        if _is_kept(cell, kept):
+            made["best"] = flow.best_of_search(study, cell)
+        yield _job(
+            "search", _cell_name(cell), study.search_slice(cell), flow.search_files(study, cell), made, cell=cell
+        )
+
+
+def _final_jobs(study: Study):
+    kept = flow.final_models(study)
+    for cell in study.cells:
+        made: dict = {kind: study.path(kind, cell) for kind in ("curves", "predictions")}
+        made = {"rows": study.path("final", cell)} | made
+        if _is_kept(cell, kept):
+            made["models"] = [flow.model_file(study, cell, seed) for seed in study.seeds]
+        yield _job("final", _cell_name(cell), study.final_slice(cell), flow.final_files(study, cell), made, cell=cell)
+
+
+def _explain_jobs(study: Study):
+    for backbone, task, train in study.explained:
+        rows = f"{study.root}/explain/backbone={backbone}/task={task}/train={train}/{flow.ROWS}"
+        yield _job(
+            "explain", f"{backbone} · {task} · {train}", study.explain_slice(backbone, task, train),
+            flow.explain_files(study, backbone, task, train), {"rows": rows}, backbone=backbone, task=task, train=train,
+        )  # fmt: skip
+
+
+def _report_jobs(study: Study):
+    for number in report_inputs.tables_of(study):
+        made = {end: f"{study.root}/tables/table_{report_inputs.padded(number)}.{end}" for end in TABLE_FORMS}
+        slice_ = {"config": study.config, "number": number, "version": VERSIONS["tables"]}
+        yield _job("table", str(number), slice_, report_inputs.table_files(study, number), made, number=number)
+    names = report_inputs.figures_of(study)
+    drawn = {name: f"{study.root}/figures/figure_{report_inputs.padded(name)}" for name in names}
+    for name, path in drawn.items():
+        made = {"pdf": f"{path}.pdf", "png": f"{path}.png", "caption": f"{path}.txt"}
+        slice_ = {"config": study.config, "number": name, "version": VERSIONS["figures"]}
+        yield _job("figure", name, slice_, report_inputs.figure_files(study, name), made, number=name)
+    files = {
+        "final": [study.path("final", cell) for cell in study.cells],
+        "fid": report_inputs.rows_files(study, "fid", study.used("task")),
+        "captions": [f"{path}.txt" for path in drawn.values()],
+        "pictures": [f"{path}.png" for path in drawn.values()],
+    }
+    slice_ = report_inputs.page_slice(study) | {"version": VERSIONS["report"]}
+    yield _job("report", "", slice_, files, {"page": f"{study.root}/report.html"})

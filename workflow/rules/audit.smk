@@ -1,0 +1,11 @@
+# audit: every file that is there held against today's config, its inputs and its rows. It makes nothing and always runs.
+
+
+rule audit:
+    log:
+        f"{LOGS}/audit.log",
+    localrule: True
+    params:
+        config=STUDY.config,
+    script:
+        "../scripts/audit.py"
