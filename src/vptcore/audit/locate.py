@@ -34,12 +34,15 @@ class Place:
 
 
 def record_config(study: Study, files: Sequence[str]) -> None:
-    """Write down what a run was asked for: the config, and the file that says the same, if there is one."""
+    """Write down what a run was asked for: the config, and the file that says the same, if there is one.
+
+    Keys keep their order, which is that of the study's cells.
+    """
     from vptcore.cli import read_config
 
     same = [str(file) for file in files[-1:] if _plain(read_config(Path(file))) == _plain(study.config)]
     note = {"config": _plain(study.config), "file": same[0] if same else None}
-    write_text(Path(study.root) / CONFIG, json.dumps(note, indent=1, sort_keys=True) + "\n")
+    write_text(Path(study.root) / CONFIG, json.dumps(note, indent=1) + "\n")
 
 
 def _plain(config: Mapping) -> dict:
