@@ -18,7 +18,7 @@ from vptcore.report import inputs as report_inputs
 from vptcore.study import VERSIONS, Cell, Study
 
 Files = Mapping[str, str | list[str]]
-TABLE_FORMS = ("csv", "md", "tex")
+TABLE_FORMS = ("csv", "md", "tex", "html")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,9 @@ def _is_kept(cell: Cell, kept: frozenset[Cell]) -> bool:
 
 
 def _data_jobs(study: Study):
-    rows = flow.ROWS
+    rows, where = flow.ROWS, study.config["fid"]["reference"]
+    if not flow.is_statistics(where):
+        yield _job("reference", where, study.reference_slice(), {}, {"statistics": flow.reference_file(study)})
     sizes = {(c.task, c.train): None for c in (*study.cells, *study.searches)}
     for task in study.used("task"):
         files = flow.task_files(study, task, "")
@@ -85,7 +87,9 @@ def _data_jobs(study: Study):
             yield _job(
                 "split", f"{task} · {train}", study.split_slice(task, train), index, split, task=task, train=train
             )
-        fid = {"rows": f"{study.root}/fid/task={task}/{rows}"}
+        features, fid = flow.fid_files(study, task)["features"], {"rows": f"{study.root}/fid/task={task}/{rows}"}
+        reads, made = flow.features_files(study, task), {"features": features}
+        yield _job("features", task, study.features_slice(task), reads, made, task=task)
         yield _job("fid", task, study.fid_slice(task), flow.fid_files(study, task), fid, task=task)
 
 
@@ -120,8 +124,10 @@ def _explain_jobs(study: Study):
 
 
 def _report_jobs(study: Study):
-    for number in report_inputs.tables_of(study):
-        made = {end: f"{study.root}/tables/table_{report_inputs.padded(number)}.{end}" for end in TABLE_FORMS}
+    numbers = report_inputs.tables_of(study)
+    written = {number: f"{study.root}/tables/table_{report_inputs.padded(number)}" for number in numbers}
+    for number, path in written.items():
+        made = {form: f"{path}.{form}" for form in TABLE_FORMS}
         slice_ = {"config": study.config, "number": number, "version": VERSIONS["tables"]}
         yield _job("table", str(number), slice_, report_inputs.table_files(study, number), made, number=number)
     names = report_inputs.figures_of(study)
@@ -133,6 +139,7 @@ def _report_jobs(study: Study):
     files = {
         "final": [study.path("final", cell) for cell in study.cells],
         "fid": report_inputs.rows_files(study, "fid", study.used("task")),
+        "tables": [f"{path}.html" for path in written.values()],
         "captions": [f"{path}.txt" for path in drawn.values()],
         "pictures": [f"{path}.png" for path in drawn.values()],
     }

@@ -69,6 +69,39 @@ def read_shapes(path: Path) -> dict[str, tuple[str, list[int], tuple[int, int]]]
     return shapes
 
 
+def note_of(path: Path) -> dict:
+    """The provenance in a safetensors file's metadata; {} where there is none, or no reading it."""
+    try:
+        read_shapes(path)
+        with open(path, "rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        note = json.loads(header["__metadata__"]["vptcore"])
+        return note if isinstance(note, dict) else {}
+    except (Unusable, OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def check_features(view: View, job: Job) -> Iterator[Found]:
+    """Features and statistics of them: whole, finite, and a feature for every train and val image of the split."""
+    (name,) = job.files
+    try:
+        shapes = read_shapes(view.path(name))
+    except Unusable as error:
+        yield name, Finding(error.check, str(error))
+        return
+    if not view.store.is_trusted(name) and (strange := _not_finite(view.path(name), shapes)):
+        yield name, Finding("plausible", f"{strange} holds NaN or infinity")
+    if job.stage != "features":
+        return
+    if "features" not in shapes or not note_of(view.path(name)):
+        yield name, Finding("schema", "no features with a note of what made them")
+        return
+    parts = view.rows_if(job.inputs["splits"][0], "splits")
+    images = None if parts is None else int(np.isin(parts["part"], ("train", "val")).sum())
+    if images is not None and shapes["features"][1][0] != images:
+        yield name, Finding("complete", f"features of {shapes['features'][1][0]} images; its split has {images}")
+
+
 def _not_finite(path: Path, shapes) -> str | None:
     """The first tensor with NaN or infinity."""
     data = np.memmap(path, np.uint8, "r")

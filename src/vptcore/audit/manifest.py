@@ -23,8 +23,9 @@ from vptcore.records import KINDS, file_sha256, write_text
 from vptcore.training.recipe import digest
 
 FOLDER = "manifest"
-# The folders of a study that hold results, and the page beside them.
-STAGES = frozenset({*KINDS, "data", "models", "tables", "figures"})
+# The folders of a study that hold results: files, or folders named key=value; and the page beside them.
+FLAT = frozenset({"tables", "figures", "reference"})
+STAGES = frozenset({*KINDS, "data", "models", "features"}) | FLAT
 PAGE = "report.html"
 # Says how fast a job works, never what it makes.
 NOT_MEANING = ("workers",)
@@ -38,8 +39,8 @@ def split_path(path: Path | str) -> tuple[Path, str] | None:
     if path.name == PAGE:
         return path.parent, PAGE
     for position in range(len(path.parts) - 2, -1, -1):
-        part = path.parts[position]
-        if part in STAGES:
+        part, after = path.parts[position : position + 2]
+        if part in FLAT or (part in STAGES and "=" in after):
             return Path(*path.parts[:position]), "/".join(path.parts[position:])
         if "=" not in part:
             return None

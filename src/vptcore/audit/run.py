@@ -25,6 +25,8 @@ from vptcore.study import Study
 CHECKS: dict[str, tuple[Callable[[View, Job], Iterator[Found]], ...]] = {
     "prepare": (data_checks.check_prepare,),
     "split": (data_checks.check_split,),
+    "reference": (file_checks.check_features,),
+    "features": (file_checks.check_features,),
     "fid": (data_checks.check_fid,),
     "search": (training_checks.check_search, file_checks.check_models),
     "final": (training_checks.check_final, file_checks.check_models),
@@ -110,6 +112,9 @@ def _origin(view: View, job: Job, name: str) -> list[Finding]:
         findings += check_config(store, job, note.get("job"), note.get("job_hash"))
         findings += check_inputs(store, job, recorded_inputs(note))
         findings += check_code((note.get("packages") or {}).get("vptcore"))
+    elif name.startswith("features/") and (note := file_checks.note_of(store.path(name))):
+        findings += check_config(store, job, note.get("job"), note.get("job_hash"))
+        findings += check_inputs(store, job, recorded_inputs(note))
     elif record is not None:
         findings += check_config(store, job, record["job"], record["job_hash"])
         findings += check_inputs(store, job, record["inputs"])
