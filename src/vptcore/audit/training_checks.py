@@ -29,9 +29,9 @@ CLOSE = 2e-4
 def check_search(view: View, job: Job) -> Iterator[Found]:
     name = only(job, "rows")
     rows = view.rows(name, "search")
-    yield from ((name, finding) for finding in _grid(job, rows))
-    yield from ((name, finding) for finding in _search_numbers(rows))
     index, parts = _task_rows(view, job)
+    yield from ((name, finding) for finding in _grid(job, rows, parts))
+    yield from ((name, finding) for finding in _search_numbers(rows))
     if index is None or parts is None:
         return
     labels = index["label"][parts["val"]]
@@ -41,8 +41,8 @@ def check_search(view: View, job: Job) -> Iterator[Found]:
     yield from ((name, finding) for finding in _val_accuracy(rows, labels, job.slice["classes"]))
 
 
-def _grid(job: Job, rows: Rows) -> Iterator[Finding]:
-    """Every configuration once, each the one that the grid has at its number."""
+def _grid(job: Job, rows: Rows, parts: dict[str, np.ndarray] | None) -> Iterator[Finding]:
+    """Every configuration once, each the one that the grid has at its number; one-shot batches at most all images."""
     recipes = recipes_of(job.slice)
     found = rows["config"].tolist()
     if len(set(found)) != len(found):
@@ -54,6 +54,8 @@ def _grid(job: Job, rows: Rows) -> Iterator[Finding]:
         if config not in range(len(recipes)):
             continue
         recipe = recipes[config]
+        if parts is not None and job.slice["train"] == "one_shot":
+            recipe = replace(recipe, batch=min(recipe.batch, len(parts["train"])))
         wanted = {key: getattr(recipe, key) for key in ("optimizer", "lr", "weight_decay", "batch", "epochs")} | shared
         for key, value in wanted.items():
             if rows[key][place] != value:
