@@ -12,6 +12,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from vptcore.data.tensors import ImageSet, Normalise
 from vptcore.models.methods_table import METHODS
 from vptcore.records import read_rows
 from vptcore.training.flops import mfu, step_flops
+from vptcore.training.recipe import Recipe
 from vptcore.training.recipe import recipes_of as recipes_of
 
 
