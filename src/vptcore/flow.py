@@ -33,6 +33,11 @@ def fetched_files(study: Study, task: str) -> list[str]:
     return [f"{path}/.fetched"] if is_wanted else []
 
 
+def prepare_threads(study: Study, task: str) -> int:
+    """Decoding goes on as many cores as a machine is likely to spare; what ships is small."""
+    return 1 if study.tasks[task].shipped else 8
+
+
 def missing_data(study: Study) -> str:
     """One line that names the tasks whose images are not there and cannot be fetched; empty where there are none."""
     missing = []

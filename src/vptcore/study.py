@@ -9,13 +9,15 @@ else, so that a job runs again when its meaning changes and only then. Imports n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from vptcore.config import ConfigError, check_schema, choose_one
 from vptcore.config_checks import check_settings
-from vptcore.data.tasks import EMBEDDED, FGVC, TASKS, VTAB, Task
+from vptcore.data.content import signature
+from vptcore.data.tasks import EMBEDDED, FGVC, TASKS, VTAB, Task, needed
 from vptcore.models.backbones import BACKBONES, Backbone
 from vptcore.models.methods_table import METHODS
 from vptcore.training.protocol import Protocol, resolve_protocol
@@ -23,7 +25,7 @@ from vptcore.training.recipe import Recipe
 
 # Bumped when a stage's meaning changes: it is part of every job's slice, so that the stage's files are made again.
 VERSIONS = {
-    "prepare": 1,
+    "prepare": 2,
     "split": 1,
     "features": 1,
     "fid": 2,
@@ -36,6 +38,7 @@ VERSIONS = {
 }
 TASK_SETS = {"vtab": VTAB, "fgvc": FGVC, "embedded": EMBEDDED}
 ONE_SHOT, WHOLE_TRAIN = "one_shot", "train"
+MAX_POOL = 25_000  # train images that are kept of a task: the largest size, 20,000, with its val
 
 
 @dataclass(frozen=True, order=True)
@@ -142,12 +145,27 @@ class Study:
         row = self.tasks[task]
         return {
             "version": VERSIONS["prepare"], "task": task, "source": row.source, "path": self.source_path(task),
-            "classes": row.classes, "size": size, "max_pool": 25000, "seed": 0,
+            "classes": row.classes, "size": size, "max_pool": MAX_POOL, "seed": 0, "resize": self.resize_of(task),
+            "signature": self.signature(task),
         }  # fmt: skip
+
+    def resize_of(self, task: str) -> str:
+        """The task's own resize, else the config's, else that of the task's benchmark."""
+        own = self.config["tasks"].get(task, {}).get("resize")
+        return own or self.config.get("resize") or self.tasks[task].resize
+
+    def signature(self, task: str) -> str:
+        """A hash of what lies in a person's folder, so that a change of it prepares the task again.
+
+        Empty for what ships, for what is downloaded (it is not there yet when the graph is built) and for a single
+        file, which is an input of the rule.
+        """
+        row, path = self.tasks[task], self.source_path(task)
+        return signature(path) if path and not row.fetched and os.path.isdir(path) else ""
 
     def source_path(self, task: str) -> str | None:
         """Where a task's images are looked for; None for those that a package or this one ships."""
-        if self.tasks[task].source in ("sklearn_digits", "embedded_parquet", "shapes"):
+        if self.tasks[task].shipped:
             return None
         given = self.config["tasks"].get(task, {}).get("path")
         return given or f"{self.config['data_root']}/{task}"
@@ -163,7 +181,12 @@ class Study:
             "train": train,
             "seed": self.config["split_seed"],
             "classes": self.tasks[task].classes,
-        }
+        } | ({"selection": self.one_shot_selection} if train == ONE_SHOT else {})
+
+    @property
+    def one_shot_selection(self) -> str:
+        """How the one image per class is chosen (paper Appendix G.4), a key of `splits.SELECTIONS`."""
+        return self.config.get("one_shot", {}).get("selection", "random")
 
     def _network_slice(self) -> dict:
         """The network that the Fréchet distance takes its features from, and what stands before it."""
@@ -203,6 +226,7 @@ class Study:
         return base | {
             "classes": self.tasks[cell.task].classes, "prompt_length": self.prompt_length(cell),
             "deep": self.config["prompts"]["placement"] == "deep", "protocol": asdict(self.protocol),
+            "resize": self.resize_of(cell.task),
             "recipe": asdict(self._recipe(cell.method)), "lora": method.get("lora"),
             "device": self.config["device"], "compile": self.config["compile"],
             "checkpoint_seconds": self.config["checkpoint_seconds"],
@@ -323,7 +347,7 @@ def _cells(config: Mapping, backbones, tasks) -> tuple[tuple[Cell, ...], tuple]:
         for backbone in experiment["backbones"]:
             for task in _expand_tasks(f"{key}.tasks", experiment["tasks"], tasks):
                 for train in map(str, experiment["train"]):
-                    if train.isdigit() and int(train) * 5 // 4 > tasks[task].pool:
+                    if train.isdigit() and needed(int(train)) > tasks[task].reach:
                         left_out[task, train] = None
                         continue
                     cells.update({Cell(backbone, method, task, train): None for method in experiment["methods"]})

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.data.layouts import encode, noise
-from vptcore.data.decode import is_grey, resize_bilinear, to_rgb
+from vptcore.data.decode import (
+    crop_side,
+    is_grey,
+    resize_256_crop,
+    resize_antialias,
+    resize_bilinear,
+    to_pixels,
+    to_rgb,
+)
 
 
 def saved(picture: Image.Image, form: str = "PNG", **options) -> bytes:
@@ -105,3 +113,38 @@ def test_what_is_no_image():
         to_rgb(np.zeros((2, 2, 3)))
     with pytest.raises(ValueError, match=r"\(2, 2, 4\)"):
         to_rgb(np.zeros((2, 2, 4), np.uint8))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(8, 64), st.integers(0, 2**32 - 1))
+def test_antialias_equals_torch_within_a_level(height, width, size, seed):
+    image = noise(seed, height, width)
+    x = torch.from_numpy(image).permute(2, 0, 1)[None].double()
+    expected = F.interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    assert np.abs(resize_antialias(image, size) - expected[0].permute(1, 2, 0).numpy()).max() <= 1.01
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(20, 90), st.integers(20, 90), st.sampled_from([14, 21, 28]), st.integers(0, 2**32 - 1))
+def test_256_crop_equals_torchvisions(height, width, size, seed):
+    """Resize(256) and CenterCrop(224) at a smaller scale, on the same image."""
+    from torchvision.transforms import functional as V
+
+    image, side = noise(seed, height, width), crop_side(size)
+    picture = V.center_crop(V.resize(Image.fromarray(image), side), [size, size])
+    ours = resize_256_crop(image, size)
+    assert ours.shape == (side, side, 3)
+    assert np.array_equal(V.center_crop(Image.fromarray(ours), [size, size]), picture)
+
+
+def test_the_sides_of_vpts_transforms():
+    assert [crop_side(size) for size in (224, 384, 448)] == [256, 438, 512]
+
+
+def test_pixels_without_a_copy_are_the_same():
+    for form in ("PNG", "JPEG", "WEBP"):
+        data = encode(noise(7, 30, 41), form)
+        assert np.array_equal(to_pixels(data)[..., :3], to_rgb(data))
+        assert np.array_equal(resize_bilinear(to_pixels(data), 16), resize_bilinear(to_rgb(data), 16))
+    large = np.tile(noise(8, 64, 64), (40, 40, 1))  # 26 MB: more than one of Pillow's blocks
+    assert np.array_equal(to_pixels(encode(large, compress_level=0)), large)

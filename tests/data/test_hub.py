@@ -119,7 +119,7 @@ def test_listing(tmp_path):
     assert list(rows) == [task.id for task in tasks]
     found = {name: (row["source"], row["found"], row["rows"]) for name, row in rows.items()}
     assert found == {
-        "eurosat": ("wds", True, None), "sun397": ("vtab1k", True, 9), "cub200": ("folder", True, 3),
+        "eurosat": ("wds", True, None), "sun397": ("vtab1k", True, 9), "cub200": ("fgvc", True, 3),
         "dtd": ("parquet", True, 5), "svhn": ("wds", False, None), "digits": ("sklearn_digits", True, 1797),
         "fashion_mnist": ("embedded_parquet", True, 3000),
     }  # fmt: skip

@@ -129,7 +129,7 @@ def test_whole_train_uses_the_sources_val_or_draws_a_tenth():
         ("400", "mine", (400, 99, 5), ["mine", "400 train and 100 val images need a pool of 500", "400 train, 99 val"]),
         ("400", "mine", (600, 0, 0), ["no test images", "600 train"]),
         ("train", "mine", (0, 10, 5), ["0 train, 10 val"]),
-        ("train", "mine", (3, 0, 5), ["3 train, 0 val"]),
+        ("train", "mine", (1, 0, 5), ["1 train, 0 val"]),
         ("one_shot", "mine", (0, 0, 5), ["no image to pick", "0 train"]),
         ("few", "mine", (600, 0, 5), ["'few'", "'one_shot'", "'train'"]),
         ("0", "mine", (600, 0, 5), ["'0'"]),

@@ -56,3 +56,25 @@ def test_what_does_not_fit_together():
         ImageSet(torch.zeros(3, 5), torch.arange(2))
     with pytest.raises(ValueError, match="need the size, mean and std"):
         ImageSet(torch.zeros(3, 4, 4, 3, dtype=torch.uint8), torch.arange(3))
+
+
+def test_crops_from_the_middle_and_at_random():
+    """FGVC: torchvision's centre crop to score; to train, a square of the image, mirrored in about half."""
+    from torchvision.transforms.functional import center_crop
+
+    images = np.stack([noise(i, 16, 16) for i in range(64)])
+    crops = ImageSet.of(images, np.arange(64), Normalise(14, (0, 0, 0), (1 / 255,) * 3, crop=True), "cpu")
+    rows, x = torch.arange(64), torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    torch.testing.assert_close(crops.inputs(rows), center_crop(x, [14, 14]))
+    got = crops.inputs(rows, torch.Generator().manual_seed(3))
+    assert torch.equal(got, crops.inputs(rows, torch.Generator().manual_seed(3)))
+    places = set()
+    for image, crop in zip(x, got, strict=True):
+        found = [
+            (top, left, flip)
+            for top in range(3) for left in range(3) for flip in (False, True)
+            if torch.equal(crop, image[:, top : top + 14, left : left + 14].flip([-1] if flip else []))
+        ]  # fmt: skip
+        assert len(found) == 1
+        places.add(found[0])
+    assert len(places) >= 15  # of 18

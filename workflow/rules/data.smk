@@ -24,6 +24,7 @@ rule prepare:
         index=f"{ROOT}/index/task={{task}}/rows.parquet",
     log:
         f"{LOGS}/prepare/{{task}}.log",
+    threads: lambda wildcards: flow.prepare_threads(STUDY, wildcards.task)
     resources:
         mem_mb=lambda wildcards, attempt: plan.memory(
             STUDY, "prepare", wildcards.task, attempt
@@ -35,6 +36,7 @@ rule prepare:
         job=lambda wildcards: STUDY.prepare_slice(
             wildcards.task, STUDY.input_size(wildcards.task)
         ),
+        work=f"{ROOT}/work/prepare/task={{task}}",
     script:
         "../scripts/prepare.py"
 

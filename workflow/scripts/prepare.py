@@ -7,6 +7,7 @@ call(
     job=snakemake.params.job | {"workers": snakemake.threads},
     images_path=snakemake.output.images,
     index_path=snakemake.output.index,
+    work=snakemake.params.work,
     reads=snakemake.input,
     makes=snakemake.output,
     log=snakemake.log[0],

@@ -1,192 +1,214 @@
 """A task's images, decoded and resized once: one uint8 array on disk and one index row per image.
 
-In: a job (task, source, path, classes, size, max_pool, seed, version, workers). Out: `images.npy`, uint8 (N, H, W, C),
-to be memory-mapped, and rows of kind `index` in the same order. Images that all have one size no larger than the
-model's input stay as they are, for the model to resize on its device; all others are resized here. Imports no torch.
+In: a job (task, source, path, classes, size, resize, max_pool, seed, version, workers). Out: `images.npy`, uint8
+(N, H, W, C), to be memory-mapped, and rows of kind `index` in the same order. Images that all have one size no larger
+than the model's input stay as they are, for the model to resize on its device; all others are resized here. Finished
+chunks stay in a work folder, so that a killed preparation goes on where it was. Imports no torch.
 
     python -m pytest tests/data/test_arrays.py
 """
 
 from __future__ import annotations
 
-import hashlib
+import shutil
+import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import BinaryIO, TypeVar
-
-import numpy as np
 
 from vptcore import records
-from vptcore.data.decode import is_grey, resize_bilinear, to_rgb
-from vptcore.data.items import SPLITS, Item, Request, load
+from vptcore.data.chunks import CHUNK, Chunk, Chunks, DoesNotFit, Form
+from vptcore.data.items import SPLITS, Request, Source
 from vptcore.data.sources import open_source
 from vptcore.data.tasks import TASKS
+from vptcore.training.recipe import digest
 
-In, Out = TypeVar("In"), TypeVar("Out")
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """One image as it is stored, with its item, its size in the source and whether its channels are equal."""
-
-    item: Item
-    pixels_HW3: np.ndarray
-    width: int
-    height: int
-    grey: bool
+SAY_SECONDS = 10
+LISTED = 20  # duplicates named in the metadata
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What one pass over a source wrote: the index rows, the array's shape, and whether images kept their own size."""
+    """What was written: the index rows, the images' form, and where they are not the benchmark's own."""
 
     rows: list[dict]
-    shape_NHWC: tuple[int, int, int, int]
-    native: bool
-    substitutes: tuple[str, ...] = ()
+    form: Form
+    substitutes: tuple[str, ...]
 
 
-class _OtherSize(Exception):
-    """Images are too large or not of one size, so that a pass that keeps them as they are has to stop."""
-
-
-def prepare(job: dict, images_path: Path | str, index_path: Path | str) -> str:
+def prepare(
+    job: dict,
+    images_path: Path | str,
+    index_path: Path | str,
+    work: Path | str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> str:
     """Decode a task's images into `images_path` and `index_path`; return a summary of one line.
 
     At most `max_pool` train images are kept, the first ones, and all val and test images. The array and the rows are
-    the same for any number of `workers`. Raises ValueError (one line) for a missing path, a broken image or a wrong
-    label.
+    the same for any number of `workers`, and whether or not chunks in `work` were finished before. Raises ValueError
+    (one line) for a missing path, a broken image or a wrong label.
     """
     started = time.time()
-    with records.replacing(images_path) as beside:
-        try:
-            stored = _write(job, beside, native=True)
-        except _OtherSize:
-            stored = _write(job, beside, native=False)
-    seconds = time.time() - started
-    notes = audit(stored.rows, job)
     decides = {key: value for key, value in job.items() if key != "workers"}
-    more = {"shape": list(stored.shape_NHWC), "native": stored.native, "substitutes": list(stored.substitutes), **notes}
-    inputs = {"source": job["path"]} if job["path"] and Path(job["path"]).is_file() else {}
-    records.write_rows(index_path, "index", stored.rows, records.provenance(decides, inputs, started=started, **more))
-    return _summary(stored, notes, seconds)
+    with _work_folder(work, decides, Path(images_path)) as folder:
+        stored = _store(job, Chunks(folder, job["size"], job.get("resize", "bilinear")), Path(images_path), say)
+        notes = audit(stored.rows, job)
+        more = {"shape": [len(stored.rows), *stored.form.shape_HWC], "native": stored.form.native,
+                "substitutes": list(stored.substitutes), **notes}  # fmt: skip
+        inputs = {"source": job["path"]} if job["path"] and Path(job["path"]).is_file() else {}
+        note = records.provenance(decides, inputs, started=started, **more)
+        records.write_rows(index_path, "index", stored.rows, note)
+    return _summary(stored, notes, time.time() - started)
 
 
-def _write(job: dict, path: Path, *, native: bool) -> Stored:
-    """Write one .npy file, image after image. `native` keeps sizes, and one channel where every image is grey."""
-    path_given = Path(job["path"]) if job["path"] else None
-    request = Request(job["task"], job["classes"], path_given, job["seed"], job["max_pool"])
-    source = open_source(job["source"], request)
-    decode = partial(_decode, where=source.where, size=job["size"], native=native)
-    rows, shape_HWC, all_grey = [], (), True
-    workers = max(1, int(job.get("workers", 1)))
-    with ThreadPoolExecutor(workers) as pool, open(path, "wb") as file:
-        _write_header(file, (0, job["size"], job["size"], 3))
-        for image in _in_order(pool, decode, source.items, ahead=4 * workers):
-            shape_HWC = shape_HWC or image.pixels_HW3.shape
-            if image.pixels_HW3.shape != shape_HWC:
-                raise _OtherSize
-            all_grey &= image.grey
-            file.write(image.pixels_HW3.tobytes())
-            rows.append(_row(len(rows), image, job["source"], source.class_names))
+@contextmanager
+def _work_folder(work: Path | str | None, decides: dict, images_path: Path) -> Iterator[Path]:
+    """`work`, emptied if another job left it, and removed when all is written; without one, a folder for this call."""
+    if work is None:
+        images_path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=images_path.parent, prefix=".prepare") as folder:
+            yield Path(folder)
+        return
+    # The content's signature is left out: each chunk knows which files it was made of, so that one image replaced among
+    # thousands costs one chunk.
+    folder, made_by = Path(work), digest({k: v for k, v in decides.items() if k != "signature"})
+    mark = folder / "made_by"
+    if folder.exists() and (not mark.is_file() or mark.read_text() != made_by):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    records.write_text(mark, made_by)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def _store(job: dict, chunks: Chunks, images_path: Path, say: Callable[[str], None]) -> Stored:
+    """Write all chunks in one form. A chunk that does not fit the form widens it, and the others are converted."""
+    path = Path(job["path"]) if job["path"] else None
+    request = Request(job["task"], job["classes"], path, job["seed"], job["max_pool"])
+    while True:
+        source = open_source(job["source"], request)
+        try:
+            rows = _all_rows(job, source, chunks, _Progress(job, say))
+        except DoesNotFit as widened:
+            chunks.widen(widened.form)
+            continue
         if not rows:
             raise ValueError(f"{source.where}: no images found for {job['task']}")
-        _write_header(file, (len(rows), *shape_HWC))
-    stored = Stored(rows, (len(rows), *shape_HWC), native, tuple(source.substitutes))
-    return _keep_one_channel(path, stored) if native and all_grey else stored
+        chunks.finish(len(rows), images_path)
+        return Stored(rows, chunks.form, tuple(source.substitutes))
 
 
-def _decode(item: Item, where: str, size: int, native: bool) -> Decoded:
-    try:
-        pixels_HW3 = to_rgb(load(item.image))
-    except ValueError as error:
-        raise ValueError(f"{where}: image {item.key} cannot be decoded ({error}); replace it or take it out") from None
-    height, width = pixels_HW3.shape[:2]
-    if native and max(height, width) > size:
-        raise _OtherSize
-    grey = native and is_grey(pixels_HW3)
-    return Decoded(item, pixels_HW3 if native else resize_bilinear(pixels_HW3, size), width, height, grey)
-
-
-def _row(row: int, image: Decoded, source: str, class_names: tuple[str, ...]) -> dict:
-    item, label = image.item, int(image.item.label)
-    return {
-        "row": row, "split": item.split, "label": label, "class_name": class_names[label], "key": item.key,
-        "source": source, "sha256": _sha256(image.pixels_HW3), "width": image.width, "height": image.height,
-    }  # fmt: skip
-
-
-def _keep_one_channel(path: Path, stored: Stored) -> Stored:
-    """Rewrite an array of grey images with one channel; the hashes follow the stored pixels."""
-    grey_NHW1 = np.load(path, mmap_mode="r")[..., :1]
-    with records.replacing(path) as beside, open(beside, "wb") as file:
-        _write_header(file, grey_NHW1.shape)
-        for row, image_HW1 in zip(stored.rows, grey_NHW1, strict=True):
-            file.write(image_HW1.tobytes())
-            row["sha256"] = _sha256(image_HW1)
-    return replace(stored, shape_NHWC=grey_NHW1.shape)
-
-
-def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    """The .npy header at the file's start. numpy pads it so that it has one length however many rows there are."""
-    file.seek(0)
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-
-
-def _sha256(pixels: np.ndarray) -> str:
-    return hashlib.sha256(pixels.tobytes()).hexdigest()
-
-
-def _in_order(pool: Executor, work: Callable[[In], Out], items: Iterable[In], ahead: int) -> Iterator[Out]:
-    """`map` over a pool that holds no more than `ahead` items at a time."""
+def _all_rows(job: dict, source: Source, chunks: Chunks, progress: _Progress) -> list[dict]:
+    """Index rows of all items, chunk after chunk, from a pool of workers that never holds more than a few chunks."""
+    workers = max(1, int(job.get("workers", 1)))
+    rows: list[dict] = []
     waiting: deque = deque()
-    for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) >= ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+
+    def collect() -> None:
+        chunk, made = waiting.popleft()
+        for item, row in zip(chunk.items, made.result(), strict=True):
+            name = source.class_names[int(item.label)]
+            rows.append({"row": len(rows), "split": item.split, "label": int(item.label), "class_name": name,
+                         "key": item.key, "source": job["source"], **row})  # fmt: skip
+        progress.at(len(rows))
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for number, items in enumerate(_batched(source.items)):
+                chunk = Chunk(number, items, source.where)
+                waiting.append((chunk, pool.submit(chunks.make, chunk)))
+                # The first chunk sets the form that the others are written in.
+                if number == 0 or len(waiting) >= 2 * workers:
+                    collect()
+            while waiting:
+                collect()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return rows
+
+
+def _batched(items: Iterator) -> Iterator[tuple]:
+    while batch := tuple(islice(items, CHUNK)):
+        yield batch
+
+
+class _Progress:
+    """A line in the log every few seconds: how far, how fast and, for a known task, how long yet."""
+
+    def __init__(self, job: dict, say: Callable[[str], None]):
+        task = TASKS.get(job["task"])
+        self.total = min(task.pool, job["max_pool"]) + task.test if task else 0
+        self.say, self.started, self.said = say, time.monotonic(), time.monotonic()
+
+    def at(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self.said < SAY_SECONDS:
+            return
+        self.said, rate = now, done / (now - self.started)
+        left = max(0, self.total - done) / rate
+        of = f" of about {self.total:,}, {left // 60:.0f}:{left % 60:02.0f} left" if self.total else ""
+        self.say(f"{done:,} images{of}, {rate:,.0f} img/s")
 
 
 def audit(rows: list[dict], job: dict) -> dict:
     """What a reader of the results should know of the images: counts, absent classes, duplicates, an odd test size.
 
-    `duplicates` counts the images of the second split whose pixels also occur in the first.
+    `duplicates` counts the images of the second split whose pixels also occur in the first, `duplicate_keys` names
+    some, and `label_conflicts` counts those whose label differs. `ordered` is whether the labels of train run in
+    classes, as in a list sorted by class, of which the first 800 would miss most.
     """
     by_split = {split: [row for row in rows if row["split"] == split] for split in SPLITS}
-    hashes = {split: {row["sha256"] for row in part} for split, part in by_split.items()}
+    first = {split: {row["sha256"]: row for row in reversed(part)} for split, part in by_split.items()}
     labels = {split: {row["label"] for row in part} for split, part in by_split.items()}
     pairs = (("train", "val"), ("train", "test"), ("val", "test"))
+    twins = {
+        f"{a}-{b}": [(first[a][row["sha256"]], row) for row in by_split[b] if row["sha256"] in first[a]]
+        for a, b in pairs
+    }
     expected = _expected_test(job)
     return {
         "counts": {split: len(part) for split, part in by_split.items()},
         "absent_classes": {s: sorted(set(range(job["classes"])) - found) for s, found in labels.items() if found},
-        "duplicates": {f"{a}-{b}": sum(row["sha256"] in hashes[a] for row in by_split[b]) for a, b in pairs},
+        "duplicates": {pair: len(found) for pair, found in twins.items()},
+        "duplicate_keys": {p: [[a["key"], b["key"]] for a, b in found[:LISTED]] for p, found in twins.items() if found},
+        "label_conflicts": {p: sum(a["label"] != b["label"] for a, b in found) for p, found in twins.items()},
+        "label_range": [min(row["label"] for row in rows), max(row["label"] for row in rows)] if rows else [],
+        "ordered": _runs_in_classes([row["label"] for row in by_split["train"]]),
         "capped": len(by_split["train"]) == job["max_pool"],
         "test_expected": expected if expected and expected != len(by_split["test"]) else None,
     }
 
 
+def _runs_in_classes(labels: list[int]) -> bool:
+    """Whether every class stands in one run; classes of one image say nothing."""
+    runs = sum(a != b for a, b in pairwise(labels)) + bool(labels)
+    return len(set(labels)) > 1 and runs == len(set(labels)) < len(labels)
+
+
 def _expected_test(job: dict) -> int:
     """The number of test images of a known task; 0 for a task, or a source, of one's own."""
     task = TASKS.get(job["task"])
-    return task.test if task and (task.group != "fgvc" and job["source"] in (task.source, "vtab1k")) else 0
+    return task.test if task and job["source"] in (task.source, "vtab1k", "original", "tfds", "fgvc") else 0
 
 
 def _summary(stored: Stored, notes: dict, seconds: float) -> str:
-    count, height, width, channels = stored.shape_NHWC
+    height, width, channels = stored.form.shape_HWC
     parts = [f"{n:,} {split}" for split, n in notes["counts"].items() if n]
     parts.append(f"{len({row['label'] for row in stored.rows})} classes")
-    parts.append(f"{height}x{width}x{channels} {'kept native' if stored.native else 'resized'}")
-    parts.append(f"{count / max(seconds, 1e-3):,.0f} img/s")
+    parts.append(f"{height}x{width}x{channels} {'kept native' if stored.form.native else 'resized'}")
+    parts.append(f"{len(stored.rows) / max(seconds, 1e-3):,.0f} img/s")
     if absent := {split: len(classes) for split, classes in notes["absent_classes"].items() if classes}:
         parts.append("absent classes: " + ", ".join(f"{n} in {split}" for split, n in absent.items()))
     parts += [f"{n} duplicates {pair}" for pair, n in notes["duplicates"].items() if n]
+    if conflicts := sum(notes["label_conflicts"].values()):
+        parts.append(f"{conflicts} of them with another label")
     if notes["test_expected"]:
         parts.append(f"{notes['test_expected']:,} test images expected")
-    return ", ".join(parts)
+    return ", ".join([*parts, *stored.substitutes])

@@ -16,10 +16,9 @@ import pyarrow.parquet as pq
 
 from vptcore.data import shapes
 from vptcore.data.sources import IMAGE_SUFFIXES, LAYOUTS, VTAB1K_LISTS, Request, locate
-from vptcore.data.tasks import TASKS, Task
+from vptcore.data.tasks import SHIPPED, TASKS, Task
 
 PATTERNS = ["*.txt", "train/nshards.txt", "train/*.tar", "test/nshards.txt", "test/*.tar"]
-SHIPPED = {"sklearn_digits": "scikit-learn", "embedded_parquet": "vptcore/assets", "shapes": "vptcore.data.shapes"}
 
 
 def fetch(task: Task, root: Path | str, endpoint: str | None = None) -> Path:
@@ -84,7 +83,7 @@ def _rows(source: str, where: Path, files: list[Path]) -> int | None:
     """The number of images where it can be had without opening them; shards do not tell."""
     if source == "parquet":
         return pq.read_metadata(where).num_rows
-    if source == "folder":
+    if source in ("folder", "fgvc"):
         return sum(path.suffix.lower() in IMAGE_SUFFIXES for path in files)
     if source == "vtab1k":
         return sum(len((where / name).read_text(encoding="utf-8").splitlines()) for name in VTAB1K_LISTS.values())

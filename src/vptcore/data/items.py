@@ -77,10 +77,13 @@ def load(image: bytes | np.ndarray | Path | Range) -> bytes | np.ndarray:
             return image.read_bytes()
         with open(image.path, "rb") as file:
             file.seek(image.start)
-            return file.read(image.size)
+            data = file.read(image.size)
     except OSError as error:
         path = image if isinstance(image, Path) else image.path
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    if len(data) < image.size:
+        raise ValueError(f"{image.path} ends after {len(data)} of {image.size} bytes")
+    return data
 
 
 def whole_number(text: str, at: str) -> int:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vptcore.config import choose_one
-from vptcore.data import shapes, wds
+from vptcore.data import fgvc, shapes, wds
 from vptcore.data.items import (
     IMAGE_SUFFIXES,
     SPLIT_NAMES,
@@ -53,6 +53,7 @@ WDS_NEEDS = ("train/nshards.txt", "test/nshards.txt")
 LAYOUTS: dict[str, tuple[tuple[str, ...], str]] = {
     "parquet": ((), "one parquet file with the columns image and label, optionally split and name"),
     "folder": ((), "one folder of images per class, optionally below train, val and test"),
+    "fgvc": ((), fgvc.LAYOUT),
     "vtab1k": (VTAB1K_NEEDS, "train800.txt, val200.txt, test.txt with lines 'images/.../000000.jpg LABEL'"),
     "wds": (WDS_NEEDS, "CLIP-benchmark's shards: train and test, each with nshards.txt, 0.tar, 1.tar, ..."),
 }
@@ -103,9 +104,12 @@ def _places(source: str, request: Request) -> list[Path]:
 
 
 def _checked(source: Source, request: Request) -> Iterator[Item]:
-    train = 0
+    train, keys = 0, set()
     for item in source.items:
         at = f"{source.where}: {item.key}"
+        if item.key in keys:
+            raise ValueError(f"{at}: two images have this key; rename one or take it out")
+        keys.add(item.key)
         if item.split not in SPLITS:
             raise ValueError(f"{at}: split {item.split!r} is unknown; choices: {', '.join(SPLIT_NAMES)}")
         if isinstance(item.label, bool) or not isinstance(item.label, (int, np.integer)):
@@ -245,6 +249,12 @@ def wds_source(request: Request) -> Source:
     return Source(str(root), names if len(names) == request.classes else numbered(request.classes), items())
 
 
+def fgvc_source(request: Request) -> Source:
+    """An FGVC set by its lists, or by class folders."""
+    locate("fgvc", request)
+    return fgvc.read_fgvc(request) or folder(request)
+
+
 def original(request: Request) -> Source:
     """The archives as their makers publish them.
 
@@ -265,4 +275,5 @@ READERS: dict[str, Reader] = {
     "vtab1k": vtab1k,
     "wds": wds_source,
     "original": original,
+    "fgvc": fgvc_source,
 }

@@ -19,20 +19,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vptcore.data.augment import centre_crop, random_crop
+from vptcore.data.decode import crop_side
+
 
 @dataclass(frozen=True)
 class Normalise:
-    """Size in pixels of the model's square input, and mean and std per channel on the [0, 1] scale."""
+    """Size in pixels of the model's square input, and mean and std per channel on the [0, 1] scale.
+
+    `crop`: the stored squares are 8/7 of the size (`decode.resize_256_crop`) and the input is cut out of them, from the
+    middle, or with a `generator` at random and mirrored half of the time (KMnP/vpt src/data/transforms.py).
+    """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    crop: bool = False
 
-    def __call__(self, images_BHWC: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    def __call__(
+        self, images_BHWC: Tensor, dtype: torch.dtype = torch.float32, generator: torch.Generator | None = None
+    ) -> Tensor:
         x_BCHW = images_BHWC.permute(0, 3, 1, 2).to(dtype)
-        if x_BCHW.shape[-2:] != (self.size, self.size):
+        side = crop_side(self.size) if self.crop else self.size
+        if x_BCHW.shape[-2:] != (side, side):
             # The benchmark's resize: bilinear, straight to the square, no antialias (tf.image.resize).
-            x_BCHW = F.interpolate(x_BCHW, (self.size, self.size), mode="bilinear", align_corners=False)
+            x_BCHW = F.interpolate(x_BCHW, (side, side), mode="bilinear", align_corners=False)
+        if self.crop:
+            x_BCHW = centre_crop(x_BCHW, self.size) if generator is None else random_crop(x_BCHW, self.size, generator)
         mean = torch.tensor(self.mean, dtype=dtype, device=x_BCHW.device).view(1, 3, 1, 1) * 255
         std = torch.tensor(self.std, dtype=dtype, device=x_BCHW.device).view(1, 3, 1, 1) * 255
         return (x_BCHW - mean) / std  # one grey channel becomes three by broadcasting
@@ -68,9 +81,10 @@ class ImageSet:
     def order(self) -> Tensor:
         return torch.arange(len(self), device=self.device)
 
-    def inputs(self, rows: Tensor) -> Tensor:
+    def inputs(self, rows: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Float inputs of these rows. A `generator` says that they are trained on: crops are drawn from it."""
         picked = self.images[rows]
-        return picked if self.normalise is None else self.normalise(picked)
+        return picked if self.normalise is None else self.normalise(picked, generator=generator)
 
     @staticmethod
     def of(images: np.ndarray, labels: np.ndarray, normalise: Normalise, device: str | torch.device) -> ImageSet:

@@ -1,7 +1,7 @@
 """CLIP-benchmark's webdataset shards: nshards.txt and 0.tar, 1.tar, ... with s0000000.webp and s0000000.cls per image.
 
-In: a folder with the shards of one split. Out: key, label text and image bytes of each sample, read straight from the
-tar; nothing is unpacked to disk. Imports no torch.
+In: a folder with the shards of one split. Out: key, label text and place of each sample's image; the worker that
+decodes it reads it straight from the tar, and nothing is unpacked to disk. Imports no torch.
 
     python -m pytest tests/data/test_sources.py -k wds
 """
@@ -13,6 +13,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from vptcore.data.items import Range
 from vptcore.data.labels import dsprites_bins
 
 MEMBER = re.compile(r"(s\d{7,})\.(webp|png|jpg|jpeg|cls)")
@@ -20,11 +21,15 @@ MEMBER = re.compile(r"(s\d{7,})\.(webp|png|jpg|jpeg|cls)")
 RAW_CLASSES = {"dsprites_location": 32, "dsprites_orientation": 40}
 
 
-def samples(folder: Path) -> Iterator[tuple[str, str, bytes]]:
-    """(shard and key, label text, image bytes) of every sample of a split, shard by shard."""
+def samples(folder: Path) -> Iterator[tuple[str, str, Range]]:
+    """(shard and key, label text, image) of every sample of a split, shard by shard."""
+    shard_of: dict[str, str] = {}
     for number in range(shard_count(folder)):
         shard = folder / f"{number}.tar"
         for key, label, image in read_shard(shard):
+            if key in shard_of:
+                raise ValueError(f"{shard}: {key} occurs in {shard_of[key]} too; fetch the task again")
+            shard_of[key] = shard.name
             yield f"{shard.name}:{key}", label, image
 
 
@@ -35,9 +40,9 @@ def shard_count(folder: Path) -> int:
     return int(text)
 
 
-def read_shard(path: Path) -> Iterator[tuple[str, str, bytes]]:
-    """(key, label text, image bytes) of one tar. Members with any other name, links and lone members are errors."""
-    waiting: dict[str, dict[str, bytes]] = {}
+def read_shard(path: Path) -> Iterator[tuple[str, str, Range]]:
+    """(key, label text, image) of one tar. Members with any other name, links and lone members are errors."""
+    waiting: dict[str, dict[str, bytes | Range]] = {}
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
@@ -47,7 +52,11 @@ def read_shard(path: Path) -> Iterator[tuple[str, str, bytes]]:
                     raise ValueError(f"{path}: member {member.name!r} is not {expected}")
                 key, suffix = match.groups()
                 sample = waiting.setdefault(key, {})
-                sample["label" if suffix == "cls" else "image"] = tar.extractfile(member).read()
+                part = "label" if suffix == "cls" else "image"
+                if part in sample:
+                    raise ValueError(f"{path}: {key} has two members that are its {part}")
+                at = Range(path, member.offset_data, member.size)
+                sample[part] = tar.extractfile(member).read() if part == "label" else at
                 if len(sample) == 2:
                     del waiting[key]
                     yield key, sample["label"].decode("ascii", "replace"), sample["image"]

@@ -182,7 +182,8 @@ def _epoch(model, forward, train, recipe, optimizer, generator, augment) -> dict
     order = torch.randperm(len(train), generator=generator).to(train.device)
     shape = min(recipe.batch, len(order)) if forward is not model else 0
     for rows in order.split(recipe.batch):
-        inputs, labels_B = train.inputs(filled(rows, order, max(shape, len(rows)))), train.labels_N[rows]
+        taken = filled(rows, order, max(shape, len(rows)))
+        inputs, labels_B = train.inputs(taken, generator), train.labels_N[rows]
         if augment is not None:
             inputs = augment(inputs, generator)
         with precision_context(train.device):

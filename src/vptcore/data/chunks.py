@@ -1,0 +1,225 @@
+"""Chunks of a task's array: decoded by workers straight into their place in one file, each finished for good.
+
+In: `Chunk`s of items. Out: one .npy file in a work folder, and beside it a small JSON file per finished chunk with the
+hash and size of each image and a mark of what it was made of. Called again after a kill, a chunk whose marks and hashes
+still hold is not decoded again. All images share one `Form`; the first chunk proposes it, and a chunk that does not
+fit has it widened: grey to colour, native size to resized. What was written in the narrower form is converted, not
+decoded again; native pixels are stored whole, so the outcome does not depend on the order.
+
+    python -m pytest tests/data/test_chunks.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from vptcore.data.decode import RESIZES, crop_side, is_grey, to_pixels
+from vptcore.data.items import Item, Range, load
+from vptcore.records import replacing, write_text
+
+CHUNK = 64  # images: 10 MB at 224 pixels, and what a kill costs each worker
+HEADER = 128  # bytes of a version 1.0 .npy header, however many rows it counts
+
+
+@dataclass(frozen=True)
+class Form:
+    """How every image is stored: its shape, and whether that is the images' own size."""
+
+    shape_HWC: tuple[int, int, int]
+    native: bool
+
+    @property
+    def name(self) -> str:
+        return "x".join(map(str, self.shape_HWC)) + ("-native" if self.native else "")
+
+    @property
+    def bytes(self) -> int:
+        return int(np.prod(self.shape_HWC))
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some consecutive items of a source, and where that is."""
+
+    number: int
+    items: tuple[Item, ...]
+    where: str
+
+
+class DoesNotFit(Exception):
+    """A chunk needs a wider form than the present one."""
+
+    def __init__(self, form: Form):
+        super().__init__(form.name)
+        self.form = form
+
+
+class Chunks:
+    """The work folder of one task's array. `make` may be called from many threads, once the first chunk is made."""
+
+    def __init__(self, folder: Path, size: int, resize: str):
+        self.folder, self.size, self.resize = folder, size, RESIZES[resize]
+        side = crop_side(size) if resize == "256_crop" else size
+        self.resized = Form((side, side, 3), native=False)
+        self.may_keep = resize != "256_crop"
+        self.forms = self._forms_of_before()
+
+    @property
+    def form(self) -> Form | None:
+        return self.forms[-1] if self.forms else None
+
+    def make(self, chunk: Chunk) -> list[dict]:
+        """Write a chunk, or find it finished; its index columns sha256, width and height, an image a row.
+
+        Raises DoesNotFit, or ValueError (one line) for an image that cannot be decoded.
+        """
+        marks = [_mark(item) for item in chunk.items]
+        for form in reversed(self.forms):
+            if (rows := self._finished(chunk, form, marks)) is not None:
+                return rows if form == self.form else self._converted(chunk, form, rows, marks)
+        pixels, sizes = self._decode(chunk)
+        return self._write(chunk, pixels, sizes, marks)
+
+    def widen(self, form: Form) -> None:
+        """From now on store in `form`. Narrower files stay until `finish`: their chunks are converted from there."""
+        self.forms.append(form)
+        write_text(self.folder / "forms.json", json.dumps([[f.shape_HWC, f.native] for f in self.forms]))
+
+    def finish(self, count: int, images_path: Path) -> None:
+        """Write the header for `count` rows and move the file to its place."""
+        path = self._file(self.form)
+        with open(path, "r+b") as file:
+            _write_header(file, (count, *self.form.shape_HWC))
+            file.truncate(HEADER + count * self.form.bytes)
+        images_path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(images_path) as beside:
+            shutil.move(path, beside)
+
+    def _forms_of_before(self) -> list[Form]:
+        path = self.folder / "forms.json"
+        return [Form(tuple(shape), native) for shape, native in json.loads(path.read_text())] if path.is_file() else []
+
+    def _file(self, form: Form) -> Path:
+        return self.folder / f"{form.name}.npy"
+
+    def _note(self, chunk: Chunk, form: Form) -> Path:
+        return self.folder / form.name / f"{chunk.number:06d}.json"
+
+    def _finished(self, chunk: Chunk, form: Form, marks: list[str]) -> list[dict] | None:
+        """The rows of a chunk that is on disk in `form`, made of the same items, with the bytes it was written with."""
+        try:
+            note = json.loads(self._note(chunk, form).read_text())
+        except FileNotFoundError:
+            return None
+        if note["marks"] != marks:
+            return None
+        stored = self._read(chunk, form)
+        whole = len(stored) == len(marks) and all(map(_is_hashed, stored, note["rows"]))
+        return note["rows"] if whole else None
+
+    def _read(self, chunk: Chunk, form: Form) -> np.ndarray:
+        count, path = len(chunk.items) * form.bytes, self._file(form)
+        if not path.is_file():  # killed between moving the array and writing the index
+            return np.empty((0, *form.shape_HWC), np.uint8)
+        with open(path, "rb") as file:
+            data = os.pread(file.fileno(), count, HEADER + chunk.number * CHUNK * form.bytes)
+        return np.frombuffer(data[: len(data) // form.bytes * form.bytes], np.uint8).reshape(-1, *form.shape_HWC)
+
+    def _decode(self, chunk: Chunk) -> tuple[np.ndarray, list[tuple[int, int]]]:
+        """The chunk's pixels in the present form, and (width, height) of each image in the source."""
+        decoded = (_pixels(item, chunk.where) for item in chunk.items)
+        if self.form is None or self.form.native:
+            kept = []
+            for image in decoded:
+                if not self.may_keep or max(image.shape[:2]) > self.size:
+                    raise DoesNotFit(self.resized)  # at once: a chunk of large images may not fit into memory
+                kept.append(image)
+            self._check_form(kept)
+            channels = self.form.shape_HWC[2]
+            return np.stack([p[..., :channels] for p in kept]), [p.shape[1::-1] for p in kept]
+        pixels, sizes = np.empty((len(chunk.items), *self.form.shape_HWC), np.uint8), []
+        for row, image in enumerate(decoded):
+            pixels[row] = self.resize(image, self.size)
+            sizes.append(image.shape[1::-1])
+        return pixels, sizes
+
+    def _check_form(self, images: list[np.ndarray]) -> None:
+        """Raise DoesNotFit unless these images can be stored in the present form."""
+        shapes = {image.shape[:2] for image in images}
+        if len(shapes) > 1 or (self.form and self.form.shape_HWC[:2] not in shapes):
+            raise DoesNotFit(self.resized)
+        is_colour = self.form is not None and self.form.shape_HWC[2] == 3
+        channels = 3 if is_colour or not all(is_grey(image[..., :3]) for image in images) else 1
+        form = Form((*images[0].shape[:2], channels), native=True)
+        if form != self.form:
+            raise DoesNotFit(form)
+
+    def _converted(self, chunk: Chunk, old: Form, rows: list[dict], marks: list[str]) -> list[dict]:
+        """A finished chunk of a narrower form, written in the present one."""
+        pixels = np.broadcast_to(self._read(chunk, old), (len(rows), *old.shape_HWC[:2], 3))
+        if not self.form.native:
+            pixels = np.stack([self.resize(image, self.size) for image in np.ascontiguousarray(pixels)])
+        elif pixels.shape[1:] != self.form.shape_HWC:
+            raise DoesNotFit(self.resized)
+        return self._write(chunk, pixels, [(row["width"], row["height"]) for row in rows], marks)
+
+    def _write(self, chunk: Chunk, pixels: np.ndarray, sizes: list[tuple[int, int]], marks: list[str]) -> list[dict]:
+        rows = [
+            {"sha256": hashlib.sha256(np.ascontiguousarray(image)).hexdigest(), "width": width, "height": height}
+            for image, (width, height) in zip(pixels, sizes, strict=True)
+        ]
+        path = self._file(self.form)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _write_all(handle, np.ascontiguousarray(pixels), HEADER + chunk.number * CHUNK * self.form.bytes)
+        finally:
+            os.close(handle)
+        write_text(self._note(chunk, self.form), json.dumps({"marks": marks, "rows": rows}))
+        return rows
+
+
+def _pixels(item: Item, where: str) -> np.ndarray:
+    try:
+        return to_pixels(load(item.image))
+    except ValueError as error:
+        raise ValueError(f"{where}: image {item.key} cannot be decoded ({error}); replace it or take it out") from None
+
+
+def _mark(item: Item) -> str:
+    """What an item is, so that a chunk made of other items is not taken for this one: files by size and time."""
+    image = item.image
+    if isinstance(image, Path | Range):
+        path = image if isinstance(image, Path) else image.path
+        found = path.stat() if path.exists() else None
+        place = "" if isinstance(image, Path) else f"{image.start}+{image.size}"
+        return f"{item.key} {place} {found and (found.st_size, found.st_mtime_ns)}"
+    data = image if isinstance(image, bytes) else np.ascontiguousarray(image) if image is not None else b""
+    return f"{item.key} {zlib.crc32(data):08x} {getattr(image, 'shape', len(data))}"
+
+
+def _is_hashed(image: np.ndarray, row: dict) -> bool:
+    return hashlib.sha256(image).hexdigest() == row["sha256"]
+
+
+def _write_all(handle: int, pixels: np.ndarray, start: int) -> None:
+    """All bytes at their place; the system may take fewer at a time than it is given."""
+    rest = memoryview(pixels).cast("B")
+    while rest:
+        written = os.pwrite(handle, rest, start)
+        start, rest = start + written, rest[written:]
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """The .npy header at the file's start. numpy pads it so that it has one length however many rows there are."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    if file.tell() != HEADER:
+        raise AssertionError(f"a .npy header of {file.tell()} bytes; expected {HEADER}")
