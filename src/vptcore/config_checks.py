@@ -55,7 +55,7 @@ def _check_task(name: str, setting: dict) -> None:
     if source in SHIPPED_SOURCES and (name not in TASKS or TASKS[name].source != source):
         raise ConfigError(
             f"tasks.{name}.source: {source!r} has no images of {name}; it reads what ships with the package; say "
-            "folder, parquet, vtab1k or wds"
+            "folder, parquet, hf, vtab1k or wds"
         )
 
 
