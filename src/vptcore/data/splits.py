@@ -108,12 +108,17 @@ def _whole_train(job: dict, rows: dict[str, np.ndarray], substitutes: list[str])
     train, val = rows["train"], rows["val"]
     if len(train) and not len(val):
         order = np.random.default_rng(job["seed"]).permutation(train)
-        held = -(-len(train) // VAL_PART)  # rounded up: VPT's 600, 2,393, 1,200 and 815 of FGVC
+        held = held_out(len(train))
         train, val = np.sort(order[held:]), np.sort(order[:held])
         substitutes.append(f"val is {held:,} train images drawn at random: the source has no val images")
     if not len(train) or not len(val):
         raise ValueError(f"{job['task']}: too few images to train on all; the index has {_counts(rows)}")
     return train, val
+
+
+def held_out(train: int) -> int:
+    """How many of a whole train split are val where the source has none: rounded up, as in VPT's lists of FGVC."""
+    return -(-train // VAL_PART)
 
 
 def _absent(job: dict, index: pd.DataFrame, parts: dict[str, np.ndarray]) -> dict[str, list[int]]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vptcore.data.splits import ONE_SHOT, VAL_SHARE, WHOLE_TRAIN
+from vptcore.data.decode import crop_side
+from vptcore.data.splits import ONE_SHOT, WHOLE_TRAIN, held_out
 from vptcore.study import Study
 
 # Pixels a side and channels of the sets that are kept as they are; all others are resized to the model's input.
@@ -45,13 +46,15 @@ def counts_of(study: Study, task: str, train: str) -> Counts:
         wanted = row.classes, row.classes
     else:
         assert train == WHOLE_TRAIN
-        val = round(VAL_SHARE * pool_images(study, task))
+        val = held_out(pool_images(study, task))
         wanted = pool_images(study, task) - val, val
     return Counts(*wanted, test, bytes_each(study, task))
 
 
 def bytes_each(study: Study, task: str) -> int:
     size = study.input_size(task)
+    if study.resize_of(task) == "256_crop":
+        return crop_side(size) ** 2 * 3
     side, channels = STORED.get(task, (size, 3))
     return min(side, size) ** 2 * channels
 
@@ -65,7 +68,7 @@ def pool_images(study: Study, task: str) -> int:
     """Images to train or validate on; an unbounded pool is that of the index, or 1,000 a class."""
     row = study.tasks[task]
     if row.pool < 10**9:
-        return row.pool
+        return row.reach
     found = _indexed(study, task)
     return found.get("train", 0) + found.get("val", 0) or 1000 * row.classes
 
