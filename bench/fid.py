@@ -78,9 +78,8 @@ def main() -> None:
         f"{options.sets} sets of {options.images:,} images, {options.width:,} dimensions, {options.bootstrap} resamples"
     )
     print(f"numbers of one set  {np.median(seconds):6.2f} CPU s (median; one thread)")
-    print(
-        f"all sets            {sum(seconds) / options.workers:6.1f} CPU s on each of {options.workers} workers (bar: {BAR:g} s)"
-    )
+    each = sum(seconds) / options.workers
+    print(f"all sets            {each:6.1f} CPU s on each of {options.workers} workers (bar: {BAR:g})")
     print(f"by the clock        {whole:6.1f} s, with making the features")
     if options.plain:
         print(f"sqrtm of one set    {by_sqrtm(options.width, options.images):6.2f} s, the distance alone")

@@ -17,7 +17,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -202,18 +202,18 @@ def write_rows(
         pq.write_table(table, beside, compression="zstd")
 
 
-def read_rows(path: Path | str, kind: str) -> pd.DataFrame:
-    """The rows of one file, with the hive parts of its path as columns in front."""
-    table = _read_table(path, kind)
+def read_rows(path: Path | str, kind: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The rows of one file, with the hive parts of its path as columns in front; all columns, or those named."""
+    table = _read_table(path, kind, columns)
     frame = table.replace_schema_metadata(None).to_pandas()
     for position, (name, value) in enumerate(hive_parts(path).items()):
         frame.insert(position, name, value)
     return frame
 
 
-def read_many(paths: Iterable[Path | str], kind: str) -> pd.DataFrame:
+def read_many(paths: Iterable[Path | str], kind: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """The rows of many files as one frame; an empty frame with the kind's columns if there are none."""
-    frames = [read_rows(path, kind) for path in paths]
+    frames = [read_rows(path, kind, columns) for path in paths]
     if not frames:
         return pd.DataFrame(columns=["backbone", "method", "task", "train", *KINDS[kind].names])
     return pd.concat(frames, ignore_index=True)
@@ -230,17 +230,19 @@ def read_provenance(path: Path | str) -> dict:
     return json.loads(stored[METADATA_KEY])
 
 
-def _read_table(path: Path | str, kind: str) -> pa.Table:
+def _read_table(path: Path | str, kind: str, columns: Sequence[str] | None = None) -> pa.Table:
     try:
-        table = pq.ParquetFile(path).read()
+        file = pq.ParquetFile(path)
+        schema = file.schema_arrow
+        table = file.read(columns) if schema.equals(KINDS[kind]) else file.schema_arrow.empty_table()
     except FileNotFoundError:
         raise RowsError(f"{path}: no such file; expected rows of kind {kind}") from None
     except (OSError, pa.ArrowInvalid) as error:
         raise RowsError(
             f"{path}: not a readable parquet file ({_first_line(error)}); delete it and run again"
         ) from None
-    if not table.schema.equals(KINDS[kind]):
-        found, expected = set(table.schema.names), set(KINDS[kind].names)
+    if not schema.equals(KINDS[kind]):
+        found, expected = set(schema.names), set(KINDS[kind].names)
         wrong = ", ".join(sorted(found ^ expected)) or "column types or order"
         raise RowsError(f"{path}: not rows of kind {kind}; they differ in {wrong}")
     return table

@@ -37,9 +37,11 @@ def test_mean_curves_average_the_seeds_that_have_a_value():
         ([[2.0, 1.0, 1.06]], True),
         ([[2.0, 1.0, 1.04]], False),
         ([[2.0, 1.5, 1.0]], False),
-        # The mean rises by 0.5 of 1.0; the seeds end 1.41 apart, then 0.14 apart.
+        # The mean rises by 0.5 of 1.0; the seeds end with a spread of 1.41, then of 0.14.
         ([[1.0, 0.5], [1.0, 2.5]], False),
         ([[1.0, 1.4], [1.0, 1.6]], True),
+        # With several seeds their spread alone decides: a rise of 2 % above a spread of 0.14 %.
+        ([[1.0, 1.019], [1.0, 1.021]], True),
         # A loss that touches 0 and rises overfits.
         ([[1.0, 0.0, 0.1]], True),
     ],
@@ -47,6 +49,16 @@ def test_mean_curves_average_the_seeds_that_have_a_value():
 def test_rule(losses, overfits):
     found = overfitting(curves(*losses))
     assert list(found["overfits"]) == [overfits]
+
+
+@pytest.mark.parametrize(("finals", "overfits"), [([1.0, 1.2, 1.4], False), ([1.1, 1.11, 1.12], True), ([1.1], True)])
+def test_the_spread_is_that_of_the_finals_where_they_have_several_seeds(finals, overfits):
+    """One curve that rises by 0.1; its finals keep the last test loss of every seed."""
+    keys = {"backbone": "b", "method": "full", "task": "a", "train": "800"}
+    final = pd.DataFrame([keys | {"seed": seed, "test_loss": loss} for seed, loss in enumerate(finals)])
+    found = overfitting(curves([1.5, 1.0, 1.1]), final).iloc[0]
+    assert found["overfits"] == overfits
+    assert found["std"] == pytest.approx(pd.Series(finals).std(), nan_ok=True)
 
 
 def test_numbers_behind_the_rule():

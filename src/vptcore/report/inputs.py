@@ -18,6 +18,8 @@ PER_TASK = ("index", "fid")
 
 def rows_files(study: Study, kind: str, wanted: list) -> list[str]:
     """The files of one kind that hold the wanted cells, or for index, fid and explain the wanted tasks."""
+    if kind == "splits":
+        return [f"{study.root}/splits/task={task}/train={train}/{ROWS}" for task, train in wanted]
     if kind in PER_TASK:
         return [f"{study.root}/{kind}/task={task}/{ROWS}" for task in wanted]
     if kind == "explain":

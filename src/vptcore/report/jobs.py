@@ -16,16 +16,16 @@ import pandas as pd
 from vptcore import __version__
 from vptcore.records import read_many, write_text
 from vptcore.report import figures, listing, render, tables
-from vptcore.report.extras import EXTRAS
+from vptcore.report.extras import EXTRAS, ByCell, ExtraTable
 from vptcore.report.page import body_of, table_page, write_page
 from vptcore.study import Study, load_study
 
 
 def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
     """Write one table as csv, markdown, LaTeX and a small page of its own."""
-    number, study, frames = job["number"], load_study(job["config"]), _frames(inputs)
+    number, study = job["number"], load_study(job["config"])
     is_extra = number in EXTRAS
-    built = EXTRAS[number].build(study, frames) if is_extra else _table(number, study, frames)
+    built = _extra(EXTRAS[number], study, inputs) if is_extra else _table(number, study, _frames(inputs))
     form = listing if is_extra else render
     for name, text in (("csv", form.to_csv), ("md", form.to_markdown), ("tex", form.to_latex)):
         write_text(outputs[name], text(built))
@@ -69,6 +69,17 @@ def print_results(config: Mapping) -> None:
     final = read_many(dict.fromkeys(study.path("final", cell) for cell in wanted), "final")
     built = [tables.build(number, study, final, None) for number in main]
     print_summary(study, built, Path(study.root) / "report.html")
+
+
+def _extra(spec: ExtraTable, study: Study, inputs: Mapping[str, Sequence[str]]) -> listing.Listing:
+    frames: dict = {
+        kind: read_many(_listed(files), kind, spec.columns.get(kind))
+        for kind, files in inputs.items()
+        if kind not in spec.by_cell
+    }
+    for kind in spec.by_cell:
+        frames[kind] = ByCell(kind, _listed(inputs[kind]), spec.columns.get(kind))
+    return spec.build(study, frames)
 
 
 def _table(number: int, study: Study, frames: Mapping[str, pd.DataFrame]) -> tables.Table:

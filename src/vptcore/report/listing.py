@@ -24,13 +24,18 @@ __all__ = ["Listing", "ListingColumn", "to_csv", "to_html", "to_latex", "to_mark
 class ListingColumn:
     """One column: the frame's column it shows, its head, and for numbers how many decimals (None: text).
 
-    `signed` puts a plus before a positive number.
+    `signed` puts a plus before a positive number; `is_p` shows a probability with three decimals, or '< 0.001'.
     """
 
     name: str
     title: str
     decimals: int | None = None
     signed: bool = False
+    is_p: bool = False
+
+    @property
+    def is_text(self) -> bool:
+        return self.decimals is None and not self.is_p
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,11 @@ class Listing:
 
 def shown(value, column: ListingColumn) -> str:
     """A value as it is printed; '–' where there is none."""
-    if column.decimals is None:
-        return MISSING if _is_missing(value) else str(value)
-    return MISSING if _is_missing(value) else number(float(value), column.decimals, column.signed)
+    if _is_missing(value):
+        return MISSING
+    if column.is_p:
+        return "< 0.001" if value < 0.001 else number(float(value), 3)
+    return str(value) if column.is_text else number(float(value), column.decimals, column.signed)
 
 
 def _is_missing(value) -> bool:
@@ -80,7 +87,7 @@ def to_markdown(listing: Listing) -> str:
     """GitHub's Markdown, the caption below."""
     head = [
         "| " + " | ".join(markdown_escape(column.title) for column in listing.columns) + " |",
-        "|" + "".join(" :-- |" if column.decimals is None else " --: |" for column in listing.columns),
+        "|" + "".join(" :-- |" if column.is_text else " --: |" for column in listing.columns),
     ]
     parts = [f"### Table: {markdown_escape(listing.title)}"]
     for heading, rows in groups(listing):
@@ -108,7 +115,7 @@ def to_latex(listing: Listing) -> str:
         rf"\caption{{{latex_escape(listing.caption)}}}",
         rf"\label{{tab:{listing.name.replace('_', '-')}}}",
         r"\resizebox{\linewidth}{!}{%",
-        rf"\begin{{tabular}}{{{''.join('l' if c.decimals is None else 'r' for c in listing.columns)}}}",
+        rf"\begin{{tabular}}{{{''.join('l' if c.is_text else 'r' for c in listing.columns)}}}",
         r"\toprule",
         " & ".join(latex_escape(column.title) for column in listing.columns) + r" \\",
         r"\midrule",

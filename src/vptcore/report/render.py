@@ -41,6 +41,8 @@ _LATEX = {
     "‡": r"\ddag{}",
     "✓": r"$\checkmark$",
     "≠": r"$\neq$",
+    "●": r"$\bullet$",
+    "§": r"\S{}",
     "é": r"\'e",
     "<": r"\textless{}",
     ">": r"\textgreater{}",

@@ -1,0 +1,92 @@
+"""How much of a choice is luck: the selection noise of the validation images, by bootstrap of stored predictions.
+
+In: a cell's rows of kind `search`, whose `val_predictions` are kept, and the labels of its val images. Out: how often
+another configuration would have been chosen on other images of the same kind, and what the chosen one's accuracy is
+worth. Nothing is trained again. Imports no torch.
+
+    python -m pytest tests/analysis/test_selection.py
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from vptcore.records import RowsError
+
+REPEATS = 1000
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What resampling the val images says of one search; accuracies are fractions.
+
+    accuracy: of the chosen configuration on val. low, high: its 95 % percentile interval. other: share of resamples
+    that choose another configuration. rivals: configurations that were ever chosen. gain: how far the best of a
+    resample lies above its accuracy on all val images, on average, which is what choosing by val flatters by.
+    """
+
+    images: int
+    configurations: int
+    chosen: int
+    accuracy: float
+    low: float
+    high: float
+    other: float
+    rivals: int
+    gain: float
+
+
+def selection_noise(search: pd.DataFrame, labels_V: np.ndarray, repeats: int = REPEATS, seed: int = 0) -> Selection:
+    """Bootstrap of one search: every resample chooses by `training.choose`'s rule, all configurations on its images.
+
+    `RowsError` where predictions are not one a val image, or do not give the stored val accuracy.
+    """
+    ranked = _ranked(search)
+    right_CV = _right(ranked, np.asarray(labels_V))
+    V = right_CV.shape[1]
+    rng = np.random.default_rng(seed)
+    counts_RV = rng.multinomial(V, np.full(V, 1 / V), size=repeats)
+    # Sums of whole numbers are exact, so ties are ties; argmax takes the first, which has the smaller rate and decay.
+    scores_RC = counts_RV.astype(float) @ right_CV.T.astype(float)
+    whole_C = right_CV.sum(1)
+    chosen, picks_R = int(whole_C.argmax()), scores_RC.argmax(1)
+    low, high = np.percentile(scores_RC[:, chosen] / V, [2.5, 97.5])
+    gain_R = scores_RC[np.arange(repeats), picks_R] - whole_C[picks_R]
+    return Selection(
+        images=V, configurations=len(right_CV), chosen=int(ranked["config"].iloc[chosen]),
+        accuracy=float(whole_C[chosen] / V), low=float(low), high=float(high),
+        other=float((picks_R != chosen).mean()), rivals=len(np.unique(picks_R)),
+        gain=float(gain_R.mean() / V),
+    )  # fmt: skip
+
+
+def _ranked(search: pd.DataFrame) -> pd.DataFrame:
+    """The configurations that can be chosen, the one that wins a tie first."""
+    repeated = search[search.duplicated("config")]
+    if len(repeated):
+        raise RowsError(f"search: configuration {repeated['config'].iloc[0]} occurs twice; expected one row each")
+    usable = search[~search["diverged"].astype(bool) & search["val_accuracy"].notna()]
+    if usable.empty:
+        raise RowsError(f"search: all {len(search)} configurations diverged; there is nothing to choose")
+    return usable.sort_values(["lr", "weight_decay"], kind="stable")
+
+
+def _right(ranked: pd.DataFrame, labels_V: np.ndarray) -> np.ndarray:
+    """(C, V): whether each configuration answered each val image right."""
+    lengths = {len(predictions) for predictions in ranked["val_predictions"]}
+    if lengths != {len(labels_V)}:
+        raise RowsError(f"search: {min(lengths)} val predictions, but the split has {len(labels_V)} val images")
+    right_CV = np.stack(ranked["val_predictions"].to_list()) == labels_V
+    stored_C = ranked["val_accuracy"].to_numpy(float)
+    if len(labels_V) and not np.allclose(right_CV.mean(1), stored_C, atol=0.5 / len(labels_V) + 1e-6):
+        raise RowsError("search: val predictions do not give the stored val accuracy; the split is another one")
+    return right_CV
+
+
+def standard_error(accuracy: float, images: int) -> float:
+    """Of an accuracy over so many images, as a binomial share."""
+    return math.sqrt(accuracy * (1 - accuracy) / images) if images else math.nan
