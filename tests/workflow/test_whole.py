@@ -29,6 +29,10 @@ def test_everything_is_there(finished):
         "tables/table_01.csv",
         "tables/table_02.tex",
         "tables/table_05.md",
+        "tables/table_significance.csv",
+        "tables/table_selection.tex",
+        "tables/table_overfitting.md",
+        "tables/table_distances.html",
         "figures/figure_03.pdf",
         "figures/figure_05.png",
     } <= names

@@ -113,8 +113,8 @@ def _caption(title: str, study: Study, found: Mapping[Cell, dict]) -> str:
         f"{title}. {REPEATS:,} bootstrap resamples of the val images of each search, from stored predictions; nothing "
         "is trained again. Another chosen: the share of resamples in which another configuration wins, by the same "
         "rule of ties. From, to: the 95 % interval of the chosen one's val accuracy. Ever chosen: configurations "
-        "that win a resample. Flattered by: how far the winner of a resample lies above its own accuracy on all val images, in "
-        "percentage points.",
+        "that win a resample. Flattered by: how far the winner of a resample lies above its own accuracy on all val "
+        "images, in percentage points.",
         error,
         text.protocol_line(study),
         f"{absent} of {text.plural(len(study.searches), 'search', 'searches')} {text.have_verb(absent)} no rows yet."
