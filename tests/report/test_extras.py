@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+import yaml
 
 from tests.report.synthetic import curve_rows, fid_rows, final_rows, search_rows
 from vptcore.analysis.statistics import CELL
 from vptcore.records import RowsError, provenance, write_rows
-from vptcore.report import inputs
+from vptcore.report import inputs, jobs
 from vptcore.report.extras import EXTRAS, ByCell
 from vptcore.report.listing import to_csv, to_html, to_latex, to_markdown
-from vptcore.study import Cell
+from vptcore.study import Cell, load_study
 
 MINI = "vit_mini_cifar10"
 
@@ -188,3 +191,26 @@ def test_rows_by_cell_are_read_when_asked_for(tmp_path):
     path.unlink()
     with pytest.raises(RowsError, match="no such file"):
         found[cell]
+
+
+def test_the_job_reads_files_and_writes_every_form(tmp_path):
+    """Two cells of the demo, written as rows: predictions are read cell by cell, the rest is counted as missing."""
+    config = yaml.safe_load(Path("profiles/demo/study.yaml").read_text()) | {"results": str(tmp_path)}
+    study = load_study(config)
+    cells = [Cell(MINI, method, "digits", "160") for method in ("full", "vpt")]
+    final = final_rows(study, cells)
+    answers = predictions(final)
+    files = {"final": [study.path("final", cell) for cell in cells]}
+    files["predictions"] = [study.path("predictions", cell) for cell in cells]
+    for cell in cells:
+        mine = final[final.method == cell.method].drop(columns=CELL)
+        write_rows(study.path("final", cell), "final", mine, provenance({}, {}))
+        more = answers[cell].assign(confidence=0.5, loss=0.1)
+        write_rows(study.path("predictions", cell), "predictions", more, provenance({}, {}))
+    outputs = {suffix: str(tmp_path / f"table.{suffix}") for suffix in ("csv", "md", "tex", "html")}
+    jobs.table({"number": "significance", "config": config}, files, outputs)
+    frame = pd.read_csv(outputs["csv"])
+    row = frame.query("method == 'vpt' and task == 'digits' and train == 160").iloc[0]
+    assert np.isfinite([row.difference, row.p, row.mcnemar]).all()
+    assert frame.query("task == 'fashion_mnist'").mcnemar.isna().all()
+    assert "McNemar" in Path(outputs["html"]).read_text()
