@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from vptcore.data import shapes
+from vptcore.data import archives, shapes
 from vptcore.data.sources import IMAGE_SUFFIXES, LAYOUTS, VTAB1K_LISTS, Request, locate
 from vptcore.data.tasks import SHIPPED, TASKS, Task
 
@@ -69,10 +69,23 @@ def _listed(task: Task, setting: Mapping, root: Path) -> dict:
     try:
         where = locate(source, Request(task.id, task.classes, Path(setting.get("path") or root / task.id)))
     except ValueError as error:
-        return row | {"found": False, "where": str(error), "rows": None, "bytes": 0}
+        return row | {
+            "found": False,
+            "where": f"{error}{_or_original(task, source, setting, root)}",
+            "rows": None,
+            "bytes": 0,
+        }
     files = [where] if where.is_file() else [path for path in where.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     return row | {"found": True, "where": str(where), "rows": _rows(source, where, files), "bytes": size}
+
+
+def _or_original(task: Task, source: str, setting: Mapping, root: Path) -> str:
+    """For a task whose images are missing: which original archives would do as well."""
+    if source == "original" or task.id not in archives.TASKS:
+        return ""
+    where = Path(setting.get("path") or root / task.id)
+    return f"; or set tasks.{task.id}.source to original and {archives.wanted(Request(task.id, task.classes, where))}"
 
 
 def _shipped_rows(task: Task, source: str) -> int:

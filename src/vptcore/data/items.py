@@ -9,7 +9,7 @@ image, read once and lazily. `sources.READERS` has the readers; one more is one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,16 +30,28 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Item:
-    """One image: an encoded file's bytes, pixels as uint8 (H, W, 1 or 3), or where the encoded bytes lie.
+class Deferred:
+    """An image that the worker gets by `make(*arguments)`: bytes or pixels. Both pickle, so any worker can."""
 
-    A `Path` or a `Range` is opened by the worker that decodes it, so it costs nothing to skip and is read in parallel.
+    make: Callable[..., bytes | np.ndarray]
+    arguments: tuple
+
+
+Image = bytes | np.ndarray | Path | Range | Deferred
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image: an encoded file's bytes, pixels as uint8 (H, W, 1 or 3), or where they are to be had.
+
+    A `Path`, a `Range` or a `Deferred` is opened by the worker that decodes it, so it costs nothing to skip and is read
+    in parallel.
     """
 
     key: str
     split: str
     label: int
-    image: bytes | np.ndarray | Path | Range
+    image: Image
 
 
 @dataclass(frozen=True)
@@ -68,8 +80,10 @@ class Source:
     substitutes: Sequence[str] = ()
 
 
-def load(image: bytes | np.ndarray | Path | Range) -> bytes | np.ndarray:
+def load(image: Image) -> bytes | np.ndarray:
     """An item's image with the bytes read. Raises ValueError (one line) for a file that is gone or too short."""
+    if isinstance(image, Deferred):
+        return image.make(*image.arguments)
     if not isinstance(image, Path | Range):
         return image
     try:
