@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 
-from vptcore.study import Cell, Study
+from vptcore.data.one_shot import LOOKS
+from vptcore.study import ONE_SHOT, Cell, Study
 
 ROWS = "rows.parquet"
 
@@ -31,6 +32,13 @@ def fetched_files(study: Study, task: str) -> list[str]:
         return [path]
     is_wanted = row.repo and row.source == "wds" and not os.path.isdir(f"{path}/test")
     return [f"{path}/.fetched"] if is_wanted else []
+
+
+def split_files(study: Study, task: str, train: str) -> dict[str, str]:
+    """The index; the images too for a one-shot rule that looks at them."""
+    files = task_files(study, task, train)
+    looks = train == ONE_SHOT and study.one_shot_selection in LOOKS
+    return {name: files[name] for name in (("index", "images") if looks else ("index",))}
 
 
 def prepare_threads(study: Study, task: str) -> int:

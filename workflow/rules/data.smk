@@ -43,7 +43,9 @@ rule prepare:
 
 rule split:
     input:
-        index=f"{ROOT}/index/task={{task}}/rows.parquet",
+        unpack(
+            lambda wildcards: flow.split_files(STUDY, wildcards.task, wildcards.train)
+        ),
     output:
         rows=f"{ROOT}/splits/task={{task}}/train={{train}}/rows.parquet",
     log:

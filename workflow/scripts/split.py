@@ -7,6 +7,7 @@ call(
     job=snakemake.params.job,
     index_path=snakemake.input.index,
     out_path=snakemake.output.rows,
+    images_path=snakemake.input.get("images"),
     reads=snakemake.input,
     makes=snakemake.output,
     log=snakemake.log[0],

@@ -9,12 +9,15 @@ test, and notes: what had to be substituted, which classes are absent. Imports n
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from vptcore import records
+from vptcore.config import choose_one
+from vptcore.data.one_shot import SELECTIONS
 from vptcore.data.tasks import VTAB
 
 VTAB_TRAIN, VTAB_VAL = 800, 200
@@ -23,21 +26,24 @@ VAL_PART = 10  # one in ten of the whole train split, where the source has no va
 VTAB_IDS = frozenset(task.id for task in VTAB)
 
 
-def split(job: dict, index: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
+def split(
+    job: dict, index: pd.DataFrame, images: np.ndarray | None = None, substitutes: Iterable[str] = ()
+) -> tuple[pd.DataFrame, dict]:
     """The rows (part, row) of a train size, each part in its own order, and notes on them.
 
-    `job["train"]` is a number of train images, 'one_shot' or 'train'. Raises ValueError with the counts if there are
-    too few images.
+    `job["train"]` is a number of train images, 'one_shot' or 'train'. `images` is the task's array, for one-shot rules
+    that look at it; `substitutes` are those of the source, to which this split's are added. Raises ValueError with the
+    counts if there are too few images.
     """
     task, train = job["task"], str(job["train"])
     rows = {name: index.loc[index["split"] == name, "row"].to_numpy() for name in ("train", "val", "test")}
     if not len(rows["test"]):
         raise ValueError(f"{task}: no test images; the index has {_counts(rows)}")
-    substitutes: list[str] = []
+    substitutes = list(substitutes)
     if train == str(VTAB_TRAIN) and task in VTAB_IDS:
         chosen = _vtab(task, rows, substitutes)
     elif train == ONE_SHOT:
-        chosen = _one_shot(job, rows, index.set_index("row")["label"])
+        chosen = _one_shot(job, rows, index.set_index("row")["label"], images)
     elif train == WHOLE_TRAIN:
         chosen = _whole_train(job, rows, substitutes)
     elif train.isdigit() and int(train) >= 4:
@@ -51,10 +57,12 @@ def split(job: dict, index: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
     return pd.concat(frames, ignore_index=True), notes
 
 
-def run(job: dict, index_path: Path | str, out_path: Path | str) -> str:
+def run(job: dict, index_path: Path | str, out_path: Path | str, images_path: Path | str | None = None) -> str:
     """`split` from the index file to a rows file; return a summary of one line."""
     started = time.time()
-    frame, notes = split(job, records.read_rows(index_path, "index"))
+    images = np.load(images_path, mmap_mode="r") if images_path else None
+    of_source = records.read_provenance(index_path).get("substitutes", ())
+    frame, notes = split(job, records.read_rows(index_path, "index"), images, of_source)
     note = records.provenance(job, {"index": index_path}, started=started, **notes)
     records.write_rows(out_path, "splits", frame, note)
     counts = frame["part"].value_counts()
@@ -94,14 +102,15 @@ def _sized(job: dict, rows: dict[str, np.ndarray], train: int) -> tuple[np.ndarr
     return order[:train], order[len(order) - val :]
 
 
-def _one_shot(job: dict, rows: dict[str, np.ndarray], labels: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+def _one_shot(
+    job: dict, rows: dict[str, np.ndarray], labels: pd.Series, images: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """One image per class for train and another for val, in the order of the classes (paper Appendix G.4)."""
     pool = labels.loc[pool_order(job, rows)]
     if not len(pool):
         raise ValueError(f"{job['task']}: no image to pick for any class; the index has {_counts(rows)}")
-    nth = pool.groupby(pool).cumcount()
-    first, second = (pool[nth == n].sort_values().index.to_numpy() for n in (0, 1))
-    return first, second
+    pick = SELECTIONS[choose_one("one_shot.selection", job.get("selection", "random"), SELECTIONS)]
+    return pick(pool, images, job["seed"])
 
 
 def _whole_train(job: dict, rows: dict[str, np.ndarray], substitutes: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,92 @@
+"""One image per class for train and another for val: which, out of a pool (paper Appendix G.4).
+
+In: the pool's rows in a seeded order, their labels and, for the two rules that look at images, the task's array. Out:
+two arrays of rows in the order of the classes. Test images are never looked at. Imports no torch.
+
+- `first`: the first two of each class in the source's order.
+- `random`: the first two of each class in the seeded order.
+- `medoid`: the two with the least mean distance to the others of their class.
+- `iterative`: the paper's "iterative testing", written down: draw one image per class `DRAWS` times; score each draw by
+  the accuracy with which its images, as nearest neighbours, label the rest of the pool; take the first draw whose
+  accuracy lies within one standard deviation of the draws' mean, the paper's "reasonable range". Val is drawn likewise
+  from what train leaves.
+
+Distances are Euclidean between thumbnails of `THUMB` pixels a side: no network has a say in which images it sees.
+
+    python -m pytest tests/data/test_one_shot.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+DRAWS, THUMB = 20, 8
+Pick = Callable[[pd.Series, np.ndarray | None, int], tuple[np.ndarray, np.ndarray]]
+
+
+def first(pool: pd.Series, images: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    return drawn(pool.sort_index(), images, seed)
+
+
+def drawn(pool: pd.Series, images: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    nth = pool.groupby(pool).cumcount()
+    return tuple(pool[nth == n].sort_values(kind="stable").index.to_numpy() for n in (0, 1))
+
+
+def medoid(pool: pd.Series, images: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    x_ND = thumbnails(images, pool.index.to_numpy())
+    total = pd.Series(0.0, pool.index)
+    for label in pool.unique():
+        mine = (pool == label).to_numpy()
+        total[mine] = [np.linalg.norm(x_ND[mine] - x_D, axis=1).sum() for x_D in x_ND[mine]]
+    return drawn(pool.loc[total.sort_values(kind="stable").index], images, seed)
+
+
+def iterative(pool: pd.Series, images: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    x_ND, rng = thumbnails(images, pool.index.to_numpy()), np.random.default_rng(seed)
+    train = _representative(pool, x_ND, rng)
+    left = ~pool.index.isin(train)
+    val = _representative(pool[left], x_ND[left], rng) if left.any() else np.empty(0, int)
+    return train, val
+
+
+def _representative(pool: pd.Series, x_ND: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The first of `DRAWS` draws whose accuracy is in the reasonable range; rows in the order of the classes."""
+    labels, places = pool.to_numpy(), np.arange(len(pool))
+    draws = []
+    for _ in range(DRAWS):
+        order = rng.permutation(places)
+        _, at = np.unique(labels[order], return_index=True)
+        draws.append(order[at])
+    scores = np.array([_accuracy(x_ND, labels, draw) for draw in draws])
+    near = np.abs(scores - scores.mean()) <= scores.std() + 1e-12
+    return pool.index.to_numpy()[draws[int(np.flatnonzero(near)[0])]]
+
+
+def _accuracy(x_ND: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> float:
+    """How often the nearest of the chosen images has the label of an image that was not chosen."""
+    rest = np.setdiff1d(np.arange(len(labels)), chosen)
+    if not len(rest):
+        return 1.0
+    squares_C = (x_ND[chosen] ** 2).sum(1)
+    nearest = (squares_C - 2 * x_ND[rest] @ x_ND[chosen].T).argmin(1)
+    return float((labels[chosen][nearest] == labels[rest]).mean())
+
+
+def thumbnails(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(N, D) float32 in [0, 1]: means over blocks, read image by image from the memory-mapped array."""
+    height, width = images.shape[1:3]
+    tops, lefts = (np.linspace(0, n, min(THUMB, n), endpoint=False).astype(int) for n in (height, width))
+    shares = np.diff([*tops, height])[:, None] * np.diff([*lefts, width])
+    x_ND = np.empty((len(rows), shares.size * images.shape[3]), np.float32)
+    for place, row in enumerate(rows):
+        blocks = np.add.reduceat(np.add.reduceat(images[row].astype(np.float32), tops, axis=0), lefts, axis=1)
+        x_ND[place] = (blocks / shares[..., None] / 255).ravel()
+    return x_ND
+
+
+SELECTIONS: dict[str, Pick] = {"first": first, "random": drawn, "medoid": medoid, "iterative": iterative}
+LOOKS = ("medoid", "iterative")  # rules that read the images
