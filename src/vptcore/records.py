@@ -271,7 +271,8 @@ def provenance(
     """The note that goes into a file's metadata.
 
     `job` is the resolved slice of the config that the stage was called with; `inputs` are hashed; `started` is a
-    `time.time()`. Further keywords (device, seed, ...) are kept as they are.
+    `time.time()`. Further keywords (device, seed, ...) are kept as they are. `substitutes`, where images or splits are
+    not the benchmark's own, is what the inputs say of themselves, so that it reaches every row made of them.
     """
     from vptcore.training.recipe import digest
 
@@ -279,6 +280,7 @@ def provenance(
         "job": dict(job),
         "job_hash": digest(dict(job)),
         "inputs": {name: {"path": str(p), "sha256": file_sha256(p)} for name, p in (inputs or {}).items()},
+        "substitutes": _inherited((inputs or {}).values()),
         "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "host": platform.node(),
@@ -289,6 +291,14 @@ def provenance(
         note["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
         note["seconds"] = round(time.time() - started, 3)
     return note
+
+
+def _inherited(inputs: Iterable[Path | str]) -> list[str]:
+    found: dict[str, None] = {}
+    for path in inputs:
+        stored = (pq.read_metadata(path).metadata or {}) if str(path).endswith("rows.parquet") else {}
+        found.update(dict.fromkeys(json.loads(stored.get(METADATA_KEY, b"{}")).get("substitutes", ())))
+    return list(found)
 
 
 def _version(package: str) -> str | None:

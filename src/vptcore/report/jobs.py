@@ -9,12 +9,13 @@ files. Nothing here trains anything, and nothing imports torch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from vptcore import __version__
-from vptcore.records import read_many, write_text
+from vptcore.records import hive_parts, read_many, read_provenance, write_text
 from vptcore.report import figures, listing, render, tables
 from vptcore.report.extras import EXTRAS, ByCell, ExtraTable
 from vptcore.report.page import body_of, table_page, write_page
@@ -26,6 +27,8 @@ def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[st
     number, study = job["number"], load_study(job["config"])
     is_extra = number in EXTRAS
     built = _extra(EXTRAS[number], study, inputs) if is_extra else _table(number, study, _frames(inputs))
+    if line := substitutes_line(study, inputs):
+        built = replace(built, caption=f"{built.caption} {line}")
     form = listing if is_extra else render
     for name, text in (("csv", form.to_csv), ("md", form.to_markdown), ("tex", form.to_latex)):
         write_text(outputs[name], text(built))
@@ -37,8 +40,20 @@ def figure(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[s
     """Draw one figure as pdf and png, with its caption beside it."""
     study, frames = load_study(job["config"]), _frames(inputs)
     figures.save(figures.draw(job["number"], study, frames), outputs["pdf"], outputs["png"])
-    write_text(outputs["caption"], figures.caption(job["number"], study, frames) + "\n")
+    lines = [figures.caption(job["number"], study, frames), substitutes_line(study, inputs)]
+    write_text(outputs["caption"], " ".join(filter(None, lines)) + "\n")
     return f"drawn from {_count(inputs)} files"
+
+
+def substitutes_line(study: Study, inputs: Mapping[str, Sequence[str]]) -> str:
+    """Where the rows' images or splits are not the benchmark's own: one sentence per substitute, with its tasks."""
+    tasks_of: dict[str, dict[str, None]] = {}
+    for path in (path for files in inputs.values() for path in _listed(files)):
+        task = hive_parts(path).get("task")
+        for note in read_provenance(path).get("substitutes", ()) if task else ():
+            tasks_of.setdefault(note, {})[study.tasks[task].title] = None
+    said = [f"{', '.join(tasks)}: {note}" for note, tasks in tasks_of.items()]
+    return f"Substitutes: {'; '.join(said)}." if said else ""
 
 
 def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
