@@ -30,7 +30,8 @@ def fetched_files(study: Study, task: str) -> list[str]:
     row, path = study.tasks[task], study.source_path(task)
     if row.source == "parquet" and path and os.path.isfile(path):
         return [path]
-    is_wanted = row.repo and row.source == "wds" and not os.path.isdir(f"{path}/test")
+    # A path of the person's own is never downloaded to.
+    is_wanted = row.fetched and path == f"{study.config['data_root']}/{task}" and not _is_there(row.source, path)
     return [f"{path}/.fetched"] if is_wanted else []
 
 
@@ -46,12 +47,18 @@ def prepare_threads(study: Study, task: str) -> int:
     return 1 if study.tasks[task].shipped else 8
 
 
+def _is_there(source: str, path: str) -> bool:
+    if source == "wds":
+        return os.path.isdir(f"{path}/test")
+    return os.path.isdir(path) and any(not name.startswith(".") for name in os.listdir(path))
+
+
 def missing_data(study: Study) -> str:
     """One line that names the tasks whose images are not there and cannot be fetched; empty where there are none."""
     missing = []
     for task in study.used("task"):
         path, row = study.source_path(task), study.tasks[task]
-        fetchable = row.source == "wds" and row.repo
+        fetchable = row.fetched
         if path and not fetchable and not os.path.exists(path):
             missing.append(task)
     if not missing:

@@ -163,6 +163,9 @@ class Study:
         row, path = self.tasks[task], self.source_path(task)
         return signature(path) if path and not row.fetched and os.path.isdir(path) else ""
 
+    def fetch_slice(self, task: str) -> dict:
+        return {"row": asdict(self.tasks[task]), "root": self.config["data_root"]}
+
     def source_path(self, task: str) -> str | None:
         """Where a task's images are looked for; None for those that a package or this one ships."""
         if self.tasks[task].shipped:

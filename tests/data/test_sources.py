@@ -254,7 +254,7 @@ def test_a_missing_path_says_what_to_put_where(tmp_path, source):
 
 def test_an_unknown_source_lists_the_choices():
     with pytest.raises(ConfigError, match=r"tasks\.mine\.source.*vtab1k, wds"):
-        open_source("tfds", Request("mine", 3))
+        open_source("tdfs", Request("mine", 3))
 
 
 def test_every_vtab_task_has_a_reader_and_its_repository():

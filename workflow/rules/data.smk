@@ -8,10 +8,7 @@ rule fetch:
         f"{LOGS}/fetch/{{task}}.log",
     localrule: True
     params:
-        job=lambda wildcards: {
-            "task": wildcards.task,
-            "root": DATA_ROOT,
-        },
+        job=lambda wildcards: STUDY.fetch_slice(wildcards.task),
     script:
         "../scripts/fetch.py"
 

@@ -16,9 +16,12 @@ import pyarrow.parquet as pq
 
 from vptcore.data import archives, shapes
 from vptcore.data.sources import IMAGE_SUFFIXES, LAYOUTS, VTAB1K_LISTS, Request, locate
-from vptcore.data.tasks import SHIPPED, TASKS, Task
+from vptcore.data.tasks import SHIPPED, Task
 
-PATTERNS = ["*.txt", "train/nshards.txt", "train/*.tar", "test/nshards.txt", "test/*.tar"]
+PATTERNS = {
+    "wds": ["*.txt", "train/nshards.txt", "train/*.tar", "test/nshards.txt", "test/*.tar"],
+    "hf": ["*.parquet", "**/*.parquet", "README.md"],
+}
 
 
 def fetch(task: Task, root: Path | str, endpoint: str | None = None) -> Path:
@@ -31,14 +34,16 @@ def fetch(task: Task, root: Path | str, endpoint: str | None = None) -> Path:
     if task.source in SHIPPED:
         raise ValueError(f"{task.id}: nothing to fetch, its images come with {SHIPPED[task.source]}")
     instead = f"put into {folder} {LAYOUTS[task.source][1]}"
-    if not task.repo:
-        raise ValueError(f"{task.id}: no repository to fetch from; {instead}")
+    if not task.fetched:
+        why = f"source {task.source} is not fetched" if task.repo else "no repository to fetch from"
+        raise ValueError(f"{task.id}: {why}; {instead}")
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
         raise ValueError(f"{task.id}: fetching needs the package huggingface_hub; install it, or {instead}") from None
     try:
-        snapshot_download(task.repo, repo_type="dataset", local_dir=folder, allow_patterns=PATTERNS, endpoint=endpoint)
+        patterns = PATTERNS[task.source]
+        snapshot_download(task.repo, repo_type="dataset", local_dir=folder, allow_patterns=patterns, endpoint=endpoint)
     except Exception as error:  # whatever the HTTP library under huggingface_hub raises: it changes between versions
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         url = f"https://huggingface.co/datasets/{task.repo}"
@@ -47,8 +52,8 @@ def fetch(task: Task, root: Path | str, endpoint: str | None = None) -> Path:
 
 
 def run(job: Mapping) -> str:
-    """The workflow's download job: {task, root}. One line: where the shards are now."""
-    return f"{job['task']} is in {fetch(TASKS[job['task']], job['root'])}"
+    """The workflow's download job: {row, root}, a task's row as a mapping. One line: where the shards are now."""
+    return f"{job['row']['id']} is in {fetch(Task(**job['row']), job['root'])}"
 
 
 def listing(tasks: Iterable[Task], settings: Mapping[str, Mapping], root: Path | str) -> list[dict]:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vptcore.config import choose_one
-from vptcore.data import fgvc, shapes, wds
+from vptcore.data import fgvc, hf, shapes, tfds, wds
 from vptcore.data.items import (
     IMAGE_SUFFIXES,
     SPLIT_NAMES,
@@ -34,6 +34,7 @@ from vptcore.data.items import (
     numbered,
     whole_number,
 )
+from vptcore.data.tasks import FETCHED
 
 OWN_TEST_SHARE = 0.2  # of a person's images that come without a split
 DIGITS_TEST = 500
@@ -54,6 +55,8 @@ LAYOUTS: dict[str, tuple[tuple[str, ...], str]] = {
     "parquet": ((), "one parquet file with the columns image and label, optionally split and name"),
     "folder": ((), "one folder of images per class, optionally below train, val and test"),
     "fgvc": ((), fgvc.LAYOUT),
+    "hf": ((), hf.LAYOUT),
+    "tfds": ((), "data sets that tensorflow_datasets has prepared (its data_dir)"),
     "vtab1k": (VTAB1K_NEEDS, "train800.txt, val200.txt, test.txt with lines 'images/.../000000.jpg LABEL'"),
     "wds": (WDS_NEEDS, "CLIP-benchmark's shards: train and test, each with nshards.txt, 0.tar, 1.tar, ..."),
 }
@@ -83,11 +86,11 @@ def locate(source: str, request: Request) -> Path:
     tried = _places(source, request)
     for path in tried:
         there = path.is_file() if source == "parquet" else path.is_dir()
-        if there and all((path / name).is_file() for name in needs):
+        if there and all((path / name).is_file() for name in needs) and (source != "hf" or hf.shards(path)):
             return path
     missing = next((name for name in needs if tried and not (tried[0] / name).is_file()), "data")
     looked = " and ".join(str(path) for path in tried) or f"no path (the config has no tasks.{request.task}.path)"
-    fetch = f", or run `vptcore data fetch {request.task}`" if source == "wds" else ""
+    fetch = f", or run `vptcore data fetch {request.task}`" if source in FETCHED else ""
     raise ValueError(f"{request.task}: no {missing} found in {looked}; put there {layout}{fetch}")
 
 
@@ -255,6 +258,11 @@ def fgvc_source(request: Request) -> Source:
     return fgvc.read_fgvc(request) or folder(request)
 
 
+def hf_source(request: Request) -> Source:
+    """A repository of the Hugging Face Hub, downloaded."""
+    return hf.read_hf(locate("hf", request), request)
+
+
 def original(request: Request) -> Source:
     """The archives as their makers publish them.
 
@@ -276,4 +284,6 @@ READERS: dict[str, Reader] = {
     "wds": wds_source,
     "original": original,
     "fgvc": fgvc_source,
+    "hf": hf_source,
+    "tfds": tfds.read_tfds,
 }
