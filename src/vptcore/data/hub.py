@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from vptcore.data import archives, shapes
+from vptcore.data import archives, hf, shapes
 from vptcore.data.sources import IMAGE_SUFFIXES, LAYOUTS, VTAB1K_LISTS, Request, locate
 from vptcore.data.tasks import SHIPPED, Task
 
@@ -101,6 +101,8 @@ def _rows(source: str, where: Path, files: list[Path]) -> int | None:
     """The number of images where it can be had without opening them; shards do not tell."""
     if source == "parquet":
         return pq.read_metadata(where).num_rows
+    if source == "hf":
+        return sum(pq.read_metadata(path).num_rows for _, path in hf.shards(where))
     if source in ("folder", "fgvc"):
         return sum(path.suffix.lower() in IMAGE_SUFFIXES for path in files)
     if source == "vtab1k":
