@@ -25,6 +25,11 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/audit.smk"
 
 
+# Results that were kept for second copies of jobs (vptcore.training.work): no copy is left when all went well.
+onsuccess:
+    work.tidy(ROOT)
+
+
 rule all:
     default_target: True
     input:

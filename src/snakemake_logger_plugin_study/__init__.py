@@ -19,7 +19,7 @@ from pathlib import Path
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-STAGES = {"search_kept": "search", "final_kept": "final"}
+STAGES = {f"{stage}{suffix}": stage for stage in ("search", "final") for suffix in ("_kept", "_shard", "_shard_kept")}
 # Of little interest to someone who watches a study; everything else that Snakemake says at warning level is shown.
 QUIET = ("Your conda installation", "Falling back to greedy", "RuleException", "Exiting because a job execution failed")
 

@@ -9,9 +9,11 @@ Imports no torch.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
+from glob import glob
 
 from vptcore.data.one_shot import LOOKS
-from vptcore.study import ONE_SHOT, Cell, Study
+from vptcore.study import ONE_SHOT, Cell, Study, shard_of
 
 ROWS = "rows.parquet"
 
@@ -107,6 +109,54 @@ def search_files(study: Study, cell: Cell) -> dict[str, str]:
         return files
     leaks = study.protocol.ft_then_pt_base == "trainval"
     return files | {"base": model_file(study, base, study.seeds[0]) if leaks else best_of_search(study, base)}
+
+
+def cell_files(study: Study, kind: str, cell: Cell) -> dict[str, str | list[str]]:
+    """What the job of a whole cell reads: the inputs of its search or finals, and its shards' rows if it is split.
+
+    A cell whose rows are there stays as it was made: changing `shards` makes nothing again.
+    """
+    files = dict((search_files if kind == "search" else final_files)(study, cell))
+    shards = _made_shards(study, kind, cell) if os.path.exists(study.path(kind, cell)) else _shards(study, kind, cell)
+    return files | {"shards": [shard_file(study, kind, cell, shard) for shard in shards]} if shards else files
+
+
+def _shards(study: Study, kind: str, cell: Cell) -> list[str]:
+    count = study.shards(kind, cell)
+    return [f"{number}of{count}" for number in range(1, count + 1)] if count > 1 else []
+
+
+def _made_shards(study: Study, kind: str, cell: Cell) -> list[str]:
+    """The complete set of shards on the disk, the config's count first."""
+    found = defaultdict(list)
+    for path in glob(shard_file(study, kind, cell, "*")):
+        number, count = shard_of(path.split("/shard=")[1].split("/")[0])
+        found[count].append(number)
+    sets = [count for count, numbers in found.items() if len(numbers) == count]
+    wanted = study.shards(kind, cell)
+    count = wanted if wanted in sets else min(sets, default=0)
+    return [f"{number}of{count}" for number in range(1, count + 1)]
+
+
+def shard_file(study: Study, kind: str, cell: Cell, shard: str, name: str = ROWS) -> str:
+    return f"{study.root}/shards/{kind}/{cell.folder}/shard={shard}/{name}"
+
+
+def share(shard: str) -> float:
+    """A shard's part of its cell's work."""
+    return 1 / shard_of(shard)[1]
+
+
+def final_shard_files(study: Study, cell: Cell, shard: str) -> dict[str, str | list[str]]:
+    """What one shard of the finals reads: of the tuned models to start from, those of its own seeds."""
+    files, (number, count) = final_files(study, cell), shard_of(shard)
+    return files | {"bases": files["bases"][number - 1 :: count]} if "bases" in files else files
+
+
+def shard_models(study: Study, cell: Cell, shard: str) -> list[str]:
+    """The tuned models of one shard of the finals, one a seed."""
+    seeds = study.final_shard_slice(cell, shard)["seeds"]
+    return [shard_file(study, "final", cell, shard, f"models/seed={seed}.safetensors") for seed in seeds]
 
 
 def best_of_search(study: Study, cell: Cell) -> str:

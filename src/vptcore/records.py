@@ -262,6 +262,8 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
+# Where a job ran, in the words of what placed it: Slurm, or the locks of one machine's GPUs.
+PLACE = {"slurm_job": "SLURM_JOB_ID", "node": "SLURMD_NODENAME", "gpu": "CUDA_VISIBLE_DEVICES"}
 PACKAGES = ("vptcore", "torch", "timm", "numpy", "pandas", "pyarrow", "snakemake")
 
 
@@ -285,6 +287,7 @@ def provenance(
         "python": platform.python_version(),
         "host": platform.node(),
         "command": Path(sys.argv[0]).name,
+        **{key: os.environ[name] for key, name in PLACE.items() if os.environ.get(name)},
         **more,
     }
     if started is not None:

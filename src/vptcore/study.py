@@ -139,6 +139,14 @@ class Study:
         lengths = prompts["sets"][prompts["lengths"]]
         return int(lengths.get(cell.backbone, {}).get(cell.task, lengths["default"]))
 
+    def shards(self, kind: str, cell: Cell) -> int:
+        """How many jobs share a cell's grid (kind search) or seeds (final). A probe's are seconds, and one job."""
+        wanted = self.config.get("shards") or {}
+        methods, trains = wanted.get("methods", [cell.method]), map(str, wanted.get("train", [cell.train]))
+        if METHODS[cell.method].probe or cell.method not in methods or cell.train not in trains:
+            return 1
+        return wanted.get(kind, 1)
+
     # The slices: one per kind of job.
 
     def prepare_slice(self, task: str, size: int) -> dict:
@@ -262,6 +270,17 @@ class Study:
             "curve_seeds": self.config["curves"]["seeds"],
         }
 
+    def search_shard_slice(self, cell: Cell, shard: str) -> dict:
+        """The slice of shard '2of4', which tries every fourth configuration from the second on."""
+        number, count = shard_of(shard)
+        return self.search_slice(cell) | {"shard": [number, count]}
+
+    def final_shard_slice(self, cell: Cell, shard: str) -> dict:
+        """The slice of shard '2of5', which runs every fifth seed from the second on."""
+        number, count = shard_of(shard)
+        curves = len(range(number - 1, min(self.config["curves"]["seeds"], len(self.seeds)), count))
+        return self.final_slice(cell) | {"seeds": list(self.seeds[number - 1 :: count]), "curve_seeds": curves}
+
     def explain_slice(self, backbone: str, task: str, train: str) -> dict:
         cells = {method: Cell(backbone, method, task, train) for method in ("full", "vpt")}
         slices = {method: self._model_slice(cell) for method, cell in cells.items()}
@@ -271,6 +290,12 @@ class Study:
             "images": self.config["explain"]["images"],
             "models": slices,
         }
+
+
+def shard_of(name: str) -> tuple[int, int]:
+    """(2, 4) from '2of4'."""
+    number, count = name.split("of")
+    return int(number), int(count)
 
 
 def load_study(config: Mapping) -> Study:
@@ -291,6 +316,7 @@ def load_study(config: Mapping) -> Study:
     study = Study(config["study"], config, protocol, backbones, tasks, seeds, cells, left_out)
     _check_dependencies(study)
     check_settings(study)
+    _check_shards(study)
     return study
 
 
@@ -366,6 +392,24 @@ def _expand_tasks(key: str, names: Iterable[str], tasks: Mapping[str, Task]) -> 
         choose_one(key, name, [*TASK_SETS, *tasks])
         ids.update({task.id: None for task in TASK_SETS.get(name, ())} or {name: None})
     return list(ids)
+
+
+def _check_shards(study: Study) -> None:
+    """No more shards than there is work to split."""
+    shards = study.config.get("shards") or {}
+    for method in shards.get("methods", []):
+        choose_one("shards.methods", method, study.config["methods"])
+    if shards.get("final", 1) > len(study.seeds):
+        most = len(study.seeds)
+        raise ConfigError(f"shards.final: {shards['final']} is more than the {most} seeds; choose {most} or less")
+    for cell in study.searches:
+        grid = study.config["methods"][cell.method]["grid"]
+        most = len(grid["lr"]) * len(grid["weight_decay"])
+        if study.shards("search", cell) > most:
+            raise ConfigError(
+                f"shards.search: {shards['search']} is more than the {most} configurations of {cell.method}; choose "
+                f"{most} or less, or name the methods it is for in shards.methods"
+            )
 
 
 def _check_dependencies(study: Study) -> None:

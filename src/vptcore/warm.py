@@ -3,8 +3,10 @@
 Importing torch, timm and what they pull in takes seconds of every short job. On one machine the first job of a
 Snakemake run therefore starts a server that imports them once; every job is a fork of it, with its own memory and its
 own threads. The server ends with the Snakemake process it was started for (the Snakefile puts its id into
-VPTCORE_WARM), and a job ends with its script. With `VPTCORE_WARM=0`, inside a Slurm job, or where there is no fork, the
-function runs in the script's own process: same rows. As a job ends, its files are written down in the manifest.
+VPTCORE_WARM), and a job ends with its script: it is told to, and saves where it is (`vptcore.stopping`). A job that
+asks for a GPU gets one to itself (`vptcore.gpus`). With `VPTCORE_WARM=0`, inside a Slurm job, or where there is no
+fork, the function runs in the script's own process: same rows. As a job ends, its files are written down in the
+manifest.
 
 In: the dotted name of a function, its keyword arguments as plain values, a log file. Out: the function's one-line
 summary as the log's last line; a mistake of the user's as one line on stderr and exit code 1.
@@ -19,20 +21,24 @@ import fcntl
 import importlib
 import inspect
 import json
+import math
 import os
 import selectors
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from vptcore import gpus as devices
+from vptcore import stopping
+
 PRELOAD = ("torch", "timm", "torch.optim", "torch._dynamo", "pandas", "pyarrow.parquet", "safetensors.torch")
 START_SECONDS = 120
+END_SECONDS = 25  # from being told to end to being killed; Slurm gives 30
 LONGEST_SOCKET = 100  # bytes of a path; systems allow 103 to 107
 
 
@@ -42,10 +48,20 @@ def offer() -> None:
         os.environ["VPTCORE_WARM"] = str(os.getpid())
 
 
-def call(target: str, *, log: str, threads: int = 1, reads: Iterable = (), makes: Iterable = (), **arguments) -> None:
+def call(
+    target: str,
+    *,
+    log: str,
+    threads: int = 1,
+    gpus: int = 0,
+    reads: Iterable = (),
+    makes: Iterable = (),
+    **arguments,
+) -> None:
     """Run `module:function` with `arguments` and exit with its status. The entry point of every workflow script.
 
-    `reads` and `makes` are the job's files, for its record in the manifest.
+    `reads` and `makes` are the job's files, for its record in the manifest; `gpus` is 1 for a job that takes a GPU of
+    its own, where there are any.
     """
     request = {
         "target": target,
@@ -53,6 +69,7 @@ def call(target: str, *, log: str, threads: int = 1, reads: Iterable = (), makes
         "makes": _plain(list(makes)),
         "log": os.path.abspath(log),
         "threads": threads,
+        "gpus": gpus,
         "cwd": os.getcwd(),
         "arguments": _plain(arguments),
     }
@@ -82,12 +99,14 @@ def _perform(request: Mapping) -> dict:
     os.chdir(request["cwd"])
     log_path = Path(request["log"])
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("w", encoding="utf-8") as log:
+    stopping.listen()
+    with log_path.open("w", encoding="utf-8") as log, contextlib.ExitStack() as held:
 
         def say(line: str) -> None:
             print(time.strftime("%H:%M:%S"), line, file=log, flush=True)
 
         try:
+            held.enter_context(devices.handed_out(request["gpus"], say))
             module, name = request["target"].split(":")
             function = getattr(importlib.import_module(module), name)
             if "torch" in sys.modules:
@@ -102,6 +121,10 @@ def _perform(request: Mapping) -> dict:
         except (ValueError, OSError, MemoryError) as error:
             line = f"error: {_one_line(error)}"
             say(traceback.format_exc())
+            say(line)
+            return {"error": line}
+        except stopping.Stopped as stopped:
+            line = f"error: {stopped}"
             say(line)
             return {"error": line}
         except BaseException as error:
@@ -123,13 +146,10 @@ def _one_line(error: BaseException) -> str:
 
 
 def _socket_path(owner: int) -> Path:
-    folder = Path(tempfile.gettempdir()) / f"vptcore-{os.getuid()}"
-    path = folder / f"{owner}.sock"
+    path = devices.run_folder_name() / f"{owner}.sock"
     if len(os.fsencode(path)) > LONGEST_SOCKET:
         raise OSError(f"{path} is too long for a socket")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
-        raise OSError(f"{folder} belongs to someone else or is open to others")
+    devices.run_folder()
     return path
 
 
@@ -201,6 +221,7 @@ def serve(path: Path, owner: int) -> None:
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
     jobs: dict[int, socket.socket] = {}
+    ends: dict[int, float] = {}  # when a job that was told to end will be killed
     try:
         while _alive(owner):
             for key, _ in selector.select(timeout=0.1):
@@ -210,12 +231,16 @@ def serve(path: Path, owner: int) -> None:
                     jobs[pid] = connection
                     selector.register(connection, selectors.EVENT_READ, pid)
                 elif _is_closed(key.fileobj):
-                    _kill(key.data)  # the script closed its end, or died: its job goes with it
+                    ends[key.data] = _end(key.data)  # the script closed its end, or died: its job goes with it
                     selector.unregister(key.fileobj)
             _reap(jobs, selector)
+            _kill_late(jobs, ends)
     finally:
-        for pid in jobs:
-            _kill(pid)
+        ends |= {pid: _end(pid) for pid in jobs if pid not in ends}
+        while jobs:
+            _reap(jobs, selector)
+            _kill_late(jobs, ends)
+            time.sleep(0.05)
         path.unlink(missing_ok=True)
         path.with_suffix(".lock").unlink(missing_ok=True)
 
@@ -256,9 +281,18 @@ def _reap(jobs: dict[int, socket.socket], selector: selectors.BaseSelector) -> N
             connection.close()
 
 
-def _kill(pid: int) -> None:
+def _end(pid: int) -> float:
+    """Tell a job to save and end. Returns when its time is up."""
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGTERM)
+    return time.monotonic() + END_SECONDS
+
+
+def _kill_late(jobs: Mapping[int, socket.socket], ends: Mapping[int, float]) -> None:
+    for pid in jobs:
+        if time.monotonic() > ends.get(pid, math.inf):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _alive(pid: int) -> bool:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vptcore import stopping
 from vptcore.data.tensors import ImageSet
 from vptcore.models.heads import StackedHeads, linear_head
 from vptcore.training.fit import fit, predict, scores
@@ -99,7 +100,42 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, optimizer):
     for a, b in zip(history.epochs, expected.epochs, strict=True):
         assert a["epoch"] == b["epoch"]
         assert torch.equal(a["train_loss"], b["train_loss"])
-    assert not file.exists()
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 11, 23])
+def test_stopped_at_any_step_and_gone_on_equals_uninterrupted_bit_for_bit(tmp_path, step, monkeypatch):
+    """50 images in batches of 16 are 4 steps an epoch; the watched set is one more place to stop at."""
+    recipe = Recipe("adamw", lr=0.5, weight_decay=0.01, batch=16, epochs=6, warmup=2)
+    data, watch, whole = features(), features(20), make_model(dropout=0.3)
+    expected = fit(whole, data, recipe, seed=4, watch=watch)
+    calls, plain = [], stopping.check
+
+    def check():
+        calls.append(1)
+        if len(calls) == step:
+            raise stopping.Stopped("stopped by SIGTERM")
+        plain()
+
+    monkeypatch.setattr(stopping, "check", check)
+    file = tmp_path / "run.checkpoint"
+    message = rf"^stopped by SIGTERM in epoch {(step - 1) // 5 + 1} of 6: saved, goes on from there when called again$"
+    with pytest.raises(stopping.Stopped, match=message):
+        fit(make_model(dropout=0.3), data, recipe, seed=4, watch=watch, checkpoint=file, checkpoint_seconds=1e9)
+    torch.manual_seed(99)
+    again = make_model(dropout=0.3)
+    history = fit(again, data, recipe, seed=4, watch=watch, checkpoint=file, checkpoint_seconds=1e9)
+    assert len(calls) == 6 * 5 + 1, "no step was done twice"
+    assert all(torch.equal(x, y) for x, y in zip(whole.parameters(), again.parameters(), strict=True))
+    assert history.images == expected.images
+    for a, b in zip(history.epochs, expected.epochs, strict=True):
+        assert {k: float(v) for k, v in a.items()} == {k: float(v) for k, v in b.items()}
+
+
+def test_a_folder_that_was_taken_over_is_not_written_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(stopping, "_asked", stopping.Stopped("taken over", saves=False))
+    with pytest.raises(stopping.Stopped, match=r"^taken over$"):
+        fit(make_model(), features(), RECIPE, seed=4, checkpoint=tmp_path / "run.checkpoint")
+    assert not list(tmp_path.iterdir())
 
 
 def test_stacked_heads_equal_one_by_one():

@@ -227,7 +227,9 @@ def test_mistakes_end_in_one_line(job, task, tmp_path, mistake):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_is_not_there(job, task, tmp_path):
-    with pytest.raises(ValueError, match=r"device: cuda was asked for, but torch .* sees no GPU; choose cpu or auto"):
+    with pytest.raises(
+        ValueError, match=r"device: cuda was asked for, but torch .* sees no GPU \(.*\); choose cpu or auto"
+    ):
         search.run(job(device="cuda"), task, outputs(tmp_path), say=lambda _: None)
 
 

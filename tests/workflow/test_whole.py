@@ -166,6 +166,32 @@ def test_killed_and_called_again_gives_the_same_rows(finished, own):
         pd.testing.assert_frame_equal(a, b)
 
 
+def test_split_over_several_jobs_the_rows_are_the_same(finished, own):
+    """full's grid and seeds in two jobs each, with the tuned models that ft_then_pt starts from; then unsplit again."""
+    own.config["shards"] = {"search": 2, "final": 2, "methods": ["full"]}
+    own.write()
+    cell = "backbone=vit_mini_cifar10/method=full/task=digits/train=40"
+    targets = [f"results/tiny/{kind}/{cell}/rows.parquet" for kind in ("search", "final")]
+    result = own.run(*targets)
+    assert result.returncode == 0, result.stderr
+    timings = ["seconds", "images_per_second"]
+    for kind in ("search", "final", "curves", "predictions"):
+        a, b = (
+            read_rows(s.root / kind / cell / "rows.parquet", kind).drop(columns=timings, errors="ignore")
+            for s in (finished, own)
+        )
+        pd.testing.assert_frame_equal(a, b)
+    for name in ("search", "seed=1", "seed=2"):
+        file = f"models/{cell}/{name}.safetensors"
+        assert (own.root / file).read_bytes() == (finished.root / file).read_bytes()
+    note = read_provenance(own.root / "final" / cell / "rows.parquet")
+    assert note["inputs"].keys() == read_provenance(finished.root / "final" / cell / "rows.parquet")["inputs"].keys()
+    assert len(note["shards"]) == 2
+    own.config["shards"] = {}
+    own.write()
+    assert "nothing to do" in own.run(*targets).stderr, "what is there stays"
+
+
 def test_adding_a_method_runs_only_what_is_new(finished, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(finished.folder, folder)

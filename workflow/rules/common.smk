@@ -2,11 +2,12 @@
 import os
 import sys
 
-from vptcore import flow, plan, warm
+from vptcore import flow, gpus, plan, warm
 from vptcore.audit.locate import record_config
 from vptcore.config import ConfigError
 from vptcore.report import inputs as report_inputs
 from vptcore.study import VERSIONS, Cell, load_study
+from vptcore.training import work
 
 try:
     STUDY = load_study(config)
@@ -25,6 +26,7 @@ DATA_ROOT = STUDY.config["data_root"]
 
 # Jobs of this run are forked from one warm interpreter, which ends with this process.
 warm.offer()
+gpus.offer(STUDY.config["device"])
 
 
 wildcard_constraints:
@@ -32,6 +34,7 @@ wildcard_constraints:
     method="|".join(STUDY.used("method")),
     task="|".join(STUDY.used("task")),
     train="|".join(STUDY.used("train")),
+    shard=r"\d+of\d+",
 
 
 def cell(wildcards, method: str = "") -> Cell:

@@ -11,4 +11,5 @@ call(
     makes=snakemake.output,
     log=snakemake.log[0],
     threads=snakemake.threads,
+    gpus=snakemake.resources.get("gpu", 0),
 )

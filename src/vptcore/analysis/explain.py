@@ -85,7 +85,7 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
     """Choose images, draw both maps for each, and write the rows."""
     started = time.time()
     models = job["models"]
-    device = jobs.open_device(models["vpt"]["device"])
+    device = jobs.open_device(models["vpt"]["device"], say)
     parts = jobs.Parts(models["vpt"], inputs["images"], inputs["index"], inputs["splits"], device)
     predictions = {m: _of_seed(inputs[f"predictions_{m}"], job["seed"]) for m in models}
     picks = pick_images(predictions, job["images"])

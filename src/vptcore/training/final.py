@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
@@ -48,13 +48,23 @@ def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object
     curves, predictions, work, and where tuned states are kept `models` (one file per seed).
     """
     started = time.time()
-    device = jobs.open_device(job["device"])
-    parts = jobs.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
+    device = jobs.open_device(job["device"], say)
     files = {k: v for k, v in inputs.items() if isinstance(v, str)} | {
         f"base{i}": p for i, p in enumerate(inputs.get("bases") or [])
     }
     note = provenance(job, files, device=jobs.device_name(device))
-    work = open_work(outputs["work"], note)
+    with open_work(outputs, note, say) as work:
+        if work.summary:
+            return work.summary
+        test_rows = _all_seeds(job, inputs, device, work.folder, say)
+        rows = [json.loads((work.folder / f"seed={seed}.json").read_text()) for seed in job["seeds"]]
+        _write(job, work.staged, rows, work.folder, test_rows, note | jobs.timing(started))
+        return work.publish(_summary(job, [row["final"] for row in rows], device))
+
+
+def _all_seeds(job, inputs, device: torch.device, work: Path, say) -> np.ndarray:
+    """Every seed's record in the work folder, those that are there already left alone. Returns test's index rows."""
+    parts = jobs.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
     recipe, config = chosen(job, inputs["search"])
     train, test = parts.take(*jobs.final_parts(job)), parts.take("test")
     recipe = jobs.fit_batch(job, recipe, train)
@@ -64,10 +74,7 @@ def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object
     for position, (seed, base) in enumerate(zip(job["seeds"], bases, strict=True)):
         if not (work / f"seed={seed}.json").exists():
             model = _one_seed(setting, seed, base, model, curve=position < job["curve_seeds"])
-    rows = [json.loads((work / f"seed={seed}.json").read_text()) for seed in job["seeds"]]
-    _write(job, outputs, rows, work, parts.rows_of("test"), note | jobs.timing(started))
-    shutil.rmtree(work, ignore_errors=True)
-    return _summary(job, [row["final"] for row in rows], device)
+    return parts.rows_of("test")
 
 
 def chosen(job: Mapping, search_rows: str) -> tuple[Recipe, int]:
@@ -152,6 +159,7 @@ def _one_seed(setting: _Setting, seed: int, base: str | None, model: nn.Module |
             beside,
         )
     write_text(setting.work / f"seed={seed}.json", json.dumps({"final": final, "curves": curves}))
+    (setting.work / f"seed={seed}.checkpoint").unlink(missing_ok=True)
     setting.say(f"seed {seed}: test {final['test_accuracy']:.1%}")
     return model
 

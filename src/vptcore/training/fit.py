@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vptcore import stopping
 from vptcore.data.tensors import ImageSet
 from vptcore.training.accelerate import forward_of
 from vptcore.training.optimizers import make_optimizer
@@ -79,8 +80,11 @@ def predict(model: nn.Module, images: ImageSet, batch: int = 512, *, compile: st
     """
     was_training, forward = model.training, forward_of(model, images.device, compile)
     model.eval()
+    parts = []
     with precision_context(images.device):
-        parts = [at_least_fp32(forward(images.inputs(rows))) for rows in padded(images.order(), batch)]
+        for rows in padded(images.order(), batch):
+            stopping.check()
+            parts.append(at_least_fp32(forward(images.inputs(rows))))
     model.train(was_training)
     return torch.cat(parts, dim=-2)[..., : len(images), :]
 
@@ -118,9 +122,10 @@ def fit(
 
     `recipe` is one recipe, or one for each configuration of a stack (equal but for lr and weight decay).
     `watch` is scored after every epoch (the loss curves of the paper's Figure 5); leave it out where only the last
-    epoch counts. `checkpoint` names a file from which a killed run goes on after a whole epoch, bit for bit on a CPU;
-    it is written when `checkpoint_seconds` have passed since the last time and removed at the end. Batches are drawn
-    without replacement in an order that depends on the seed alone, and the last, smaller batch is used (KMnP/vpt:
+    epoch counts. `checkpoint` names a file from which a killed run goes on, bit for bit on a CPU: it is written after
+    an epoch when `checkpoint_seconds` have passed since the last time, and at the next step when the job is asked to
+    end (`vptcore.stopping`). Removing it is the caller's, who knows when the result is safe. Batches are drawn without
+    replacement in an order that depends on the seed alone, and the last, smaller batch is used (KMnP/vpt:
     drop_last False).
 
     A model whose loss is no longer finite is marked in `History.diverged`; training stops when all are.
@@ -132,34 +137,41 @@ def fit(
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     history = History()
-    start = _resume(checkpoint, model, optimizer, generator, history)
+    begun = _resume(checkpoint, model, optimizer, generator, history)
     saved = time.monotonic()
-    for epoch in range(start, first.epochs):
-        began = time.perf_counter()
+    for epoch in range(len(history.epochs), first.epochs):
         optimizer.set_lr([r.lr_at(epoch) for r in recipes])
+        begun = begun or _Begun(torch.randperm(len(train), generator=generator))
         try:
-            record = _epoch(model, forward, train, first, optimizer, generator, augment)
+            with stopping.saving():
+                record = _epoch(model, forward, train, first, optimizer, generator, augment, begun)
+                if watch is not None:
+                    record["test_loss"], record["test_accuracy"] = scores(
+                        predict(model, watch, compile=compile), watch.labels_N
+                    )
         except torch.OutOfMemoryError:
             raise ValueError(_no_room(train.device, first.batch)) from None
-        history.seconds += time.perf_counter() - began
-        history.images += len(train)
-        if watch is not None:
-            record["test_loss"], record["test_accuracy"] = scores(
-                predict(model, watch, compile=compile), watch.labels_N
-            )
+        except stopping.Stopped as stopped:
+            if checkpoint is None or not stopped.saves:
+                raise
+            _save(checkpoint, model, optimizer, generator, history, begun)
+            raise stopping.Stopped(
+                f"{stopped} in epoch {epoch + 1} of {first.epochs}: saved, goes on from there when called again"
+            ) from None
         record = {"epoch": epoch + 1, "lr": first.lr_at(epoch), **record}
         history.epochs.append(record)
+        history.seconds += begun.seconds
+        history.images += len(train)
+        begun = None
         finite = torch.isfinite(record["train_loss"])
         history.diverged = ~finite if history.diverged is None else history.diverged | ~finite
         if on_epoch is not None:
             on_epoch(record, history.images_per_second)
         if bool(history.diverged.all()):
             break
-        if checkpoint is not None and epoch + 1 < first.epochs and time.monotonic() - saved >= checkpoint_seconds:
+        if checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds:
             _save(checkpoint, model, optimizer, generator, history)
             saved = time.monotonic()
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return history
 
 
@@ -172,32 +184,48 @@ def _no_room(device: torch.device, batch: int) -> str:
     )
 
 
-def _epoch(model, forward, train, recipe, optimizer, generator, augment) -> dict[str, Tensor]:
-    """One pass over `train`: the mean loss and accuracy of its batches, seen while the model was changing.
+@dataclass
+class _Begun:
+    """How far an epoch has come: its order of the images, the batches done, and their sums."""
+
+    order: Tensor
+    batches: int = 0
+    loss_sum: Tensor | float = 0.0
+    correct: Tensor | float = 0.0
+    seconds: float = 0.0
+
+
+def _epoch(model, forward, train, recipe, optimizer, generator, augment, begun: _Begun) -> dict[str, Tensor]:
+    """One pass over `train`, or what is left of it: the mean loss and accuracy of its batches, seen while the model was
+    changing.
 
     A compiled model sees one shape: its last batch is filled up with images whose logits are dropped before the loss.
     """
     model.train()
-    loss_sum, correct = 0.0, 0.0
-    order = torch.randperm(len(train), generator=generator).to(train.device)
+    began, order = time.perf_counter(), begun.order.to(train.device)
     shape = min(recipe.batch, len(order)) if forward is not model else 0
-    for rows in order.split(recipe.batch):
-        taken = filled(rows, order, max(shape, len(rows)))
-        inputs, labels_B = train.inputs(taken, generator), train.labels_N[rows]
-        if augment is not None:
-            inputs = augment(inputs, generator)
-        with precision_context(train.device):
-            logits = forward(inputs)[..., : len(rows), :]
-        losses = cross_entropy_per_model(logits, labels_B, recipe.label_smoothing)
-        optimizer.zero_grad(set_to_none=True)
-        losses.sum().backward()
-        optimizer.step()
-        loss_sum = loss_sum + losses.detach().double() * len(rows)
-        correct = correct + (logits.detach().argmax(-1) == labels_B).sum(-1).double()
-    return {"train_loss": loss_sum / len(train), "train_accuracy": correct / len(train)}
+    try:
+        for rows in order.split(recipe.batch)[begun.batches :]:
+            stopping.check()
+            taken = filled(rows, order, max(shape, len(rows)))
+            inputs, labels_B = train.inputs(taken, generator), train.labels_N[rows]
+            if augment is not None:
+                inputs = augment(inputs, generator)
+            with precision_context(train.device):
+                logits = forward(inputs)[..., : len(rows), :]
+            losses = cross_entropy_per_model(logits, labels_B, recipe.label_smoothing)
+            optimizer.zero_grad(set_to_none=True)
+            losses.sum().backward()
+            optimizer.step()
+            begun.loss_sum = begun.loss_sum + losses.detach().double() * len(rows)
+            begun.correct = begun.correct + (logits.detach().argmax(-1) == labels_B).sum(-1).double()
+            begun.batches += 1
+    finally:
+        begun.seconds += time.perf_counter() - began
+    return {"train_loss": begun.loss_sum / len(train), "train_accuracy": begun.correct / len(train)}
 
 
-def _save(path: Path, model, optimizer, generator, history: History) -> None:
+def _save(path: Path, model, optimizer, generator, history: History, begun: _Begun | None = None) -> None:
     state = {
         "model": dict(model.state_dict()),
         "optimizer": optimizer.state_dict(),
@@ -208,6 +236,7 @@ def _save(path: Path, model, optimizer, generator, history: History) -> None:
         "diverged": history.diverged,
         "seconds": history.seconds,
         "images": history.images,
+        "begun": None if begun is None else vars(begun),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -215,10 +244,10 @@ def _save(path: Path, model, optimizer, generator, history: History) -> None:
     os.replace(beside, path)
 
 
-def _resume(path: Path | None, model, optimizer, generator, history: History) -> int:
-    """Load what `_save` wrote, if it is there. Returns the epoch to go on with."""
+def _resume(path: Path | None, model, optimizer, generator, history: History) -> _Begun | None:
+    """Load what `_save` wrote, if it is there. Returns the epoch that was begun, if one was."""
     if path is None or not path.exists():
-        return 0
+        return None
     device = next(model.parameters()).device
     state = torch.load(path, map_location=device, weights_only=True)
     model.load_state_dict(state["model"])
@@ -229,4 +258,4 @@ def _resume(path: Path | None, model, optimizer, generator, history: History) ->
         torch.cuda.set_rng_state(state["cuda_rng"].cpu())
     history.epochs, history.diverged = state["epochs"], state["diverged"]
     history.seconds, history.images = state["seconds"], state["images"]
-    return len(history.epochs)
+    return _Begun(**state["begun"]) if state.get("begun") else None

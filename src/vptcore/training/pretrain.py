@@ -109,6 +109,7 @@ def pretrain(
         "torch": torch.__version__,
     }
     _write(out, model.backbone, features_ND, card)
+    checkpoint.unlink(missing_ok=True)
     return card
 
 

@@ -58,34 +58,40 @@ class _Setting:
 def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say=print) -> str:
     """Run or go on with the search and write its rows. Returns one line: configurations, the best, img/s."""
     started = time.time()
-    device = jobs.open_device(job["device"])
+    device = jobs.open_device(job["device"], say)
+    note = provenance(job, inputs, device=jobs.device_name(device))
+    with open_work(outputs, note, say) as work:
+        if work.summary:
+            return work.summary
+        rows = _grid(job, inputs, device, work.folder, "best" in outputs, say)
+        best = None if "shard" in job and all(r["diverged"] for r in rows) else choose(pd.DataFrame(rows))
+        if "best" in outputs:
+            if best is None:  # of a whole grid this would be an error; another shard may have one that did not diverge
+                save_file({}, work.staged["best"])
+            else:
+                shutil.copyfile(work.folder / f"config={best['config']}.safetensors", work.staged["best"])
+        write_rows(work.staged["rows"], "search", rows, note | jobs.timing(started))
+        found = "all diverged" if best is None else f"best lr {best['lr']:g} with val {best['val_accuracy']:.1%}"
+        return work.publish(f"{len(rows)} configurations, {found}, {jobs.rate_text(job, rows, device)}")
+
+
+def _grid(job, inputs, device: torch.device, work: Path, keeps_best: bool, say) -> list[dict]:
+    """A row for every configuration of the job."""
     parts = jobs.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
     train, val = parts.take("train"), parts.take("val")
     recipes = [jobs.fit_batch(job, recipe, train) for recipe in jobs.recipes_of(job)]
-    note = provenance(job, inputs, device=jobs.device_name(device))
-    work = open_work(outputs["work"], note)
     if job["method"] == "linear":
-        rows = _linear_rows(job, recipes, train, val, device)
-    else:
-        base_state = backbone_state(load_file(inputs["base"])) if "base" in inputs else None
-        train, val = _as_features(job, train, val, device) if jobs.is_probe(job) else (train, val)
-        rows = _rows(_Setting(job, train, val, device, base_state, work, "best" in outputs, say), recipes)
-    best = choose(pd.DataFrame(rows))
-    if "best" in outputs:
-        with replacing(outputs["best"]) as beside:
-            shutil.copyfile(work / f"config={best['config']}.safetensors", beside)
-    write_rows(outputs["rows"], "search", rows, note | jobs.timing(started))
-    shutil.rmtree(work, ignore_errors=True)
-    return (
-        f"{len(rows)} configurations, best lr {best['lr']:g} with val {best['val_accuracy']:.1%}, "
-        f"{jobs.rate_text(job, rows, device)}"
-    )
+        return _linear_rows(job, recipes, train, val, device)
+    base_state = backbone_state(load_file(inputs["base"])) if "base" in inputs else None
+    train, val = _as_features(job, train, val, device) if jobs.is_probe(job) else (train, val)
+    return _rows(_Setting(job, train, val, device, base_state, work, keeps_best, say), recipes)
 
 
 def _rows(setting: _Setting, recipes: list[Recipe]) -> list[dict]:
     """One row per configuration, read from the work folder where it is there already."""
     rows, model, work = [], None, setting.work
-    for config, recipe in enumerate(recipes):
+    number, count = setting.job.get("shard", (1, 1))
+    for config, recipe in list(enumerate(recipes))[number - 1 :: count]:
         done = work / f"config={config}.json"
         if not done.exists():
             row, model = _train_one(setting, config, recipe, model)
@@ -93,6 +99,7 @@ def _rows(setting: _Setting, recipes: list[Recipe]) -> list[dict]:
                 with replacing(work / f"config={config}.safetensors") as beside:
                     save_file(tuned_state(model), beside)
             write_text(done, json.dumps(row))
+            (work / f"config={config}.checkpoint").unlink(missing_ok=True)
         rows.append(json.loads(done.read_text()))
         if setting.keeps_best:
             _drop_worse(rows, work)
