@@ -10,7 +10,7 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 # One thread a job: rows are the same on any number of cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help env demo test test-slow lint bench faults lock pretrain clean
+.PHONY: help env demo test test-slow test-slurm lint bench faults lock pretrain clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ test: env lint ## fast tests, formatting and lint
 
 test-slow: env ## tests that take minutes or need files that are not shipped
 	$(BIN)/python -m pytest -m slow
+
+test-slurm: env ## the study on a real Slurm of two pretended nodes (root on Debian; skipped elsewhere)
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 lint: env ## ruff, snakefmt, snakemake --lint, dry runs of both configs
 	$(BIN)/ruff check .
