@@ -83,7 +83,7 @@ class Study:
 def finished(tmp_path_factory) -> Study:
     """The tiny study, run once from nothing. Tests read it; those that change it take `own`."""
     study = Study(tmp_path_factory.mktemp("finished"), tiny_config())
-    result = study.run()
+    result = study.run(VPTCORE_GPUS="0,1")  # pretended devices: handed out, and not used
     assert result.returncode == 0, result.stderr
     study.result = result
     return study

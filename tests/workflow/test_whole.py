@@ -107,6 +107,15 @@ def test_provenance_chains_back_to_the_images(finished):
     assert note["duration"] > 0
 
 
+def test_every_job_that_asks_for_a_gpu_has_one_and_says_which(finished):
+    """Two pretended devices and two jobs at a time: each is on one of them, and both are at work."""
+    gpus = [
+        read_provenance(p)["gpu"] for kind in ("search", "final") for p in (finished.root / kind).rglob("*.parquet")
+    ]
+    assert set(gpus) == {"0", "1"}
+    assert all("gpu" not in read_provenance(p) for p in (finished.root / "splits").rglob("*.parquet"))
+
+
 def test_the_readmes_queries_work(finished):
     folder = finished.root / "final"
     frame = pd.read_parquet(folder)
