@@ -58,7 +58,7 @@ class Run:
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
         if faults:
             (self.folder / "faults.json").write_text(json.dumps(faults))
-            environment["SLURM_TEST_FAULTS"] = str(self.folder / "faults.json")
+            environment["VPTCORE_TEST_FAULTS"] = str(self.folder / "faults.json")
         log = open(self.folder / "snakemake.log", "a")  # noqa: SIM115 the child's, for as long as it lives
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", *(self.targets if "--unlock" not in options else []), *options,
@@ -102,7 +102,7 @@ def clean(cluster, tmp_path_factory) -> Run:
     return run
 
 
-def until(condition, seconds: float = 120):
+def until(condition, seconds: float = 240):
     """What `condition` returns, once it is true."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

@@ -1,6 +1,6 @@
 """Put on PYTHONPATH by the tests: makes chosen jobs slow, hungry or short-lived, without a line of it in the package.
 
-SLURM_TEST_FAULTS names a JSON file {part of a work folder's name: what to do at every training step there}.
+VPTCORE_TEST_FAULTS names a JSON file {part of a work folder's name: what to do at every training step there}.
 """
 
 import json
@@ -32,7 +32,7 @@ def _eat(megabytes: int, kept=[]) -> None:  # noqa: B006 the list is the point
         time.sleep(4)  # long enough for Slurm to see it
 
 
-if (_file := os.environ.get("SLURM_TEST_FAULTS")) and os.environ.get("SLURM_JOB_ID"):
+if (_file := os.environ.get("VPTCORE_TEST_FAULTS")) and os.environ.get("SLURM_JOB_ID"):
     from functools import partial
 
     from vptcore import stopping
