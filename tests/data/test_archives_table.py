@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
+from functools import wraps
+
 import numpy as np
 import pytest
 
@@ -10,7 +13,8 @@ from tests.data.layouts import encode, noise
 from tests.data.test_archives_order import EUROSAT_SIZES
 from vptcore import records
 from vptcore.data import archives, hub
-from vptcore.data.archives import table
+from vptcore.data.archives import files, table
+from vptcore.data.archives.files import zip_member
 from vptcore.data.arrays import prepare
 from vptcore.data.items import Request
 from vptcore.data.sources import locate
@@ -88,6 +92,34 @@ def test_a_preparation_from_a_zip_is_the_same_for_any_number_of_workers(tmp_path
     assert all(np.array_equal(image, noise(keys.index(key))) for key, image in zip(order, images, strict=True))
     note = records.read_provenance(tmp_path / "1.parquet")
     assert ["100 images, TFDS has 27,000" in line for line in note["substitutes"]] == [True]
+
+
+def test_a_preparation_from_a_zip_goes_on_where_it_was(tmp_path, monkeypatch):
+    keys = [f"{folder}_{name}" for folder, name in EUROSAT]
+    order = md5_order("train", keys)
+    members = {f"2750/{folder}/{name}": encode(noise(row)) for row, (folder, name) in enumerate(EUROSAT)}
+    broken = list(members)[keys.index(order[70])]
+    # As long as the image, so that the other members stay where they are.
+    path = make_zip(tmp_path / "EuroSAT.zip", members | {broken: b"x" * len(members[broken])}, zipfile.ZIP_STORED)
+    out = tmp_path / "a.npy", tmp_path / "a.parquet"
+    for module in ("arrays", "chunks"):
+        monkeypatch.setattr(f"vptcore.data.{module}.CHUNK", 4)
+    with pytest.raises(ValueError, match=order[70]):
+        prepare(job(tmp_path), *out, work=tmp_path / "work")
+    make_zip(path, members, zipfile.ZIP_STORED)
+    decoded = []
+
+    @wraps(zip_member)
+    def counted(*member):
+        decoded.append(member[1])
+        return zip_member(*member)
+
+    monkeypatch.setattr(files, "zip_member", counted)
+    prepare(job(tmp_path), *out, work=tmp_path / "work")
+    assert not set(decoded) & {list(members)[keys.index(key)] for key in order[:60]}
+    assert broken in decoded
+    images = np.load(out[0])
+    assert all(np.array_equal(image, noise(keys.index(key))) for key, image in zip(order, images, strict=True))
 
 
 @pytest.mark.parametrize(("data", "words"), [(b"", "no image bytes"), (jpeg(0)[:90], ""), (b"text", "known format")])

@@ -23,7 +23,7 @@ from typing import BinaryIO
 import numpy as np
 
 from vptcore.data.decode import RESIZES, crop_side, is_grey, to_pixels
-from vptcore.data.items import Item, Range, load
+from vptcore.data.items import Deferred, Image, Item, Range, load
 from vptcore.records import replacing, write_text
 
 CHUNK = 64  # images: 10 MB at 224 pixels, and what a kill costs each worker
@@ -196,14 +196,22 @@ def _pixels(item: Item, where: str) -> np.ndarray:
 
 def _mark(item: Item) -> str:
     """What an item is, so that a chunk made of other items is not taken for this one: files by size and time."""
-    image = item.image
+    return f"{item.key} {_content(item.image)}"
+
+
+def _content(image: Image) -> str:
+    if isinstance(image, Deferred):
+        parts = (
+            _content(part) if isinstance(part, Path | Range | Deferred) else repr(part) for part in image.arguments
+        )
+        return f"{image.make.__name__}({', '.join(parts)})"
     if isinstance(image, Path | Range):
         path = image if isinstance(image, Path) else image.path
         found = path.stat() if path.exists() else None
         place = "" if isinstance(image, Path) else f"{image.start}+{image.size}"
-        return f"{item.key} {place} {found and (found.st_size, found.st_mtime_ns)}"
+        return f"{place} {found and (found.st_size, found.st_mtime_ns)}"
     data = image if isinstance(image, bytes) else np.ascontiguousarray(image) if image is not None else b""
-    return f"{item.key} {zlib.crc32(data):08x} {getattr(image, 'shape', len(data))}"
+    return f"{zlib.crc32(data):08x} {getattr(image, 'shape', len(data))}"
 
 
 def _is_hashed(image: np.ndarray, row: dict) -> bool:
