@@ -74,8 +74,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         paths = draw_files(folder / "in", options.images)
-        job = {"task": "bench", "source": "folder", "path": str(folder / "in" / "train"), "classes": 2, "size": SIZE,
-               "max_pool": 10**9, "seed": 0, "version": 0, "workers": options.workers, "resize": "bilinear"}  # fmt: skip
+        source = {"source": "folder", "path": str(folder / "in" / "train"), "classes": 2}
+        job = {
+            "task": "bench",
+            **source,
+            "size": SIZE,
+            "max_pool": 10**9,
+            "seed": 0,
+            "workers": options.workers,
+            "resize": "bilinear",
+        }
         for _ in range(TURNS):
             began = time.perf_counter()
             plain(paths, folder / "plain.npy", options.workers)
