@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import re
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -109,3 +113,22 @@ def test_reading_twice_gives_equal_frames():
 )
 def test_verdict(printed, ours, options, expected):
     assert verdict(printed, ours, **{"is_mean": False, **options}) == expected
+
+
+PAPER = Path("/work/shared/paper/paper.txt")
+
+
+@pytest.mark.skipif(not PAPER.is_file(), reason=f"the paper's text is not here ({PAPER})")
+@pytest.mark.parametrize("number", range(1, 21))
+def test_numbers_and_styles_are_the_papers_own(number):
+    """Every cell of a table, in order, as printed, bold and underlined where the paper has it so."""
+    tables = re.findall(r"<table.*?</table>", PAPER.read_text(), re.S)
+    found = [
+        (html.unescape(re.sub(r"<[^>]+>", "", cell)).strip(), "<b>" in cell, "<u>" in cell)
+        for cell in re.findall(r"<td[^>]*>(.*?)</td>", tables[number - 1], re.S)
+    ]
+    ours = read_published().query("table == @number")
+    wanted = [(row.printed, "bold" in row.style, "underlined" in row.style) for row in ours.itertuples()]
+    rest = iter(found)
+    assert all(any(cell == other for other in rest) for cell in wanted)
+    assert sum(cell[1] for cell in wanted) == sum(cell[1] for cell in found)

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from tests.report.synthetic import final_rows, make_study
+from tests.report.synthetic import fid_rows, final_rows, make_study
+from vptcore.analysis.published import printed_table
 from vptcore.data.tasks import TASKS
 from vptcore.report.render import latex_escape, to_csv, to_html, to_latex, to_markdown, to_terminal
 from vptcore.report.tables import CSV_COLUMNS, TABLES, build, cells
@@ -124,3 +125,27 @@ def test_the_same_rows_give_the_same_bytes(paper, paper_final):
         once, again = (build(number, paper, paper_final) for _ in range(2))
         for render in (to_csv, to_markdown, to_latex, to_html):
             assert str(render(once)) == str(render(again))
+
+
+@pytest.mark.parametrize("number", list(TABLES))
+def test_every_table_of_the_paper_has_three_forms_with_its_style(number, paper, paper_final):
+    """Ours, the paper's numbers as it sets them, and the difference, in LaTeX and Markdown; each cell in the CSV."""
+    study = replace(paper, cells=tuple(cell for cell in paper.cells if cell.train != "20000"))
+    built = build(number, study, paper_final, fid_rows(study.used("task"), "inception") if number == 19 else None)
+    latex, markdown = to_latex(built), to_markdown(built)
+    assert latex.isascii()
+    for title in ("This study", "Paper", "This study"):
+        assert title in latex
+        assert f"**{title}" in markdown
+    theirs = latex.split(r"\textit{Paper}")[1].split(r"\textit{This study $-$ paper}")[0]
+    printed = printed_table(number, built.backbone)
+    shown = built.frame[built.frame.printed.notna()]
+    assert theirs.count(r"\textbf{") == shown.printed_style.str.contains("bold").sum()
+    assert theirs.count(r"\underline{") == shown.printed_style.str.contains("underlined").sum()
+    # All that the paper prints stands in the table, but for means over tasks that the paper left out of its row.
+    assert len(shown) >= len(printed) - (printed.task == "mean").sum()
+    assert (shown.verdict != "").all()
+    counts = shown.verdict.value_counts()
+    slips_of_wins = int((built.frame.wins_why != "").any())
+    for name, count in counts.items():
+        assert f"({count + (slips_of_wins if name == 'slip' else 0)})" in built.caption

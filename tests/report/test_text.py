@@ -31,7 +31,7 @@ def test_plural():
 
 
 def test_marks_line_explains_those_that_occur():
-    assert marks_line(["", "slip"]) == "Beside the paper: ‡ a known slip of the paper."
+    assert marks_line(["", "slip"]) == "Beside the paper: ‡ a known slip of the paper (1)."
     assert marks_line([""]) == ""
 
 

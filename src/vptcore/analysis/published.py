@@ -18,7 +18,8 @@ from vptcore.analysis.statistics import Estimate
 
 FOLDER = Path(__file__).resolve().parents[3] / "published"
 WHERE = ["table", "backbone", "method", "train", "group", "task", "metric"]
-PUBLISHED_COLUMNS = [*WHERE, "value", "printed", "wins"]
+# `style` is how the paper sets the number: bold, underlined, or neither.
+PUBLISHED_COLUMNS = [*WHERE, "value", "printed", "wins", "style"]
 SLIPS_COLUMNS = [*WHERE, "printed", "should_be", "why"]
 # What a verdict can be. Where a number has no spread (tuned / total, prompt length) it is equal or different.
 WITHIN, OUTSIDE, SLIP, NOT_RUN, NO_INTERVAL = "within", "outside", "slip", "not run", "no interval"
@@ -44,7 +45,7 @@ def read_slips(folder: Path = FOLDER) -> pd.DataFrame:
 
 
 def printed_table(number: int, backbone: str) -> pd.DataFrame:
-    """The printed cells of one table: WHERE, value, printed, wins; should_be and why where it is a known slip.
+    """The printed cells of one table: WHERE, value, printed, wins, style; should_be and why where it is a known slip.
 
     A slip in a number of wins stands in `wins_why`, beside the mean that the wins are printed with.
     """

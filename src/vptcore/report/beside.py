@@ -1,7 +1,7 @@
 """The paper's numbers beside ours: a table's frame with what is printed, the difference, and a verdict per cell.
 
-In: the tidy frame of a table and the printed cells. Out: the frame with columns printed, printed_wins, wins_why,
-difference, verdict and why; empty where the paper prints nothing for a cell. Imports no torch.
+In: the tidy frame of a table and the printed cells. Out: the frame with columns printed, printed_wins, printed_style,
+wins_why, difference, verdict and why; empty where the paper prints nothing for a cell. Imports no torch.
 
     python -m pytest tests/report/test_tables.py
 """
@@ -24,6 +24,7 @@ _NOTHING = {
     "difference": math.nan,
     "verdict": "",
     "why": "",
+    "printed_style": "",
 }
 
 
@@ -67,6 +68,7 @@ def _beside(row, match) -> dict:
             match.value, ours, is_mean=row.task == MEAN, slip=slip, spread=row.metric == "accuracy"
         ),
         "why": _why(match) if slip else "",
+        "printed_style": match.style,
     }
 
 

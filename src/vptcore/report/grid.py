@@ -100,7 +100,8 @@ def _paper(row) -> Entry:
     main = number(row.printed, max(row.decimals, _decimals(row.printed)))
     wins = "" if math.isnan(row.printed_wins) else f"{int(row.printed_wins)}{MARKS['slip'] if row.wins_why else ''}"
     why = "; ".join(filter(None, (row.why, row.wins_why)))
-    return Entry(main, wins=wins, mark=MARKS["slip"] if row.verdict == "slip" else "", value=row.printed, why=why)
+    mark, style = MARKS["slip"] if row.verdict == "slip" else "", row.printed_style
+    return Entry(main, "", wins, mark, "bold" in style, "underlined" in style, value=row.printed, why=why)
 
 
 def _difference(row) -> Entry:

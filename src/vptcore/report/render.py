@@ -1,7 +1,7 @@
 """A built table as CSV, Markdown, LaTeX, HTML or terminal text; the same bytes for the same rows.
 
 In: a `tables.Table`. Out: text, or a rich renderable. The CSV is tidy and holds the paper's numbers beside ours;
-Markdown and HTML show them as further blocks; LaTeX and the terminal show ours. Imports no torch.
+Markdown, LaTeX and HTML show them as further blocks; the terminal shows ours. Imports no torch.
 
     python -m pytest tests/report/test_render.py
 """
@@ -91,7 +91,7 @@ def markdown_escape(text: str) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A booktabs `table` environment of our block; needs packages booktabs and graphicx (for \\resizebox)."""
+    """A booktabs `table` environment of all blocks; needs booktabs, graphicx (\\resizebox) and amssymb (marks)."""
     columns = "l" * len(table.stub) + "r" * len(table.columns)
     lines = [
         r"\begin{table}[t]",
@@ -104,9 +104,14 @@ def to_latex(table: Table) -> str:
         *_latex_head(table),
         r"\midrule",
     ]
-    for line in blocks(table)[0].lines:
-        lines += [r"\midrule"] if line.ruled else []
-        lines.append(" & ".join([*map(latex_escape, line.labels), *map(_latex_entry, line.entries)]) + r" \\")
+    width = len(table.stub) + len(table.columns)
+    for position, block in enumerate(blocks(table)):
+        lines += [r"\midrule"] if position else []
+        if block.title:
+            lines += [rf"\multicolumn{{{width}}}{{l}}{{\textit{{{latex_escape(block.title)}}}}} \\", r"\addlinespace"]
+        for line in block.lines:
+            lines += [r"\midrule"] if line.ruled else []
+            lines.append(" & ".join([*map(latex_escape, line.labels), *map(_latex_entry, line.entries)]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]) + "\n"
 
 
@@ -128,7 +133,7 @@ def _latex_entry(entry: Entry) -> str:
     main = rf"\textbf{{{main}}}" if entry.bold else main
     mark = rf"\textsuperscript{{{latex_escape(entry.mark)}}}" if entry.mark else ""
     spread = rf"\,{{\scriptsize {latex_escape(entry.spread)}}}" if entry.spread else ""
-    return main + mark + spread + (f" ({entry.wins})" if entry.wins else "")
+    return main + mark + spread + (f" ({latex_escape(entry.wins)})" if entry.wins else "")
 
 
 def latex_escape(text: str) -> str:

@@ -7,6 +7,7 @@ In: a spec, a study and the frames it was made from. Out: plain text of whole se
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 import pandas as pd
@@ -136,9 +137,9 @@ def _ties_line(study: Study, frame: pd.DataFrame) -> str:
 
 
 def marks_line(verdicts: Iterable[str]) -> str:
-    """The legend of the marks that occur, in a fixed order."""
-    present = set(verdicts)
-    shown = [f"{mark} {_MEANINGS[name]}" for name, mark in MARKS.items() if name in present]
+    """The legend of the marks that occur, in a fixed order, with how many there are."""
+    present = Counter(verdicts)
+    shown = [f"{mark} {_MEANINGS[name]} ({present[name]})" for name, mark in MARKS.items() if name in present]
     return f"Beside the paper: {'; '.join(shown)}." if shown else ""
 
 
@@ -196,13 +197,13 @@ def _overfitting_line(frames: Mapping[str, pd.DataFrame]) -> str:
     """How many of the curves overfit by the rule of analysis.curves, per method."""
     if "curves" not in frames:
         return ""
-    found = overfitting(frames["curves"])
+    found = overfitting(frames["curves"], frames.get("final"))
     counts = [
         f"{METHODS[method].title} {int(mine['overfits'].sum())} of {len(mine)}"
         for method in METHODS
         if len(mine := found[found["method"] == method])
     ]
-    rule = f"the test loss ends more than {RISE:.0%} (and more than the spread between seeds) above its minimum"
+    rule = f"the test loss ends above its minimum by more than seeds differ, or than {RISE:.0%} of it with one seed"
     return f"Overfitting, where {rule.replace('%', ' %')}: {', '.join(counts)}." if counts else ""
 
 
