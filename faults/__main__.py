@@ -20,11 +20,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from faults import configs, kills
+from faults import audits, configs, kills
 from faults.outcome import LOST, Outcome, show, write
 from faults.small import Trial
 
-PARTS = ("kills", "configs")
+PARTS = ("kills", "damages", "configs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,6 +59,8 @@ def run(parts: list[str], folder: Path, options: argparse.Namespace, quick: bool
         undisturbed = _undisturbed((options.work or folder) / "undisturbed")
     if "kills" in parts:
         outcomes += kills.run(folder, undisturbed, options.seed, quick, _say)
+    if "damages" in parts:
+        outcomes += audits.run(folder, undisturbed, options.seed, quick, _say)
     return outcomes
 
 
