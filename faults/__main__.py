@@ -20,11 +20,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from faults import audits, configs, kills
+from faults import audits, configs, kills, places
 from faults.outcome import LOST, Outcome, show, write
 from faults.small import Trial
 
-PARTS = ("kills", "damages", "configs")
+PARTS = ("kills", "damages", "places", "configs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,6 +61,8 @@ def run(parts: list[str], folder: Path, options: argparse.Namespace, quick: bool
         outcomes += kills.run(folder, undisturbed, options.seed, quick, _say)
     if "damages" in parts:
         outcomes += audits.run(folder, undisturbed, options.seed, quick, _say)
+    if "places" in parts:
+        outcomes += places.run(folder, undisturbed, options.seed, quick, _say)
     return outcomes
 
 

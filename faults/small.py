@@ -84,8 +84,13 @@ class Trial:
         """Everything that the last run printed."""
         return (self.folder / "run.log").read_text(encoding="utf-8", errors="replace")
 
-    def start(self, *targets: str, raw: bool = False, cores: int = 2, **environment: str) -> subprocess.Popen:
-        """Start `vptcore run`, or with `raw` Snakemake itself, at the head of a process group of its own."""
+    def start(
+        self, *targets: str, raw: bool = False, cores: int = 2, under: tuple[str, ...] = (), **environment: str
+    ) -> subprocess.Popen:
+        """Start `vptcore run`, or with `raw` Snakemake itself, at the head of a process group of its own.
+
+        `under` is a command that the run is started by.
+        """
         if raw:
             words = ["snakemake", *targets, "--profile", f"profiles/{NAME}"]
         else:
@@ -93,7 +98,7 @@ class Trial:
         # To a file: a pipe would stay open, and be waited for, as long as any job that outlives its Snakemake.
         with open(self.folder / "run.log", "w", encoding="utf-8") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", *words, "--cores", str(cores)],
+                [*under, sys.executable, "-m", *words, "--cores", str(cores)],
                 cwd=self.folder, env=environment_of(environment), stdin=subprocess.DEVNULL,
                 stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip

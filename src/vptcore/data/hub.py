@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from vptcore.data import archives, hf, shapes
 from vptcore.data.sources import IMAGE_SUFFIXES, LAYOUTS, VTAB1K_LISTS, Request, locate
 from vptcore.data.tasks import SHIPPED, Task
+from vptcore.downloads import LOCK, revision
 
 PATTERNS = {
     "wds": ["*.txt", "train/nshards.txt", "train/*.tar", "test/nshards.txt", "test/*.tar"],
@@ -38,12 +39,17 @@ def fetch(task: Task, root: Path | str, endpoint: str | None = None) -> Path:
         why = f"source {task.source} is not fetched" if task.repo else "no repository to fetch from"
         raise ValueError(f"{task.id}: {why}; {instead}")
     try:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import HfApi, snapshot_download
     except ImportError:
         raise ValueError(f"{task.id}: fetching needs the package huggingface_hub; install it, or {instead}") from None
     try:
-        patterns = PATTERNS[task.source]
-        snapshot_download(task.repo, repo_type="dataset", local_dir=folder, allow_patterns=patterns, endpoint=endpoint)
+        # The commit of the first time, however often the data set moves on: a commit's name is a hash of its files.
+        newest = HfApi(endpoint=endpoint).dataset_info(task.repo).sha
+        commit = revision(f"dataset:{task.repo}", newest, lock=Path(root) / LOCK)
+        snapshot_download(
+            task.repo, repo_type="dataset", revision=commit, local_dir=folder, allow_patterns=PATTERNS[task.source],
+            endpoint=endpoint,
+        )  # fmt: skip
     except Exception as error:  # whatever the HTTP library under huggingface_hub raises: it changes between versions
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         url = f"https://huggingface.co/datasets/{task.repo}"

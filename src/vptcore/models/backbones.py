@@ -105,7 +105,7 @@ def create_backbone(spec: Backbone, *, pretrained: bool = True, drop_path: float
     """
     import timm
 
-    from vptcore.models.checkpoints import load_checkpoint
+    from vptcore.models.checkpoints import load_checkpoint, timm_weights
 
     if not timm.is_model(spec.timm):
         known = difflib.get_close_matches(spec.timm.split(".")[0], timm.list_models(["vit_*", "swin_*"]), n=1)
@@ -117,14 +117,13 @@ def create_backbone(spec: Backbone, *, pretrained: bool = True, drop_path: float
         model = timm.create_model(spec.timm, num_classes=0, pretrained=False, **options)
         _check(model, spec)
         return load_checkpoint(model, spec) if pretrained else model
+    # From a file that is held to its hash; left alone, timm would also take a pickle from wherever its table says.
+    file = {"file": str(timm_weights(spec))}
     try:
-        model = timm.create_model(spec.timm, num_classes=0, pretrained=True, **options)
+        model = timm.create_model(spec.timm, num_classes=0, pretrained=True, pretrained_cfg_overlay=file, **options)
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:120].strip() if str(error) else type(error).__name__
-        raise ValueError(
-            f"backbone {spec.id}: no weights for {spec.timm} from the hub ({reason}); download them once where "
-            f"there is a network, or give a local file as backbones.{spec.id}.checkpoint"
-        ) from None
+        raise ValueError(f"backbone {spec.id}: {file['file']} does not fit {spec.timm} ({reason})") from None
     _check(model, spec)
     return model
 

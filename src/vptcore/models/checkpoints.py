@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vptcore.downloads import held
 from vptcore.models.backbones import Backbone
 
 # Heads, projectors and predictors of pretraining: never part of a backbone.
@@ -63,17 +64,32 @@ def find_checkpoint(spec: Backbone) -> Path:
     return path
 
 
+def timm_weights(spec: Backbone) -> Path:
+    """The safetensors file of timm's own repository for this architecture and these weights."""
+    import timm
+
+    known = timm.get_pretrained_cfg(spec.timm)
+    if known is None or not known.hf_hub_id:
+        raise ValueError(
+            f"backbone {spec.id}: timm knows no safetensors file of {spec.timm} on the hub; give a local file as "
+            f"backbones.{spec.id}.checkpoint"
+        )
+    return _download(known.hf_hub_id, spec)
+
+
 def _download(repo: str, spec: Backbone) -> Path:
+    """The repository's safetensors file: the one that came the first time, and no other."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(hf_hub_download(repo, "model.safetensors"))
+        path = Path(hf_hub_download(repo, "model.safetensors"))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ValueError(
             f"backbone {spec.id}: cannot fetch {repo} ({type(error).__name__}); give a local file as "
             f"backbones.{spec.id}.checkpoint"
         ) from None
+    return held(f"hub:{repo}", path)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
