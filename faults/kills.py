@@ -22,7 +22,7 @@ from faults.compare import differences
 from faults.outcome import Outcome, judged
 from faults.small import Trial, finish
 
-PART = "kills"
+PART, COLD = "kills", "cold"
 # A run ends with the first three; it goes on, or goes on in part, when the others are killed.
 ENDING = ("Snakemake", "Snakemake and its jobs", "everything")
 PASSING = ("a job", "the warm interpreter", "a job")
@@ -60,12 +60,17 @@ def plan_of(seed: int, warm: bool) -> list[list[Moment]]:
 
 
 def run(folder: Path, undisturbed: Trial, seed: int, quick: bool, say) -> list[Outcome]:
-    """24 kills in four studies, one of them without the warm interpreter; in the quick form six in one."""
-    worlds = [True] if quick else [True, False, True, True]
-    outcomes = []
-    for number, warm in enumerate(worlds):
-        outcomes += one_study(folder / f"killed_{number}", undisturbed, plan_of(seed + number, warm), warm, say)
-    return outcomes
+    """24 kills in four studies; in the quick form six in one."""
+    numbers = range(1 if quick else 4)
+    studies = (
+        one_study(folder / f"killed_{n}", undisturbed, plan_of(seed + n, True), True, say) for n in numbers
+    )  # fmt: skip
+    return [outcome for outcomes in studies for outcome in outcomes]
+
+
+def run_cold(folder: Path, undisturbed: Trial, seed: int, quick: bool, say) -> list[Outcome]:
+    """Six kills where every job is a process of its own: slow, since each imports torch."""
+    return one_study(folder / "killed_cold", undisturbed, plan_of(seed, False), False, say)
 
 
 def one_study(folder: Path, undisturbed: Trial, plan: list[list[Moment]], warm: bool, say) -> list[Outcome]:
@@ -77,7 +82,8 @@ def one_study(folder: Path, undisturbed: Trial, plan: list[list[Moment]], warm: 
     problems = [] if status == 0 else [f"the last run ended with {status}: {printed[-300:]!r}"]
     problems += differences(trial.root, undisturbed.root) if trial.root.is_dir() else ["no results"]
     world = "warm" if warm else "cold"
-    outcomes = [judged(PART, f"{moment.victim} ({world})", moment.text, problems) for moment in landed]
+    part = PART if warm else COLD
+    outcomes = [judged(part, f"{moment.victim} ({world})", moment.text, problems) for moment in landed]
     say(f"{folder.name}: {'; '.join(problems[:3]) or 'the same as undisturbed'}")
     return outcomes
 

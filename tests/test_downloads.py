@@ -1,11 +1,14 @@
 """Trust on first use: recorded, said, held; refused on change, on a pin that differs, and on a broken lock file."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import vptcore
 from vptcore.downloads import LOCK, held, read_lock, revision
 from vptcore.records import file_sha256
 
@@ -57,6 +60,8 @@ def test_a_broken_lock_file_trusts_nothing(here, text):
 
 def test_two_processes_record_both(here):
     code = "from vptcore.downloads import held; from pathlib import Path; import sys; held(sys.argv[1], Path('file'))"
-    running = [subprocess.Popen([sys.executable, "-c", code, f"n{i}"], stderr=subprocess.DEVNULL) for i in range(4)]
+    environment = os.environ | {"PYTHONPATH": str(Path(vptcore.__file__).parents[1])}
+    words = [[sys.executable, "-c", code, f"n{i}"] for i in range(4)]
+    running = [subprocess.Popen(each, env=environment, stderr=subprocess.DEVNULL) for each in words]
     assert [process.wait() for process in running] == [0] * 4
     assert sorted(json.loads(LOCK.read_text())) == ["n0", "n1", "n2", "n3"]
