@@ -10,7 +10,7 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 # One thread a job: rows are the same on any number of cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help env demo test test-slow test-slurm lint bench faults lock pretrain clean
+.PHONY: help env demo test test-slow test-slurm lint bench faults audit-deps lock pretrain clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ bench: env ## our steps against the plain form that other repositories use (QUIC
 
 faults: env ## a small study killed, damaged, starved and misconfigured: what it survives (QUICK=1: minutes)
 	QUICK=$(QUICK) $(BIN)/python -m faults
+
+audit-deps: env ## known weaknesses of the packages in requirements.lock (asks api.osv.dev)
+	$(BIN)/python -m faults.dependencies
 
 lock: env ## write requirements.lock from the environment as it stands
 	$(BIN)/python -m pip list --format=freeze --exclude-editable --exclude pip --exclude setuptools > requirements.lock

@@ -130,3 +130,102 @@ def test_pandas_and_numpy_unpickle_nothing(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match="allow_pickle=False"):
         np.load(tmp_path / "a.npy")
+
+
+HOSTILE = {
+    "a tag": "<script>alert(1)</script>",
+    "a formula": r"$\frac{$ \input{/etc/passwd}",
+    "a link": "[x](javascript:alert(1)) `rm` ![](http://x)",
+    "a row": "a | b\n\n| c |",
+    "markup": "[/bold] [link=http://x]x[/link]",
+    "an attribute": '" onmouseover="alert(1)',
+    "a terminal's code": "\x1b[31mred",
+}
+
+
+@pytest.fixture(params=HOSTILE.values(), ids=HOSTILE)
+def hostile_table(request):
+    """A table whose task and backbone have a hostile title."""
+    from dataclasses import replace
+
+    from tests.report.synthetic import final_rows, make_study
+    from vptcore.data.tasks import TASKS
+    from vptcore.report.tables import build
+    from vptcore.study import Cell
+
+    tasks = {**TASKS, "digits": replace(TASKS["digits"], title=request.param)}
+    study = make_study([Cell("vit_mini_cifar10", m, "digits", "160") for m in ("full", "vpt")], base="160", tasks=tasks)
+    return request.param, build(1, study, final_rows(study))
+
+
+def test_html_shows_a_hostile_title_as_text(hostile_table):
+    from html.parser import HTMLParser
+
+    from vptcore.report.render import to_html
+
+    title, table = hostile_table
+    tags, attributes, texts = [], [], []
+
+    class Seen(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            tags.append(tag)
+            attributes.extend(name for name, _ in attrs)
+
+        def handle_data(self, data):
+            texts.append(data)
+
+    Seen().feed(str(to_html(table)))
+    assert title in texts
+    assert not {"script", "img", "a"} & set(tags)
+    assert not any(name.startswith("on") for name in attributes)
+
+
+def test_markdown_keeps_its_rows_and_has_no_links(hostile_table):
+    import re
+
+    from vptcore.report.render import to_markdown
+
+    _, table = hostile_table
+    text = to_markdown(table)
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    counts = {len(re.findall(r"(?<!\\)\|", line)) for line in rows}
+    assert len(counts) == 1
+    assert not re.search(r"(?<!\\)\[[^\]]*(?<!\\)\]\(", text)
+    assert "<script" not in text
+    assert "\x1b" not in text
+
+
+def test_latex_runs_no_command_of_a_title(hostile_table):
+    from vptcore.report.render import to_latex
+
+    _, table = hostile_table
+    text = to_latex(table)
+    assert "\\input" not in text
+    assert "\\frac" not in text
+    assert "\n\n" not in text
+    assert "\x1b" not in text
+
+
+def test_the_terminal_reads_no_markup(hostile_table):
+    import io
+
+    from rich.console import Console
+
+    from vptcore.report.render import to_terminal
+
+    title, table = hostile_table
+    out = io.StringIO()
+    Console(file=out, width=300).print(to_terminal(table, 300))
+    assert title.split("\n")[0].strip("\x1b")[:8] in out.getvalue()
+
+
+@pytest.mark.parametrize("title", HOSTILE.values(), ids=HOSTILE)
+def test_a_figure_draws_any_name(title, tmp_path):
+    """matplotlib would read a formula between dollar signs, and fail at a wrong one."""
+    from vptcore.report.style import new_figure, save, styled
+
+    with styled():
+        figure = new_figure(2, 1)
+        figure.subplots().set_title(title.replace("\x1b", ""))
+        save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size

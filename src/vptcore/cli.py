@@ -161,7 +161,8 @@ def _print_listing(rows: list[dict]) -> None:
             size,
             row["where"] if row["found"] else "",
         )
-    console = Console(width=None if sys.stdout.isatty() else 160)
+    # Paths and licences are what they are, also with square brackets in them.
+    console = Console(width=None if sys.stdout.isatty() else 160, markup=False)
     console.print(table)
     for row in rows:
         if not row["found"]:

@@ -8,6 +8,7 @@ Markdown, LaTeX and HTML show them as further blocks; the terminal shows ours. I
 
 from __future__ import annotations
 
+import unicodedata
 from functools import cache
 from itertools import groupby
 
@@ -86,7 +87,8 @@ def _column_title(table: Table, column) -> str:
 
 
 def markdown_escape(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
+    """A text as Markdown shows it: no emphasis, code, link, cell or tag of its own, and in one line."""
+    escaped = "".join(f"\\{character}" if character in "\\|*_`[]" else character for character in one_line(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -137,7 +139,14 @@ def _latex_entry(entry: Entry) -> str:
 
 
 def latex_escape(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return "".join(_LATEX.get(character, character) for character in one_line(text))
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks, which end a row in Markdown and a paragraph in LaTeX, and without controls."""
+    if text.isprintable():
+        return text
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
 
 
 def to_html(table: Table) -> Markup:
@@ -167,10 +176,10 @@ def to_terminal(table: Table, width: int = 100) -> RichTable:
 def _terminal(table: Table, spread: bool) -> RichTable:
     lines = [line for line in blocks(table)[0].lines if line.metric == table.lines[0].metric]
     title = f"Table {table.number}: {table.title}"
-    shown = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
+    shown = RichTable(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
     shown.add_column("", no_wrap=True)
     for line in lines:
-        shown.add_column("\n".join(line.labels), justify="right", no_wrap=True)
+        shown.add_column(Text("\n".join(line.labels)), justify="right", no_wrap=True)
     position = 0
     for group, columns in groupby(table.columns, lambda c: c.group):
         shown.add_row(Text(GROUP_TITLES[group], style="bold"))

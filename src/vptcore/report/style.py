@@ -60,6 +60,8 @@ RC = {
     "savefig.dpi": DPI,
     "pdf.fonttype": 42,
     "svg.hashsalt": "vptcore",
+    # A class may be called "$5 bill": dollar signs in names are no formulas.
+    "text.parse_math": False,
 }
 
 
