@@ -222,10 +222,21 @@ def test_the_terminal_reads_no_markup(hostile_table):
 @pytest.mark.parametrize("title", HOSTILE.values(), ids=HOSTILE)
 def test_a_figure_draws_any_name(title, tmp_path):
     """matplotlib would read a formula between dollar signs, and fail at a wrong one."""
+    from vptcore.report.style import new_figure, plain, save, styled
+
+    with styled():
+        figure = new_figure(2, 1)
+        figure.subplots().set_title(plain(title))
+        save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size
+
+
+def test_grad_cam_draws_a_class_called_like_a_broken_formula(tmp_path):
+    from vptcore.report.draw_maps import _class
     from vptcore.report.style import new_figure, save, styled
 
     with styled():
         figure = new_figure(2, 1)
-        figure.subplots().set_title(title.replace("\x1b", ""))
+        figure.subplots().set_title(_class(0, {0: "$\\frac{ $1 bill"}))
         save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size

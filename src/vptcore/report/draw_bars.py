@@ -18,7 +18,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from vptcore.analysis.statistics import TIE, Difference, compare, group_mean, number, summarise, welch
 from vptcore.report.grid import GROUP_TITLES
-from vptcore.report.style import COLUMN, FAINT, HATCH, INK, NEUTRAL, PAGE, method_colour, new_figure
+from vptcore.report.style import COLUMN, FAINT, HATCH, INK, NEUTRAL, PAGE, method_colour, new_figure, plain
 from vptcore.study import Study
 
 
@@ -75,7 +75,7 @@ def fid(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
             axes.annotate(
                 "≈", (place, max(row.fid, row.fid_high)), (0, 2), textcoords="offset points", ha="center", fontsize=8
             )
-    axes.set_xticks(places, [task.title for task in tasks], rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_xticks(places, [plain(task.title) for task in tasks], rotation=40, ha="right", rotation_mode="anchor")
     axes.tick_params(axis="x", length=0)
     axes.margins(y=0.12)
     networks = ", ".join(sorted(set(distance["network"])))
@@ -136,7 +136,7 @@ def forest(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
         if row.difference is not None:
             _forest_line(axes, place, row)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), [row.title for row in rows])
+    axes.set_yticks(range(len(rows)), [plain(row.title) for row in rows])
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set(style="italic" if row.difference is None else "normal", weight="bold" if row.is_mean else "normal")
     axes.tick_params(axis="y", length=0)

@@ -19,7 +19,7 @@ from vptcore.analysis.curves import mean_curves
 from vptcore.analysis.statistics import summarise
 from vptcore.models.methods_table import METHODS
 from vptcore.report.grid import GROUP_TITLES
-from vptcore.report.style import COLUMN, INK, PAGE, method_colour, panels, task_colours
+from vptcore.report.style import COLUMN, INK, PAGE, method_colour, panels, plain, task_colours
 from vptcore.study import Study
 
 # FT solid and VPT dotted, as in the paper's Figure 4; training solid and test dashed, as in its Figure 5.
@@ -44,7 +44,7 @@ def accuracy_by_size(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> 
         shown = {GROUP_TITLES[g]: [t for t in tasks if study.tasks[t].group == g] for g in groups}
         figure, axes = panels(PAGE, 2.5, len(shown), 3)
     else:
-        shown = {study.tasks[task].title: [task] for task in tasks}
+        shown = {plain(study.tasks[task].title): [task] for task in tasks}
         figure, axes = panels(PAGE, 1.55, len(shown), 4)
     for axis, (title, mine) in zip(axes, shown.items(), strict=True):
         _size_panel(axis, title, summary[summary.task.isin(mine)], mine, study, own_colours=len(spec.groups) > 1)
@@ -82,7 +82,7 @@ def _size_panel(axis: Axes, title: str, rows: pd.DataFrame, tasks: list[str], st
     axis.grid(axis="y")
     axis.set_title(title)
     if own_colours:
-        handles = [Line2D([], [], color=colours[task], label=study.tasks[task].title) for task in tasks]
+        handles = [Line2D([], [], color=colours[task], label=plain(study.tasks[task].title)) for task in tasks]
         axis.legend(
             handles=handles,
             loc="upper center",
@@ -105,7 +105,7 @@ def losses(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     columns = len(trains) if len(trains) > 1 else 3 if spec.per_group else 4
     figure, axes = panels(PAGE, 1.55, len(places), columns)
     for axis, (task, train) in zip(axes, places, strict=True):
-        title = study.tasks[task].title + (f", {train} images" if spec.kind == "larger" else "")
+        title = plain(study.tasks[task].title) + (f", {train} images" if spec.kind == "larger" else "")
         _loss_panel(axis, title, curves[(curves.task == task) & (curves.train == train)], spec.log)
         if not study.select(backbone=study.main_backbone, task=task, train=train):
             axis.set_visible(False)

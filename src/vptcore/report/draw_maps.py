@@ -19,7 +19,7 @@ from matplotlib.image import imread
 
 from vptcore.models.methods_table import METHODS
 from vptcore.records import RowsError
-from vptcore.report.style import PAGE, new_figure
+from vptcore.report.style import PAGE, new_figure, plain
 from vptcore.study import Study
 
 MAP_COLOURS, OPACITY = "inferno", 0.55
@@ -42,7 +42,7 @@ def grad_cam(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
         for place, pick in enumerate(sorted(set(mine["pick"]))[:PICKS]):
             _triplet(line[3 * place : 3 * place + 3], mine[mine["pick"] == pick], names.get(task, {}))
         line[0].set_title(
-            f"{study.tasks[task].title}\n{line[0].get_title(loc='left').strip()}", loc="left", fontsize=6.5
+            f"{plain(study.tasks[task].title)}\n{line[0].get_title(loc='left').strip()}", loc="left", fontsize=6.5
         )
     return figure
 
@@ -91,4 +91,4 @@ def _overlay(axis: Axes, image: np.ndarray, row: pd.Series) -> None:
 
 def _class(label: int, names: Mapping[int, str]) -> str:
     name = names.get(int(label), f"class {int(label)}")
-    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
+    return plain(name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…")
