@@ -1,4 +1,4 @@
-"""The command line: `vptcore run | check | audit | data | pretrain | fid-reference`.
+"""The command line: `vptcore run | check | audit | compare | data | pretrain | fid-reference`.
 
 Each command is a thin call into the package. A mistake of the user's ends in one line and exit code 2.
 
@@ -47,6 +47,12 @@ def _parser() -> argparse.ArgumentParser:
 
     command.add_options(audit)
     audit.set_defaults(do=command.run)
+
+    compare = commands.add_parser(
+        "compare", help="two studies cell by cell: the same, within the seeds' spread, beyond it"
+    )
+    command.add_compare_options(compare)
+    compare.set_defaults(do=_compare)
 
     data = commands.add_parser("data", help="the tasks' images: list what is there, fetch what is missing")
     data.add_argument("action", choices=["list", "fetch"])
@@ -121,6 +127,12 @@ def _check(options) -> int:
         pairs = ", ".join(f"{task} at {train}" for task, train in study.left_out)
         print(f"  left out   {len(study.left_out)} for want of images: {pairs}")
     return 0
+
+
+def _compare(options) -> int:
+    from vptcore.audit.compare import run
+
+    return run(options)
 
 
 def _data(options) -> int:

@@ -205,7 +205,7 @@ class Study:
         return {
             "version": VERSIONS["features"], "network": fid["network"], "weights": fid.get("weights", ""),
             "resize": fid.get("resize", "pytorch-fid"), "backbone": asdict(self.backbones[self.main_backbone]),
-            "protocol": asdict(self.protocol), "device": self.config["device"],
+            "protocol": asdict(self.protocol), "device": self.config["device"], **self._sameness(),
         }  # fmt: skip
 
     def features_slice(self, task: str) -> dict:
@@ -240,8 +240,18 @@ class Study:
             "resize": self.resize_of(cell.task),
             "recipe": asdict(self._recipe(cell.method)), "lora": method.get("lora"),
             "device": self.config["device"], "compile": self.config["compile"],
-            "checkpoint_seconds": self.config["checkpoint_seconds"],
+            "checkpoint_seconds": self.config["checkpoint_seconds"], **self._sameness(),
         }  # fmt: skip
+
+    def _sameness(self) -> dict:
+        """What last bits depend on (training.determinism), where the config says other than one thread and no."""
+        said = {"threads": self.threads, "deterministic": self.config.get("deterministic", False)}
+        return {key: value for key, value in said.items() if value != {"threads": 1, "deterministic": False}[key]}
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of a job that computes with a network."""
+        return int(self.config.get("threads", 1))
 
     def _recipe(self, method: str) -> Recipe:
         """The recipe of a method but for learning rate and weight decay, which the grid fills in."""
@@ -289,6 +299,7 @@ class Study:
             "seed": self.seeds[0],
             "images": self.config["explain"]["images"],
             "models": slices,
+            **self._sameness(),
         }
 
 

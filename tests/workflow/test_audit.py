@@ -177,7 +177,7 @@ EDITS = {
     "an edited val accuracy": (rows("search"), column("val_accuracy", 0, 1.0), "plausible"),
     "a configuration twice": (rows("search"), repeat_first, "complete"),
     "a configuration too few": (rows("search"), drop_last, "complete"),
-    "a configuration of no grid": (rows("search"), column("lr", 0, 3.0), "config"),
+    "a configuration of no grid": (rows("search"), column("lr", 0, 3.0), "plausible"),
     "val images that the split does not have": (rows("search"), column("val_images", 0, 11), "plausible"),
     "an epoch twice": (rows("curves"), repeat_first, "complete"),
     "an epoch too few": (rows("curves"), drop_last, "complete"),
@@ -237,7 +237,7 @@ def test_files_of_two_tasks_that_changed_places_are_found(damaged, damage):
         first, second = a.read_bytes(), b.read_bytes()
         a.write_bytes(second)
         b.write_bytes(first)
-        assert {(name, "config") for name in names} <= found(damaged, *names, forget=True)
+        assert {(name, "schema") for name in names} <= found(damaged, *names, forget=True)
         damage.restore()
 
 

@@ -12,6 +12,7 @@ rule explain:
         rows=f"{ROOT}/explain/backbone={{backbone}}/task={{task}}/train={{train}}/rows.parquet",
     log:
         f"{LOGS}/explain/{{backbone}}_{{task}}_{{train}}.log",
+    threads: STUDY.threads
     resources:
         gpu=1,
         mem_mb=lambda wildcards, attempt: plan.memory(

@@ -8,6 +8,7 @@ rule features:
         features=f"{ROOT}/features/task={{task}}/features.safetensors",
     log:
         f"{LOGS}/features/{{task}}.log",
+    threads: STUDY.threads
     resources:
         gpu=1,
         mem_mb=lambda wildcards, attempt: plan.memory(
@@ -29,6 +30,7 @@ rule reference:
         statistics=f"{ROOT}/reference/statistics.safetensors",
     log:
         f"{LOGS}/reference.log",
+    threads: STUDY.threads
     resources:
         gpu=1,
         mem_mb=8000,
@@ -47,6 +49,7 @@ rule fid:
         rows=f"{ROOT}/fid/task={{task}}/rows.parquet",
     log:
         f"{LOGS}/fid/{{task}}.log",
+    threads: STUDY.threads
     resources:
         mem_mb=lambda wildcards, attempt: plan.memory(
             STUDY, "fid", wildcards.task, attempt

@@ -11,6 +11,7 @@ rule final:
         predictions=f"{ROOT}/predictions/{CELL}/rows.parquet",
     log:
         f"{LOGS}/final/{CELL}.log",
+    threads: STUDY.threads
     resources:
         gpu=1,
         mem_mb=lambda wildcards, attempt: plan.memory(

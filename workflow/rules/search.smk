@@ -9,6 +9,7 @@ rule search:
         rows=f"{ROOT}/search/{CELL}/rows.parquet",
     log:
         f"{LOGS}/search/{CELL}.log",
+    threads: STUDY.threads
     resources:
         gpu=1,
         mem_mb=lambda wildcards, attempt: plan.memory(

@@ -1,4 +1,4 @@
-"""`vptcore audit`: the command's options, and what it does with them.
+"""`vptcore audit` and the options of `vptcore compare`.
 
 Exit code 0 where everything that is there holds, 1 where something does not, 2 for a mistake in the call.
 
@@ -7,6 +7,7 @@ Exit code 0 where everything that is there holds, 1 where something does not, 2 
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 import time
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from vptcore.audit import locate, show
 from vptcore.audit.findings import Audit
+from vptcore.config import ConfigError
 from vptcore.records import write_text
 
 WIDTH = 160
@@ -27,12 +29,24 @@ def add_options(parser) -> None:
     parser.add_argument("--configfile", type=Path, help="the config of today (default: that of the last run)")
     parser.add_argument("--deep", action="store_true", help="read big files again, and decode every image again")
     parser.add_argument("--complete", action="store_true", help="what is not yet made counts as wrong")
+    parser.add_argument("--fix", action="store_true", help="remove what is broken, so that the next run makes it again")
+    parser.add_argument("--why", metavar="FILE", help="draw what one file of the study was made from")
     parser.add_argument("--verbose", action="store_true", help="a line for every file")
     parser.add_argument("--json", action="store_true", help="everything as JSON")
 
 
+def add_compare_options(parser) -> None:
+    parser.add_argument("a", type=Path, metavar="STUDY_A", help="a study's folder, results/NAME")
+    parser.add_argument("b", type=Path, metavar="STUDY_B", help="another one")
+    parser.add_argument("--exact", action="store_true", help="only identical cells agree")
+    parser.add_argument("--verbose", action="store_true", help="identical cells too")
+    parser.add_argument("--json", action="store_true", help="every cell as JSON")
+
+
 def run(options) -> int:
     """Audit the studies that the paths lie in, one after the other."""
+    if options.why:
+        return _why(options)
     places: dict[Path, tuple[locate.Place, list[str]]] = {}
     for path in options.paths:
         place, name = locate.find(path, options.configfile)
@@ -50,7 +64,33 @@ def _one(place: locate.Place, names: list[str], options) -> int:
         print(json.dumps(show.as_json(found, seconds), indent=1))
     else:
         show.print_audit(found, seconds, verbose=options.verbose, console=_console())
+    if options.fix and not found.holds:
+        from vptcore.audit.expected import jobs
+        from vptcore.audit.fix import fix
+
+        for line in fix(found, jobs(place.study), place.root):
+            print(line, file=sys.stderr if options.json else sys.stdout)
     return status_of(found, complete=options.complete)
+
+
+def _why(options) -> int:
+    """The tree of one file: given inside the study, or as a path."""
+    from vptcore.audit.expected import inside, jobs
+    from vptcore.audit.store import Store
+    from vptcore.audit.view import View
+    from vptcore.audit.why import chain, tree
+
+    place, _ = locate.find(options.paths[0], options.configfile)
+    asked, name = jobs(place.study), inside(options.why)
+    files = [file for job in asked for file in job.files]
+    if name not in files:
+        near = difflib.get_close_matches(name, files, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"--why: {options.why} is no file of study {place.study.name}{hint}")
+    found = _audit(place, only=chain(asked, name))
+    view = View(place.study, Store(place.root, place.base))
+    _console().print(tree(view, asked, found, name))
+    return status_of(found)
 
 
 def status_of(found: Audit, *, complete: bool = False) -> int:

@@ -14,6 +14,7 @@ import vptcore
 from vptcore.audit.expected import Job, inside
 from vptcore.audit.findings import Finding, remark
 from vptcore.audit.store import Store
+from vptcore.records import hive_parts
 from vptcore.training.recipe import digest
 
 SHOWN = 3
@@ -37,6 +38,16 @@ def check_record(store: Store, job: Job, name: str) -> Iterator[Finding]:
         yield Finding("manifest", "its bytes are not those that its job wrote")
 
 
+def check_place(name: str, made_from: Mapping | None) -> Iterator[Finding]:
+    """The task, method, train size and backbone of a file's slice against those of its folders."""
+    said = dict(made_from or {})
+    said["backbone"] = (said.get("backbone") or {}).get("id") if isinstance(said.get("backbone"), Mapping) else None
+    for key, value in hive_parts(name).items():
+        if said.get(key) is not None and str(said[key]) != value:
+            yield Finding("schema", f"it is of {key} {said[key]}, not {value}")
+            return
+
+
 def check_config(store: Store, job: Job, made_from: Mapping | None, job_hash: str | None) -> Iterator[Finding]:
     """The slice it was made from against the slice that the config of today gives."""
     if made_from is None or job_hash is None:
@@ -44,10 +55,10 @@ def check_config(store: Store, job: Job, made_from: Mapping | None, job_hash: st
     if digest(made_from) != job_hash:
         yield Finding("config", "its metadata disagrees with itself: the slice is not that of its hash")
     if digest(job.slice) != digest(made_from):
-        yield Finding("config", f"made from another config: {_difference(made_from, job.slice)}")
+        yield Finding("config", f"made from another config: {difference(made_from, job.slice)}")
 
 
-def _difference(then: Mapping, now: Mapping) -> str:
+def difference(then: Mapping, now: Mapping) -> str:
     """The keys that differ, with both values: 'epochs 5, now 8'."""
     before, after = _flat(then), _flat(now)
     changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]

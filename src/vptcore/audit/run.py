@@ -16,7 +16,7 @@ from pathlib import Path
 from vptcore.audit import data_checks, file_checks, manifest, training_checks
 from vptcore.audit.expected import Job, jobs
 from vptcore.audit.findings import Audit, Finding, Report, Unusable, remark
-from vptcore.audit.origin import check_code, check_config, check_inputs, check_record, recorded_inputs
+from vptcore.audit.origin import check_code, check_config, check_inputs, check_place, check_record, recorded_inputs
 from vptcore.audit.store import Store
 from vptcore.audit.view import Found, View
 from vptcore.records import KINDS
@@ -76,7 +76,9 @@ def _look(view: View, job: Job, checks) -> dict[str, Report]:
     there = [name for name, report in reports.items() if report.there]
     for name in there:
         reports[name].findings += _origin(view, job, name)
-    for check in checks if there else ():
+    # Rows of another config are held against their own when it is asked for again; here they are only stale.
+    stale = any(finding.check == "config" for name in there for finding in reports[name].wrong)
+    for check in checks if there and not stale else ():
         try:
             for name, finding in check(view, job):
                 if reports[name].there and finding not in reports[name].findings:
@@ -109,6 +111,7 @@ def _origin(view: View, job: Job, name: str) -> list[Finding]:
             return [*findings, Finding(error.check, str(error))]
         if note.get("kind") != kind:
             findings.append(Finding("schema", f"its metadata says it is of kind {note.get('kind')}"))
+        findings += check_place(name, note.get("job"))
         findings += check_config(store, job, note.get("job"), note.get("job_hash"))
         findings += check_inputs(store, job, recorded_inputs(note))
         findings += check_code((note.get("packages") or {}).get("vptcore"))

@@ -59,7 +59,7 @@ def _grid(job: Job, rows: Rows, parts: dict[str, np.ndarray] | None) -> Iterator
         wanted = {key: getattr(recipe, key) for key in ("optimizer", "lr", "weight_decay", "batch", "epochs")} | shared
         for key, value in wanted.items():
             if rows[key][place] != value:
-                yield Finding("config", f"configuration {config} has {key} {rows[key][place]}; the grid has {value}")
+                yield Finding("plausible", f"configuration {config} has {key} {rows[key][place]}; the grid has {value}")
                 return
 
 
@@ -159,7 +159,9 @@ def _final_images(view: View, job: Job, final: Rows) -> Iterator[Finding]:
             yield Finding("plausible", f"{key} is {_first(final[key], final[key] != images)}; expected {images}")
     batch = _batch(view, job)
     if batch is not None and (final["batch"] != batch).any():
-        yield Finding("config", f"batch {_first(final['batch'], final['batch'] != batch)}; the config asks for {batch}")
+        yield Finding(
+            "plausible", f"batch {_first(final['batch'], final['batch'] != batch)}; the config asks for {batch}"
+        )
 
 
 def final_parts(slice_: dict) -> tuple[str, ...]:
