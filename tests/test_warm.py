@@ -49,6 +49,9 @@ import torch
 def double(value, names, say):
     say(f"working on {names}")
     return f"{2 * value} with {torch.get_num_threads()} threads in {os.getcwd()}"
+
+def settled(job):
+    return f"{torch.get_num_threads()} threads, deterministic {torch.are_deterministic_algorithms_enabled()}"
 """
 CLIENT = "import sys, json; from vptcore.warm import call; call(**json.loads(sys.argv[1]))"
 
@@ -135,7 +138,10 @@ def test_in_the_scripts_own_process_and_from_the_server_alike(place):
     assert own == (0, "", ["working on ['a', 1, None, True, 0.5]", f"done: 42 with 1 threads in {place.folder}"])
     assert place.run("torch_jobs:double", **work) == own
     assert len(place.servers()) == 1
-    assert place.run("torch_jobs:double", **work | {"threads": 2})[2][-1].startswith("done: 42 with 2 threads")
+    # What a profile grants changes no number; what the job's config says does.
+    assert place.run("torch_jobs:double", **work | {"threads": 2})[2][-1].startswith("done: 42 with 1 threads")
+    assert place.run("torch_jobs:settled", job={"threads": 2})[2][-1] == "done: 2 threads, deterministic False"
+    assert place.run("torch_jobs:settled", job={"deterministic": True})[2][-1] == "done: 1 threads, deterministic True"
 
 
 def test_a_job_without_say_and_with_a_log_in_a_new_folder(place):

@@ -372,3 +372,90 @@ def test_snakemake_audit_always_runs_and_fails_where_a_file_does_not_hold(damage
     assert result.returncode == 1
     assert f"wrong    {rows('final')}: readable: the file is empty" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_fix_removes_what_is_broken_and_what_was_made_from_it_and_the_next_run_makes_it_again(
+    finished, tmp_path, capsys
+):
+    shutil.copytree(finished.folder, tmp_path / "copy")
+    study = Study(tmp_path / "copy", tiny_config())
+    broken, model = rows("predictions", "linear", "shapes_count"), f"models/{CELL.format('full', 'digits', '40')}/"
+    (study.root / broken).write_bytes(b"")
+    (study.root / model / "seed=1.safetensors").write_bytes(b"no")
+    before = {p.relative_to(study.root).as_posix() for p in study.root.rglob("*") if p.is_file()}
+    config = str(study.folder / "study.yaml")
+    assert cli.main(["audit", str(study.root), "--configfile", config, "--fix"]) == 1
+    said = {line.split()[1].rstrip(":") for line in capsys.readouterr().out.splitlines() if line.startswith("remove")}
+    gone = before - {p.relative_to(study.root).as_posix() for p in study.root.rglob("*") if p.is_file()}
+    assert {name for name in gone if not name.startswith("manifest/")} == said
+    assert {broken, rows("final", "linear", "shapes_count"), rows("final", "ft_then_pt"), "tables/table_01.csv"} <= said
+    kept = {rows("search"), rows("search", "ft_then_pt"), rows("final"), "index/task=digits/rows.parquet"}
+    assert not kept & said
+    plan = study.run("--dry-run")
+    assert "3 final" in plan.stderr
+    assert "search" not in plan.stderr.splitlines()[-1]
+    assert cli.main(["audit", str(study.root), "--configfile", config]) == 0
+
+
+def test_fix_leaves_rows_that_are_only_of_another_config(damaged, damage, capsys):
+    other = damaged.folder / "other.yaml"
+    import yaml
+
+    other.write_text(yaml.safe_dump(tiny_config() | {"epochs": 3}))
+    before = sorted(p for p in damaged.root.rglob("*"))
+    assert cli.main(["audit", str(damaged.root), "--configfile", str(other), "--fix"]) == 1
+    out = capsys.readouterr().out
+    assert f"leave    {rows('final')}: made from another config: recipe.epochs 2, now 3" in out
+    assert "remove   " not in out
+    assert sorted(p for p in damaged.root.rglob("*")) == before
+
+
+def test_why_draws_the_chain_from_a_table_to_the_images(damaged, damage, capsys):
+    config = ["--configfile", str(damaged.folder / "study.yaml")]
+    assert cli.main(["audit", str(damaged.root), *config, "--why", "tables/table_01.csv"]) == 0
+    text = capsys.readouterr().out
+    lines = [line.strip("│├└─ ") for line in text.splitlines()]
+    order = [
+        "✓ tables/table_01.csv", f"✓ {rows('final', 'full')}", f"✓ {rows('search', 'full')}",
+        "✓ splits/task=digits/train=40/rows.parquet", "✓ index/task=digits/rows.parquet", "source  sklearn_digits",
+    ]  # fmt: skip
+    places = [next(i for i, line in enumerate(lines) if line.startswith(start)) for start in order]
+    assert places == sorted(places)
+    assert "1,797 images, 10 classes" in text
+    damage.path(rows("search")).write_bytes(b"")
+    assert cli.main(["audit", str(damaged.root), *config, "--why", str(damaged.root / rows("final"))]) == 1
+    assert "✗ search" in capsys.readouterr().out
+    assert cli.main(["audit", str(damaged.root), *config, "--why", "tables/table_99.csv"]) == 2
+    assert "is no file of study tiny; did you mean tables/" in capsys.readouterr().err
+
+
+def test_compare_tells_identical_cells_from_those_within_and_beyond_the_spread(finished, damaged, damage, capsys):
+    pair = [str(finished.root), str(damaged.root)]
+    assert cli.main(["compare", *pair]) == 0
+    assert capsys.readouterr().out.split() == ["10", *"the same in every number of every seed".split()]
+    damage.edit(rows("final"), lambda f: f.assign(seconds=1e3, images_per_second=1.0))
+    assert cli.main(["compare", *pair, "--exact"]) == 0
+    damage.edit(rows("final"), lambda f: f.assign(test_accuracy=f["test_accuracy"] + [0.01, -0.005]))
+    damage.edit(rows("final", "full"), lambda f: f.assign(test_accuracy=[0.91, 0.911]))
+    damage.path(rows("final", "linear")).unlink()
+    capsys.readouterr()
+    assert cli.main(["compare", *pair, "--json"]) == 1
+    cells = {(c["method"], c["task"], c["train"]): c for c in json.loads(capsys.readouterr().out)["cells"]}
+    states = {key: cell["state"] for key, cell in cells.items()}
+    assert states.pop(("vpt", "digits", "40")) == "within"
+    assert states.pop(("full", "digits", "40")) == "beyond"
+    assert states.pop(("linear", "digits", "40")) == "only_a"
+    assert set(states.values()) == {"identical"}
+    # Welch's interval by scipy, the other way round.
+    import scipy.stats
+
+    from vptcore.records import read_rows
+
+    sides = [read_rows(Path(p) / rows("final", "full"), "final")["test_accuracy"] for p in pair]
+    interval = scipy.stats.ttest_ind(sides[1], sides[0], equal_var=False).confidence_interval(0.95)
+    beyond = cells["full", "digits", "40"]
+    assert (beyond["low"], beyond["high"]) == pytest.approx((interval.low, interval.high), rel=1e-6)
+    assert cli.main(["compare", *pair]) == 1
+    assert "only in the first" in capsys.readouterr().out
+    assert cli.main(["compare", str(damaged.folder), str(damaged.root)]) == 2
+    assert "no rows of finals in it; expected a study's folder" in capsys.readouterr().err

@@ -146,9 +146,10 @@ def test_redrawing_a_figure_trains_nothing(finished):
     assert re.search(r"2 jobs: 1 figure, 1 figure_05|2 jobs: 1 figure_05, 1 figure", plan.stderr), plan.stderr
 
 
-def test_without_the_warm_interpreter_rows_are_the_same(finished, own):
+def test_without_the_warm_interpreter_and_with_more_threads_rows_are_the_same(finished, own):
     target = "results/tiny/final/backbone=vit_mini_cifar10/method=vpt/task=digits/train=40/rows.parquet"
-    result = own.run(target, VPTCORE_WARM="0")
+    more = ("--set-threads", "search=2", "final=2", "split=2")
+    result = own.run(target, *more, VPTCORE_WARM="0", OMP_NUM_THREADS="2", OPENBLAS_NUM_THREADS="2")
     assert result.returncode == 0, result.stderr
     timings = ["seconds", "images_per_second"]
     a, b = (read_rows(s.folder / target, "final").drop(columns=timings) for s in (finished, own))

@@ -156,3 +156,8 @@ def run(options) -> int:
     for line in summary(pairs):
         console.print(line, markup=False, highlight=False)
     return 0 if holds else 1
+
+
+def _plain(pair: Pair) -> dict:
+    """JSON has no NaN."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(pair).items()}
