@@ -432,7 +432,7 @@ def test_why_draws_the_chain_from_a_table_to_the_images(damaged, damage, capsys)
 def test_compare_tells_identical_cells_from_those_within_and_beyond_the_spread(finished, damaged, damage, capsys):
     pair = [str(finished.root), str(damaged.root)]
     assert cli.main(["compare", *pair]) == 0
-    assert capsys.readouterr().out.split() == ["10", *"the same in every number of every seed".split()]
+    assert capsys.readouterr().out.split() == ["10", *["the", "same", "in", "every", "number", "of", "every", "seed"]]
     damage.edit(rows("final"), lambda f: f.assign(seconds=1e3, images_per_second=1.0))
     assert cli.main(["compare", *pair, "--exact"]) == 0
     damage.edit(rows("final"), lambda f: f.assign(test_accuracy=f["test_accuracy"] + [0.01, -0.005]))
