@@ -7,11 +7,13 @@ Exit code 0 where everything that is there holds, 1 where something does not, 2 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -116,7 +118,11 @@ def _audit(place: locate.Place, **how) -> Audit:
     # Here, not above: `vptcore --help` needs none of what the checks read with.
     from vptcore.audit.run import audit
 
-    return audit(place.study, place.root, place.base, place.config, **how)
+    # A slice holds what lies in the folders of images, which are named from the folder that the study was run in.
+    root, base = place.root.resolve(), place.base.resolve()
+    with contextlib.chdir(base):
+        found = audit(place.study, root, base, place.config, **how)
+    return replace(found, root=str(place.root))
 
 
 def _console() -> Console:

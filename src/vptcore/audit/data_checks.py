@@ -127,7 +127,7 @@ def _array(view: View, name: str, index: str) -> Iterator[Finding]:
 
 
 def check_split(view: View, job: Job) -> Iterator[Found]:
-    name, (index,) = only(job, "rows") if "rows" in job.outputs else only(job, "splits"), job.inputs["index"]
+    name, (index,) = only(job, "rows"), job.inputs["index"]
     rows, source = view.rows(name, "splits"), view.rows_if(index, "index")
     keys = list(zip(rows["part"].tolist(), rows["row"].tolist(), strict=True))
     if len(set(rows["row"].tolist())) != len(keys):
@@ -135,8 +135,9 @@ def check_split(view: View, job: Job) -> Iterator[Found]:
     if source is None:
         return
     try:
-        again, _ = splits.split(job.slice, pd.DataFrame(source))
-    except (ValueError, KeyError) as error:
+        looked_at = [np.load(view.path(images), mmap_mode="r") for images in job.inputs.get("images", ())]
+        again, _ = splits.split(job.slice, pd.DataFrame(source), *looked_at)
+    except (ValueError, KeyError, OSError) as error:
         yield name, Finding("plausible", f"cannot be drawn again from the index: {' '.join(str(error).split())}")
         return
     if keys != list(zip(again["part"], again["row"], strict=True)):

@@ -83,10 +83,9 @@ def _data_jobs(study: Study):
         source = {"source": flow.fetched_files(study, task)}
         yield _job("prepare", task, slice_, source, made, task=task)
         for train in [train for name, train in sizes if name == task]:
-            index, split = ({key: flow.task_files(study, task, train)[key]} for key in ("index", "splits"))
-            yield _job(
-                "split", f"{task} · {train}", study.split_slice(task, train), index, split, task=task, train=train
-            )
+            reads, made = flow.split_files(study, task, train), {"rows": flow.task_files(study, task, train)["splits"]}
+            slice_ = study.split_slice(task, train)
+            yield _job("split", f"{task} · {train}", slice_, reads, made, task=task, train=train)
         features, fid = flow.fid_files(study, task)["features"], {"rows": f"{study.root}/fid/task={task}/{rows}"}
         reads, made = flow.features_files(study, task), {"features": features}
         yield _job("features", task, study.features_slice(task), reads, made, task=task)

@@ -63,7 +63,8 @@ def run(job: dict, index_path: Path | str, out_path: Path | str, images_path: Pa
     images = np.load(images_path, mmap_mode="r") if images_path else None
     of_source = records.read_provenance(index_path).get("substitutes", ())
     frame, notes = split(job, records.read_rows(index_path, "index"), images, of_source)
-    note = records.provenance(job, {"index": index_path}, started=started, **notes)
+    inputs = {"index": index_path} | ({"images": images_path} if images_path else {})
+    note = records.provenance(job, inputs, started=started, **notes)
     records.write_rows(out_path, "splits", frame, note)
     counts = frame["part"].value_counts()
     line = ", ".join(f"{counts.get(part, 0):,} {part}" for part in ("train", "val", "test"))
