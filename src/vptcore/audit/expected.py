@@ -99,7 +99,12 @@ def _search_jobs(study: Study):
         if _is_kept(cell, kept):
             made["best"] = flow.best_of_search(study, cell)
         yield _job(
-            "search", _cell_name(cell), study.search_slice(cell), flow.search_files(study, cell), made, cell=cell
+            "search",
+            _cell_name(cell),
+            study.search_slice(cell),
+            flow.search_files(study, cell),
+            made,
+            cell=cell,
         )
 
 

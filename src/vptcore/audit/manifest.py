@@ -26,6 +26,7 @@ FOLDER = "manifest"
 # The folders of a study that hold results: files, or folders named key=value; and the page beside them.
 FLAT = frozenset({"tables", "figures", "reference"})
 STAGES = frozenset({*KINDS, "data", "models", "features"}) | FLAT
+SHARDS = "shards"
 PAGE = "report.html"
 # Says how fast a job works, never what it makes.
 NOT_MEANING = ("workers",)
@@ -41,6 +42,8 @@ def split_path(path: Path | str) -> tuple[Path, str] | None:
     for position in range(len(path.parts) - 2, -1, -1):
         part, after = path.parts[position : position + 2]
         if part in FLAT or (part in STAGES and "=" in after):
+            # The parts of a grid or of the seeds lie under a folder of their own: shards/search/…
+            position -= position > 0 and path.parts[position - 1] == SHARDS
             return Path(*path.parts[:position]), "/".join(path.parts[position:])
         if "=" not in part:
             return None

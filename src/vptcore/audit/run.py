@@ -36,7 +36,7 @@ CHECKS: dict[str, tuple[Callable[[View, Job], Iterator[Found]], ...]] = {
     "report": (file_checks.check_page,),
 }
 # Of no study: logs, what killed jobs left to go on with, records, the config, and what the system keeps.
-ASIDE = ("logs", "work", manifest.FOLDER)
+ASIDE = ("logs", "work", manifest.FOLDER, manifest.SHARDS)
 THREADS = 2
 
 
