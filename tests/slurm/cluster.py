@@ -98,8 +98,9 @@ class Cluster:
                 os.kill(pid, signal.SIGKILL)
 
     def _run(self, name: str, *command: str, pid_file: str | None = None) -> None:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
         file = self.folder / (pid_file or f"{name}.pid")
+        file.unlink(missing_ok=True)  # a killed daemon's: the new one's number is wanted
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         deadline = time.monotonic() + 20
         while not (file.is_file() and file.read_text().strip()):
             if time.monotonic() > deadline:
