@@ -10,7 +10,7 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 # One thread a job: rows are the same on any number of cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help env demo test test-slow test-slurm lint bench faults audit-deps lock pretrain clean
+.PHONY: help env demo test test-slow test-slurm lint rehearsal bench faults audit-deps lock pretrain clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ lint: env ## ruff, snakefmt, snakemake --lint, dry runs of both configs
 	$(BIN)/snakemake --lint
 	$(BIN)/snakemake --logger study --dry-run all
 	$(BIN)/snakemake --logger study --dry-run all --configfile profiles/demo/study.yaml
+
+rehearsal: env ## a complete synthetic study through every table and figure, into results/rehearsal: minutes
+	@$(BIN)/vptcore rehearse --cores $(CORES)
 
 bench: env ## our steps against the plain form that other repositories use (QUICK=1: three minutes)
 	$(BIN)/python -m bench

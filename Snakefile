@@ -35,7 +35,7 @@ rule all:
     input:
         rules.all_tables.input,
         rules.all_figures.input,
-        f"{ROOT}/report.html",
+        f"{ROOT}/report",
         # Named too, so that rows which someone removed are made again although every table is there.
         [STUDY.path("final", c) for c in STUDY.cells],
     localrule: True

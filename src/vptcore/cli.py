@@ -1,4 +1,4 @@
-"""The command line: `vptcore run | check | audit | compare | data | pretrain | fid-reference`.
+"""The command line: `vptcore run | check | audit | compare | rehearse | data | pretrain | fid-reference`.
 
 Each command is a thin call into the package. A mistake of the user's ends in one line and exit code 2.
 
@@ -53,6 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_compare_options(compare)
     compare.set_defaults(do=_compare)
+
+    rehearse = commands.add_parser(
+        "rehearse", help="a complete synthetic study through all tables, figures and the report; trains nothing"
+    )
+    rehearse.add_argument("config", type=Path, nargs="?", default=Path("config.yaml"))
+    rehearse.add_argument("--cores", type=int, default=2, help="how many cores to use (default: 2)")
+    rehearse.set_defaults(do=_rehearse)
 
     data = commands.add_parser("data", help="the tasks' images: list what is there, fetch what is missing")
     data.add_argument("action", choices=["list", "fetch"])
@@ -110,6 +117,12 @@ def _run(options) -> int:
     from vptcore.run import run
 
     return run(options.profile, options.targets, options.cores, options.configfile)
+
+
+def _rehearse(options) -> int:
+    from vptcore.rehearsal.run import rehearse
+
+    return rehearse(read_config(options.config), options.cores)
 
 
 def _check(options) -> int:

@@ -61,7 +61,9 @@ def missing_data(study: Study) -> str:
     for task in study.used("task"):
         path, row = study.source_path(task), study.tasks[task]
         fetchable = row.fetched
-        if path and not fetchable and not os.path.exists(path):
+        # Once decoded, a task's images are no longer needed where they came from.
+        decoded = os.path.exists(f"{study.root}/index/task={task}/{ROWS}")
+        if path and not fetchable and not decoded and not os.path.exists(path):
             missing.append(task)
     if not missing:
         return ""

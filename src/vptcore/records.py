@@ -117,7 +117,9 @@ KINDS: dict[str, pa.Schema] = {
         kid_std=_f,
     ),
     # One row per explained image and method: which class the map explains, the map itself (grid_h x grid_w values in
-    # [0, 1], row by row), and the image as PNG bytes.
+    # [0, 1], row by row), and the image as PNG bytes. `ig` are the integrated gradients of the same class (ig_h x ig_w
+    # absolute values, row by row); `ig_difference` is the score's rise over the black image that they should add up to,
+    # and `ig_delta` by how much their sum misses it.
     "explain": _schema(
         pick=_i,
         row=_i,
@@ -132,7 +134,15 @@ KINDS: dict[str, pa.Schema] = {
         grid_w=_i,
         map=pa.list_(pa.float32()),
         image_png=pa.binary(),
+        ig_h=_i,
+        ig_w=_i,
+        ig_steps=_i,
+        ig=pa.list_(pa.float32()),
+        ig_delta=_f,
+        ig_difference=_f,
     ),
+    # A few test images of a task as PNG bytes, for the figure that shows every data set.
+    "examples": _schema(row=_i, label=_i, class_name=_s, image_png=pa.binary()),
 }
 
 

@@ -164,7 +164,7 @@ def fid_rows(tasks, network="vit_mini_cifar10") -> pd.DataFrame:
     )
 
 
-def explain_rows(study: Study, backbone: str, tasks, picks=2, grid=7) -> pd.DataFrame:
+def explain_rows(study: Study, backbone: str, tasks, picks=4, grid=7) -> pd.DataFrame:
     rows = []
     for task in tasks:
         classes = study.tasks[task].classes
@@ -182,7 +182,7 @@ def explain_rows(study: Study, backbone: str, tasks, picks=2, grid=7) -> pd.Data
                         "pick": pick,
                         "row": pick,
                         "label": pick % classes,
-                        "case": "vpt_right",
+                        "case": "vpt_only" if pick % 2 == 0 else "full_only",
                         "method": method,
                         "prediction": (pick + (method == "full")) % classes,
                         "confidence": 0.8,
@@ -192,6 +192,12 @@ def explain_rows(study: Study, backbone: str, tasks, picks=2, grid=7) -> pd.Data
                         "grid_w": grid,
                         "map": rng.random(grid * grid).astype("float32"),
                         "image_png": buffer.getvalue(),
+                        "ig_h": 8,
+                        "ig_w": 8,
+                        "ig_steps": 50,
+                        "ig": rng.random(64).astype("float32"),
+                        "ig_delta": 0.02,
+                        "ig_difference": 4.0,
                     }
                 )
     return pd.DataFrame(rows)
@@ -215,4 +221,32 @@ def search_rows(study: Study, cells=None) -> pd.DataFrame:
                     "seconds": float(rng.uniform(1, 3)), "device": "cpu", "val_predictions": [0, 1],
                 }
             )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def prediction_rows(study: Study, cells, images=60) -> pd.DataFrame:
+    """Answers that are right as often as they are sure."""
+    parts = []
+    for cell in cells:
+        rng, classes = _rng("predictions", cell.folder), study.tasks[cell.task].classes
+        for seed in study.seeds:
+            label, confidence = rng.integers(0, classes, images), rng.uniform(0.2, 1, images)
+            right = rng.random(images) < confidence
+            rows = {
+                "seed": seed, "row": np.arange(images), "label": label,
+                "prediction": np.where(right, label, (label + 1) % classes), "confidence": confidence,
+                "loss": -np.log(confidence),
+            }  # fmt: skip
+            where = {"backbone": cell.backbone, "method": cell.method, "task": cell.task, "train": cell.train}
+            parts.append(pd.DataFrame({**where, **rows}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def example_rows(tasks, count=4) -> pd.DataFrame:
+    rows = []
+    for task in tasks:
+        for place in range(count):
+            buffer = io.BytesIO()
+            Image.fromarray(np.full((9, 12), 40 * place, np.uint8)).save(buffer, "PNG")
+            rows.append({"task": task, "row": place, "label": 0, "class_name": "a", "image_png": buffer.getvalue()})
     return pd.DataFrame(rows)

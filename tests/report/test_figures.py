@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from tests.report.synthetic import curve_rows, explain_rows, fid_rows
+from tests.report.synthetic import (
+    curve_rows,
+    example_rows,
+    explain_rows,
+    fid_rows,
+    prediction_rows,
+    search_rows,
+)
 from vptcore.analysis.statistics import compare, summarise
 from vptcore.models.methods_table import METHODS
 from vptcore.records import RowsError
-from vptcore.report.figures import FIGURES, caption, draw, inputs, save
+from vptcore.report.draw_schemes import descent, loss_surface
+from vptcore.report.figures import FIGURES, caption, draw, inputs, is_drawn, save
+from vptcore.report.quadrants import largest_sizes, quadrants
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +36,9 @@ def frames(demo, demo_final):
             "curves": lambda cells: curve_rows(demo, cells, epochs=6),
             "fid": fid_rows,
             "explain": lambda tasks: explain_rows(demo, demo.main_backbone, tasks),
+            "search": lambda cells: search_rows(demo, cells),
+            "predictions": lambda cells: prediction_rows(demo, cells),
+            "examples": example_rows,
         }
         return {kind: makers[kind](cells) for kind, cells in wanted.items()}
 
@@ -43,7 +56,7 @@ def test_inputs_of_the_paper(paper):
 
 
 def test_the_demo_has_no_larger_sizes(demo):
-    assert [n for n in FIGURES if not inputs(n, demo)] == ["6", "13"]
+    assert [n for n in FIGURES if not is_drawn(n, demo)] == ["6", "13"]
 
 
 def test_figure_4_takes_the_tasks_with_most_sizes(paper):
@@ -56,10 +69,10 @@ def test_figure_4_takes_the_tasks_with_most_sizes(paper):
 def test_every_figure_draws_and_captions(number, demo, frames):
     mine = frames(number)
     figure = draw(number, demo, mine)
-    assert any(axis.has_data() for axis in figure.axes)
+    assert any(axis.has_data() or axis.texts or axis.patches for axis in figure.axes)
     words = caption(number, demo, mine)
     assert words.startswith(FIGURES[number].title)
-    assert "Protocol: paper." in words
+    assert ("Protocol: paper." in words) == bool(mine)
     assert "yet" not in words
 
 
@@ -136,8 +149,8 @@ def test_a_missing_kind_is_one_line(demo):
 
 
 def test_a_figure_that_is_not_drawn_is_one_line(demo):
-    with pytest.raises(ValueError, match="figure 7: it is not drawn here; choose one of forest, 3"):
-        draw(7, demo, {})
+    with pytest.raises(ValueError, match="figure 20: it is not drawn here; choose one of forest, 1, 2, 3"):
+        draw(20, demo, {})
     with pytest.raises(ValueError, match="figure 6: the study 'demo' has nothing for it"):
         draw("6", demo, {})
 
@@ -148,7 +161,7 @@ def test_repeated_seeds_are_one_line(demo, frames):
         draw("forest", demo, {"final": pd.concat([final, final])})
 
 
-@pytest.mark.parametrize("number", ["forest", "3", "8"])
+@pytest.mark.parametrize("number", ["forest", "2", "17", "search_vpt"])
 def test_the_same_rows_give_the_same_bytes(number, demo, frames, tmp_path):
     for run in ("a", "b"):
         save(draw(number, demo, frames(number)), tmp_path / f"{run}.pdf", tmp_path / f"{run}.png")
@@ -164,3 +177,122 @@ def test_listing_figures_loads_no_matplotlib():
     code = "import sys; from vptcore.report import figures, tables; print({'matplotlib', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "set()\n"
+
+
+def texts(figure) -> str:
+    return " ".join(text.get_text() for axis in figure.axes for text in axis.texts)
+
+
+def test_the_quadrant_has_each_tasks_difference(demo, frames):
+    """Of each quadrant: its tasks by group and median distance, and the mean difference over them, by pandas."""
+    mine = frames("1")
+    found = quadrants(demo, mine)
+    fid = mine["fid"].set_index("task")["fid"]
+    wide = mine["final"].query("train == '160'").pivot_table(index="task", columns="method", values="test_accuracy")
+    for one in found:
+        expected = [t for t in fid.index if demo.tasks[t].high_disparity == one.far_objective]
+        expected = [t for t in expected if (fid[t] > fid.median()) == one.far_images]
+        assert list(one.tasks) == expected
+        if expected:
+            gap = 100 * (wide.vpt - wide.full)[expected].mean()
+            assert one.few.gap.difference == pytest.approx(gap)
+    assert sum(len(one.tasks) for one in found) == 5
+    words = texts(draw("1", demo, mine))
+    assert all(demo.tasks[task].title in words for task in fid.index)
+
+
+def test_larger_sizes_answer_for_themselves(paper, paper_final):
+    """'largest sizes' takes each task at the largest size that both methods have."""
+    largest = largest_sizes(
+        paper, paper_final[paper_final.backbone == paper.main_backbone], ("cifar100", "dtd", "svhn")
+    )
+    assert largest == {"cifar100": "20000", "svhn": "20000"}
+    few = paper_final[~((paper_final.method == "vpt") & (paper_final.train == "20000"))]
+    assert largest_sizes(paper, few[few.backbone == paper.main_backbone], ("cifar100",)) == {"cifar100": "10000"}
+
+
+def test_a_quadrant_without_rows_says_so(demo, frames):
+    mine = frames("1")
+    final = mine["final"].query("task != 'digits' and task != 'fashion_mnist'")
+    assert "no rows of both methods" in texts(draw("1", demo, {**mine, "final": final}))
+    assert "no rows" in texts(draw("1", demo, {**mine, "final": final}))
+
+
+def test_the_chosen_configuration_is_ringed(demo, frames):
+    mine = frames("search_full")
+    figure = draw("search_full", demo, mine)
+    first = figure.axes[0]
+    rows = mine["search"].query("task == 'fashion_mnist'").dropna(subset=["val_accuracy"])
+    best = rows.sort_values(["val_accuracy", "lr"], ascending=[False, True]).iloc[0]
+    (ring,) = [line for line in first.lines if line.get_marker() == "o"]
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (
+        [0.01, 0.1].index(best.lr),
+        [0, 0.01].index(best.weight_decay),
+    )
+    assert len([patch for patch in first.patches if patch.get_hatch()]) == 1  # the diverged one
+    shown = first.images[0].get_array()
+    assert np.nanmax(shown) == 0
+
+
+def test_a_hollow_mark_has_fewer_tasks(demo, frames):
+    mine = frames("cost")
+    kept = mine["final"].query("not (method == 'mixed' and task == 'shapes_count')")
+    figure = draw("cost", demo, {**mine, "final": kept})
+    faces = {
+        (to_hex(line.get_color()), to_hex(line.get_markerfacecolor()))
+        for line in figure.axes[0].lines
+        if line.get_marker() == "^"
+    }
+    green = METHODS["mixed"].colour.lower()
+    assert (green, "#ffffff") in faces
+    assert (METHODS["vpt"].colour.lower(), "#ffffff") not in faces
+
+
+def test_attributions_share_a_scale_and_state_their_error(demo, frames):
+    figure = draw("17", demo, frames("17"))
+    titles = " ".join(axis.get_title(loc="left") for axis in figure.axes)
+    assert "δ 0.5 %" in titles
+    tops = [
+        axis.images[0].get_clim()[1]
+        for axis in figure.axes
+        if axis.images and axis.images[0].get_cmap().name == "Greys"
+    ]
+    assert len(tops) == 8
+    assert tops[0::2] == tops[1::2]
+
+
+def test_no_image_to_explain_is_said(demo, frames):
+    words = texts(draw("17", demo, {"explain": frames("17")["explain"].head(0)}))
+    assert "no image that one of the two gets right" in words
+
+
+def test_the_descent_leaves_the_valley_only_in_two_dimensions():
+    stuck = descent((1.45, 0.0), frozen=True)
+    free = descent(tuple(stuck[-1]), frozen=False)
+    assert stuck[-1, 0] > 0.5
+    assert np.all(stuck[:, 1] == 0)
+    assert free[-1, 0] < -0.5
+    assert loss_surface(*free[-1]) < loss_surface(*stuck[-1])
+
+
+def test_a_notice_stands_on_figure_and_caption(demo, demo_final):
+    study = replace(demo, config=demo.config | {"report": {"notice": "Synthetic rows: no result."}})
+    figure = draw("forest", study, {"final": demo_final})
+    assert "Synthetic rows" in figure._supxlabel.get_text()
+    assert caption("forest", study, {"final": demo_final}).count("Synthetic rows: no result.") == 1
+    assert "Synthetic" in caption("2", study, {})
+
+
+@pytest.mark.parametrize("number", [n for n in FIGURES if n not in ("6", "13")])
+def test_one_seed_and_nan_are_drawn(number, frames, demo):
+    """A single seed has no spread, and a diverged one may hold NaN: drawn or refused in one line, never a traceback."""
+    mine = {}
+    for kind, frame in frames(number).items():
+        frame = frame[frame["seed"] == frame["seed"].iloc[0]].copy() if "seed" in frame and kind != "search" else frame
+        for column in ("test_loss", "train_loss", "val_accuracy", "fid_low", "fid_high", "confidence", "seconds"):
+            if column in frame:
+                frame[column] = frame[column].mask(np.arange(len(frame)) % 7 == 0)
+        mine[kind] = frame
+    figure = draw(number, demo, mine)
+    figure.draw_without_rendering()
+    caption(number, demo, mine)

@@ -48,7 +48,7 @@ class Counter(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.seen.append(tag)
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "base", "input", "br"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):

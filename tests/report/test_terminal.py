@@ -12,10 +12,10 @@ from vptcore.report.terminal import print_summary
 
 def test_summary_fits_and_names_the_report(demo, demo_final):
     out = io.StringIO()
-    path = "results/demo/" + "a_long_folder/" * 8 + "report.html"
+    path = "results/demo/" + "a_long_folder/" * 8 + "index.html"
     tables = [build(n, demo, demo_final) for n in (1, 2)]
     print_summary(demo, tables, path, Console(file=out, width=100))
     text = out.getvalue()
     assert f"Report: {path}\n" in text
-    assert max(len(line) for line in text.splitlines() if "report.html" not in line) <= 100
+    assert max(len(line) for line in text.splitlines() if "index.html" not in line) <= 100
     assert text.index("Table 1") < text.index("Table 2") < text.index("leads in")

@@ -36,7 +36,9 @@ def test_everything_is_there(finished):
         "figures/figure_03.pdf",
         "figures/figure_05.png",
     } <= names
-    assert (finished.root / "report.html").stat().st_size > 100_000
+    assert (finished.root / "report/index.html").stat().st_size > 10_000
+    assert (finished.root / "report/rows.html").stat().st_size > 10_000
+    assert (finished.root / "report/figures/figure_19.png").exists()
     assert not (finished.root / "work").exists() or not list((finished.root / "work").rglob("*.json"))
 
 

@@ -1,4 +1,6 @@
 # tables and figures: everything the paper prints, from cached rows alone; and the report that holds them.
+from vptcore.analysis.examples import EXAMPLES
+
 TABLES = [report_inputs.padded(n) for n in report_inputs.tables_of(STUDY)]
 FIGURES = [report_inputs.padded(n) for n in report_inputs.figures_of(STUDY)]
 TABLE_FORMS = ["csv", "md", "tex", "html"]
@@ -31,6 +33,21 @@ rule table:
         "../scripts/report.py"
 
 
+rule examples:
+    input:
+        images=f"{ROOT}/data/task={{task}}/images.npy",
+        index=f"{ROOT}/index/task={{task}}/rows.parquet",
+    output:
+        rows=f"{ROOT}/examples/task={{task}}/rows.parquet",
+    log:
+        f"{LOGS}/examples/{{task}}.log",
+    localrule: True
+    params:
+        job={"images": EXAMPLES, "version": VERSIONS["examples"]},
+    script:
+        "../scripts/examples.py"
+
+
 rule figure:
     input:
         unpack(
@@ -61,12 +78,16 @@ rule figure:
 rule report:
     input:
         final=[STUDY.path("final", c) for c in STUDY.cells],
+        search=[STUDY.path("search", c) for c in STUDY.searches],
         fid=report_inputs.rows_files(STUDY, "fid", STUDY.used("task")),
+        explain=report_inputs.rows_files(
+            STUDY, "explain", [task for _, task, _ in STUDY.explained]
+        ),
         tables=expand(f"{TABLE}.html", number=TABLES),
         captions=expand(f"{FIGURE}.txt", name=FIGURES),
         pictures=expand(f"{FIGURE}.png", name=FIGURES),
     output:
-        page=f"{ROOT}/report.html",
+        folder=directory(f"{ROOT}/report"),
     log:
         f"{LOGS}/report.log",
     localrule: True

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from vptcore.analysis.curves import mean_curves
 from vptcore.analysis.statistics import summarise
@@ -138,6 +138,8 @@ def _loss_panel(axis: Axes, title: str, curves: pd.DataFrame, log: bool) -> None
             axis.plot(line["epoch"], values, color=method_colour(method), ls=style, lw=1.0)
     if log:
         axis.set_yscale("log")
+        # Labels between the powers of ten only crowd the small panels.
+        axis.yaxis.set_minor_formatter(NullFormatter())
     else:
         axis.set_ylim(bottom=0)
     if curves.empty:

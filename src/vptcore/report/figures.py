@@ -1,7 +1,7 @@
-"""The figures that show data, one row each: what each reads, and how it is drawn, captioned and saved.
+"""The figures, one row each: what each reads, and how it is drawn, captioned and saved.
 
 In: a figure's number, a study and the frames of the kinds it reads. Out: a matplotlib figure, its caption, a PDF and a
-PNG. Figures 1, 2, 7, 17 and 19 of the paper are not drawn. Imports no torch.
+PNG. Figures 2 and 7 are drawings and read no rows. Those with names are not in the paper. Imports no torch.
 
     python -m pytest tests/report/test_figures.py
 """
@@ -18,7 +18,7 @@ import pandas as pd
 
 from vptcore.data.tasks import GROUPS
 from vptcore.records import RowsError
-from vptcore.report import text
+from vptcore.report import cost, quadrants, text
 from vptcore.report.specs import PAIR, STRATEGIES, sizes
 from vptcore.report.tables import rows_of
 from vptcore.study import Cell, Study
@@ -26,7 +26,7 @@ from vptcore.study import Cell, Study
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "FigureSpec", "caption", "draw", "inputs", "save", "spec_of"]
+__all__ = ["FIGURES", "FigureSpec", "caption", "draw", "inputs", "is_drawn", "save", "spec_of"]
 
 VTAB_GROUPS = GROUPS[:3]
 MOST_MAPS = 6
@@ -34,10 +34,10 @@ MOST_MAPS = 6
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """One figure. `kind`: forest, fid, sizes, curves, larger (curves at larger train sizes) or maps.
+    """One figure. `kind` says what it reads (`inputs`) and how it is drawn (`draw`); larger: curves at larger sizes.
 
     `per_group` limits the tasks of each group to so many, those with the most cells; 0 is all. `log`: a logarithmic
-    loss axis.
+    loss axis. `method`: the one whose searches are shown.
     """
 
     number: str
@@ -46,16 +46,20 @@ class FigureSpec:
     groups: tuple[str, ...] = VTAB_GROUPS
     per_group: int = 0
     log: bool = False
+    method: str = ""
 
 
 FIGURES: dict[str, FigureSpec] = {
     spec.number: spec
     for spec in (
         FigureSpec("forest", "VPT against full fine-tuning, task by task", "forest", GROUPS),
+        FigureSpec("1", "VPT or full fine-tuning, by quadrant", "quadrants", GROUPS),
+        FigureSpec("2", "Full fine-tuning and visual prompt tuning", "methods"),
         FigureSpec("3", "Fréchet distance and the better of FT and VPT", "fid"),
         FigureSpec("4", "Accuracy by train size", "sizes", per_group=4),
         FigureSpec("5", "Training and test loss", "curves", per_group=2),
         FigureSpec("6", "Training and test loss with larger training sets", "larger", ("structured",), per_group=3),
+        FigureSpec("7", "The hypothesis of an extra dimension", "dimension"),
         FigureSpec("8", "Grad-CAM of full fine-tuning and VPT", "maps", ("natural", "specialized")),
         FigureSpec("9", "Training and test loss, logarithmic", "curves", per_group=2, log=True),
         FigureSpec("10", "Training and test loss, Natural", "curves", ("natural",)),
@@ -65,9 +69,21 @@ FIGURES: dict[str, FigureSpec] = {
         FigureSpec("14", "Accuracy by train size, Natural", "sizes", ("natural",)),
         FigureSpec("15", "Accuracy by train size, Specialized", "sizes", ("specialized",)),
         FigureSpec("16", "Accuracy by train size, Structured", "sizes", ("structured",)),
+        FigureSpec(
+            "17", "Integrated gradients, and more Grad-CAM", "attributions", ("natural", "specialized"), per_group=3
+        ),
         FigureSpec("18", "Grad-CAM of full fine-tuning and VPT, Structured", "maps", ("structured",)),
+        FigureSpec("19", "Examples of every data set", "examples", GROUPS),
+        FigureSpec("search_vpt", "The search, VPT", "search", GROUPS, method="vpt"),
+        FigureSpec("search_full", "The search, full fine-tuning", "search", GROUPS, method="full"),
+        FigureSpec("calibration", "Calibration of full fine-tuning and VPT", "calibration", GROUPS),
+        FigureSpec("cost", "What accuracy costs", "cost", GROUPS),
     )
 }
+
+
+# Drawings: they show what is meant, not what was found, and read no rows.
+SCHEMES = ("methods", "dimension")
 
 
 def spec_of(number: str | int) -> FigureSpec:
@@ -76,17 +92,33 @@ def spec_of(number: str | int) -> FigureSpec:
     return FIGURES[str(number)]
 
 
+def is_drawn(number: str | int, study: Study) -> bool:
+    """Whether the study has anything for the figure."""
+    return spec_of(number).kind in SCHEMES or bool(inputs(number, study))
+
+
 def inputs(number: str | int, study: Study) -> dict[str, list]:
-    """Kind of rows -> what the figure reads: cells for final and curves, task ids for fid and explain; {} if none."""
+    """Kind of rows -> what the figure reads: cells, or task ids for fid, explain and examples; {} if none."""
     spec = spec_of(number)
-    if spec.kind == "maps":
+    if spec.kind in SCHEMES:
+        return {}
+    if spec.kind in ("quadrants", "cost"):
+        return (quadrants if spec.kind == "quadrants" else cost).reads(study)
+    if spec.kind in ("maps", "attributions"):
         tasks = [task for _, task, _ in study.explained if study.tasks[task].group in spec.groups]
-        return {"explain": tasks[:MOST_MAPS]} if tasks else {}
+        return {"explain": tasks[: spec.per_group or MOST_MAPS]} if tasks else {}
+    if spec.kind == "examples":
+        return {"examples": study.used("task")}
+    if spec.kind == "search":
+        found = study.select(backbone=study.main_backbone, method=spec.method, train=study.base_train)
+        return {"search": found} if found else {}
     found = _first_of_each_group(spec, _cells(spec, study), study)
     if not found:
         return {}
     if spec.kind == "fid":
         return {"final": found, "fid": list(dict.fromkeys(cell.task for cell in found))}
+    if spec.kind == "calibration":
+        return {"predictions": found}
     return {"curves" if spec.kind in ("curves", "larger") else "final": found}
 
 
@@ -130,12 +162,13 @@ def draw(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) ->
     spec = spec_of(number)
     mine = _only_mine(number, study, frames)
     for kind, frame in mine.items():
-        if kind != "index" and frame.empty:
+        # An empty explain file is an answer: no image that one method alone gets right.
+        if kind not in ("index", "explain") and frame.empty:
             raise RowsError(
                 f"figure {number}: no rows of kind {kind} for the study {study.name!r}; run their cells first"
             )
     # The workflow imports this module for every job; matplotlib is loaded only where something is drawn.
-    from vptcore.report import draw_bars, draw_lines, draw_maps, style
+    from vptcore.report import draw_bars, draw_examples, draw_grids, draw_lines, draw_maps, draw_schemes, style
 
     drawers = {
         "forest": draw_bars.forest,
@@ -144,9 +177,20 @@ def draw(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) ->
         "curves": draw_lines.losses,
         "larger": draw_lines.losses,
         "maps": draw_maps.grad_cam,
+        "attributions": draw_maps.attributions,
+        "examples": draw_examples.examples,
+        "quadrants": draw_schemes.quadrant,
+        "methods": draw_schemes.methods,
+        "dimension": draw_schemes.dimension,
+        "search": draw_grids.searches,
+        "calibration": draw_grids.calibration,
+        "cost": draw_grids.costs,
     }
     with style.styled():
-        return drawers[spec.kind](spec, study, mine)
+        figure = drawers[spec.kind](spec, study, mine)
+        if text.notice(study):
+            style.stamp(figure, text.notice(study))
+        return figure
 
 
 def save(figure: Figure, pdf_path: Path | str, png_path: Path | str) -> None:
@@ -164,7 +208,7 @@ def _only_mine(number: str | int, study: Study, frames: Mapping[str, pd.DataFram
                 f"figure {number}: rows of kind {kind} are missing; it reads {', '.join(inputs(number, study))}"
             )
         mine[kind] = _of(frames[kind], wanted)
-    if not mine:
+    if not is_drawn(number, study):
         raise ValueError(f"figure {number}: the study {study.name!r} has nothing for it ({spec_of(number).title})")
     if "index" in frames:
         mine["index"] = frames["index"]

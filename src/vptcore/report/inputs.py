@@ -13,11 +13,11 @@ from vptcore.report import figures, specs
 from vptcore.report.extras import EXTRAS
 from vptcore.study import Study
 
-PER_TASK = ("index", "fid")
+PER_TASK = ("index", "fid", "examples")
 
 
 def rows_files(study: Study, kind: str, wanted: list) -> list[str]:
-    """The files of one kind that hold the wanted cells, or for index, fid and explain the wanted tasks."""
+    """The files of one kind that hold the wanted cells, or for index, fid, examples and explain the wanted tasks."""
     if kind == "splits":
         return [f"{study.root}/splits/task={task}/train={train}/{ROWS}" for task, train in wanted]
     if kind in PER_TASK:
@@ -54,7 +54,7 @@ def tables_of(study: Study) -> list[int | str]:
 
 
 def figures_of(study: Study) -> list[str]:
-    return [number for number in figures.FIGURES if figures.inputs(number, study)]
+    return [number for number in figures.FIGURES if figures.is_drawn(number, study)]
 
 
 def padded(number: int | str) -> str:

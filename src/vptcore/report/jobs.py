@@ -16,9 +16,10 @@ import pandas as pd
 
 from vptcore import __version__
 from vptcore.records import hive_parts, read_many, read_provenance, write_text
-from vptcore.report import figures, listing, render, tables
+from vptcore.report import figures, listing, quadrants, render, sources, tables
 from vptcore.report.extras import EXTRAS, ByCell, ExtraTable
-from vptcore.report.page import body_of, table_page, write_page
+from vptcore.report.page import body_of, copy_into, method_colours, table_page, write_page
+from vptcore.report.text import notice
 from vptcore.study import Study, load_study
 
 
@@ -57,21 +58,27 @@ def substitutes_line(study: Study, inputs: Mapping[str, Sequence[str]]) -> str:
 
 
 def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
-    """Write report.html from rows and drawn figures."""
-    study, frames = load_study(job["config"]), _frames({k: inputs[k] for k in ("final", "fid")})
+    """Write the folder of the report from rows, the tables' pages and drawn figures."""
+    study, folder = load_study(job["config"]), Path(outputs["folder"])
+    frames = _frames({kind: inputs.get(kind, []) for kind in ("final", "fid")})
     built = [_table(number, study, frames) for number in job["tables"] if number not in EXTRAS]
     sections = [body_of(Path(path).read_text(encoding="utf-8")) for path in _listed(inputs["tables"])]
+    for path in _listed(inputs["tables"]):
+        for suffix in (".csv", ".md", ".tex"):
+            copy_into(folder / "tables", Path(path).with_suffix(suffix))
     drawn = [
         _drawn(number, study, Path(inputs["captions"][i]), job["made_from"][number])
         for i, number in enumerate(job["figures"])
     ]
+    files = [path for kind in sources.KINDS for path in _listed(inputs.get(kind, []))]
+    write_text(folder / sources.PAGE, sources.rows_page(study, files, method_colours(), notice(study)))
     notes = {
         "Made with": f"vptcore {__version__}",
         "Again": f"snakemake --configfile CONFIG, with this config: study {study.name}, protocol {study.protocol.name}",
         "Rows": f"{study.root}: one folder a kind, one parquet file a cell; each file's metadata says what made it",
     }
-    write_page(study, outputs["page"], built, sections, drawn, notes)
-    return f"{len(sections)} tables and {len(drawn)} figures in {outputs['page']}"
+    write_page(study, folder, built, quadrants.quadrants(study, frames), sections, drawn, notes)
+    return f"{len(sections)} tables and {len(drawn)} figures in {folder}/index.html"
 
 
 def print_results(config: Mapping) -> None:
@@ -83,7 +90,7 @@ def print_results(config: Mapping) -> None:
     wanted = [cell for number in main for cell in tables.cells(number, study)]
     final = read_many(dict.fromkeys(study.path("final", cell) for cell in wanted), "final")
     built = [tables.build(number, study, final, None) for number in main]
-    print_summary(study, built, Path(study.root) / "report.html")
+    print_summary(study, built, Path(study.root) / "report/index.html")
 
 
 def _extra(spec: ExtraTable, study: Study, inputs: Mapping[str, Sequence[str]]) -> listing.Listing:

@@ -1,14 +1,15 @@
-"""The report: one HTML file that holds everything, opens without a network and reads on a phone.
+"""The report: a folder that opens without a network and reads on a phone.
 
-In: a study, built tables, drawn figures (their PNG and PDF paths and captions) and notes. Out: the page, verdict first,
-then the tables and figures with how each was made. Imports no torch.
+In: a study, its verdicts, the tables' own pages, drawn figures (their PNG and PDF paths and captions) and notes. Out:
+`index.html`, verdict first, then the tables and figures with how each was made; beside it the figures and tables it
+shows. Imports no torch.
 
     python -m pytest tests/report/test_page.py
 """
 
 from __future__ import annotations
 
-import base64
+import shutil
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,11 +17,12 @@ from pathlib import Path
 from markupsafe import Markup
 
 from vptcore.models.methods_table import METHODS
-from vptcore.records import write_text
+from vptcore.records import replacing, write_text
 from vptcore.report.listing import Listing
+from vptcore.report.quadrants import Quadrant
 from vptcore.report.render import templates
 from vptcore.report.tables import Table
-from vptcore.report.text import have_verb, join, protocol_line, seeds_phrase, target, train_phrase
+from vptcore.report.text import have_verb, join, notice, protocol_line, seeds_phrase, target, train_phrase
 from vptcore.report.verdict import Answer, answers, setting
 from vptcore.study import Study
 
@@ -31,20 +33,21 @@ SCREEN = 0.75
 
 def write_page(
     study: Study,
-    out_html: Path | str,
+    folder: Path | str,
     tables: Sequence[Table],
+    quadrants: Sequence[Quadrant],
     sections: Sequence[Markup],
     figures: Sequence[Mapping],
     notes: Mapping,
 ) -> None:
-    """Write the report of `study` to `out_html`.
+    """Write index.html of `study` into `folder`, and copies of the figures that it shows.
 
-    `tables` give the verdict; `sections` are the bodies of the tables' own pages, in the order of the page.
+    `tables` and `quadrants` give the verdict; `sections` are the bodies of the tables' own pages, in their order.
     `figures`: mappings with number, title, caption, png_path, pdf_path and made_from (paths of the rows files).
     `notes`: title -> text, shown as they are under 'How this was made' (the command, versions; no dates, or the page
     changes with every run).
     """
-    found = answers(tables)
+    folder, found = Path(folder), answers(tables)
     main = [a for a in found if is_main(a, study)]
     page = (
         templates()
@@ -53,20 +56,22 @@ def write_page(
             study=study,
             backbone=study.backbones[study.main_backbone].title if study.cells else "",
             protocol=protocol_line(study),
+            notice=notice(study),
             seeds=seeds_phrase(len(study.seeds)),
             headline=headline(main),
             main=main,
+            plane=[q for q in quadrants if q.tasks],
             others=[(setting(a, study), a) for a in found if not is_main(a, study)],
             settings={a: setting(a, study) for a in main},
             tables=[(_section_id(section), section) for section in sections],
-            figures=[_figure(figure) for figure in figures],
+            figures=[_figure(figure, folder) for figure in figures],
             left_out=[f"{study.tasks[task].title} ({train_phrase([train])})" for task, train in study.left_out],
             notes=notes,
-            colours=_colours(),
+            colours=method_colours(),
             paths_shown=MOST_PATHS,
         )
     )
-    write_text(out_html, page)
+    write_text(folder / "index.html", page)
 
 
 def is_main(answer: Answer, study: Study) -> bool:
@@ -103,7 +108,8 @@ def table_page(table: Table | Listing, grid: Markup, files: int) -> str:
             grid=grid,
             files=files,
             target=target("table", table.number),
-            colours=_colours(),
+            file=target("table", table.number),
+            colours=method_colours(),
         )
     )
 
@@ -118,24 +124,33 @@ def _section_id(section: str) -> str:
     return section.partition('id="')[2].partition('"')[0]
 
 
-def _colours() -> dict[str, str]:
+def method_colours() -> dict[str, str]:
     return {name: METHODS[name].colour for name in ("full", "vpt")}
 
 
-def _figure(figure: Mapping) -> dict:
+def _figure(figure: Mapping, folder: Path) -> dict:
     number = figure["number"]
     png = Path(figure["png_path"]).read_bytes()
     # A PNG's header holds width and height as big-endian 32-bit numbers from byte 16 on.
     width, height = (round(SCREEN * pixels) for pixels in struct.unpack(">II", png[16:24]))
     named = not str(number).isdigit()
+    for path in (figure["png_path"], figure["pdf_path"]):
+        copy_into(folder / "figures", path)
     return {
         **figure,
         "id": f"figure-{number}",
-        "label": "Summary" if named else f"Figure {number}",
-        "is_summary": named,
-        "image": Markup(f"data:image/png;base64,{base64.b64encode(png).decode()}"),
+        "label": "" if named else f"Figure {number}",
+        "is_summary": number == "forest",
+        "image": f"figures/{Path(figure['png_path']).name}",
+        "pdf": f"figures/{Path(figure['pdf_path']).name}",
         "width": width,
         "height": height,
         "target": target("figure", number),
         "made_from": list(figure["made_from"]),
     }
+
+
+def copy_into(folder: Path, path: Path | str) -> None:
+    """A copy of a file in a folder, in one step: the report can be carried away as one folder."""
+    with replacing(folder / Path(path).name) as beside:
+        shutil.copyfile(path, beside)

@@ -151,8 +151,15 @@ def one_line(text: str) -> str:
 
 def to_html(table: Table) -> Markup:
     """A `<table>` per block inside one scrolling element; everything that is not our own markup is escaped."""
+    from vptcore.report.sources import cell_link  # which renders its page with `templates`
+
+    # Each of our numbers links to the rows it was made from.
+    links = [
+        [cell_link(table.backbone, line.method, c.task, line.train, line.metric) for c in table.columns]
+        for line in table.lines
+    ]
     template = templates().get_template("table.html.jinja")
-    return Markup(template.render(table=table, blocks=blocks(table), head=head(table)))
+    return Markup(template.render(table=table, blocks=blocks(table), head=head(table), links=links))
 
 
 @cache

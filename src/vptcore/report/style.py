@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from vptcore.models.methods_table import METHODS
@@ -23,6 +25,9 @@ from vptcore.records import replacing
 COLUMN, PAGE, HEIGHT = 3.3, 6.9, 8.8
 DPI = 200
 INK, FAINT, NEUTRAL = "#222222", "#c8c8c8", "#8a8a8a"
+ALARM = "#b3261e"
+# What a drawing shows as trained.
+TRAINED = "#E69F00"
 HATCH = "//////"
 
 RC = {
@@ -91,8 +96,21 @@ def panels(width: float, panel_height: float, count: int, columns: int, **option
     return figure, axes[:count]
 
 
+def stamp(figure: Figure, words: str) -> None:
+    """What must be known of everything in the figure, in red along its lower edge; the layout makes room for it."""
+    wide = figure.get_figwidth() > 1.3 * COLUMN
+    lines = words if wide else words.replace(": ", ":\n", 1)
+    figure.supxlabel(lines, x=0.01, ha="left", fontsize=6, color=ALARM)
+
+
 def method_colour(method: str) -> str:
     return METHODS[method].colour
+
+
+def tint(colour: str, strength: float = 0.12) -> str:
+    """A colour mixed with white: `strength` 1 is the colour itself."""
+    mixed = 1 - strength * (1 - np.array(to_rgb(colour)))
+    return to_hex(mixed)
 
 
 def task_colours(tasks: list[str]) -> dict[str, str]:

@@ -1,0 +1,11 @@
+"""A few images of one task."""
+
+from vptcore.warm import call
+
+call(
+    "vptcore.analysis.examples:run",
+    job=snakemake.params.job,
+    inputs=dict(snakemake.input.items()),
+    outputs=dict(snakemake.output.items()),
+    log=snakemake.log[0],
+)
