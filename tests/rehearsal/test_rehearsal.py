@@ -92,6 +92,10 @@ def test_rows_agree_with_each_other(study):
         grid = search[(search.method == method) & (search.task == task)]
         assert set(mine.config) == {choose(grid)["config"]}
     index = of(study, "index").set_index(["task", "row"])
+    splits = of(study, "splits").query("task == 'clevr_count' and train == '800' and part == 'val'")
+    val = index.loc[[("clevr_count", row) for row in splits.row], "label"].to_numpy()
+    one = search.query("method == 'vpt' and task == 'clevr_count' and not diverged").iloc[0]
+    assert (np.asarray(one.val_predictions) == val).mean() == pytest.approx(one.val_accuracy)
     some = predictions[predictions.task == "clevr_count"].head(500)
     assert (index.loc[list(zip(some.task, some.row, strict=True))].split == "test").all()
 

@@ -24,7 +24,6 @@ from vptcore.training.choose import choose
 # Points of accuracy between seeds, and how many test images a task keeps at most: the real sets would be 80 times as
 # many rows, and no figure would look different.
 SPREAD, MOST_TEST = 0.006, 1000
-VAL_IMAGES = 200
 DEVICE = "synthetic"
 # Seconds a configuration, made up but in proportion.
 SECONDS = {"full": 24.0, "vpt": 17.0, "mixed": 27.0, "ft_then_pt": 17.0, "linear": 0.4, "mlp": 0.9, "lora": 20.0}
@@ -58,14 +57,15 @@ def search(study: Study, cell: Cell, level: float) -> dict[str, list]:
     best = rng.uniform(0.35, 0.75) * (len(rates) - 1)
     tuned, total = parameters(cell, study)
     classes = study.tasks[cell.task].classes
-    labels = rng_of("val", cell.task).integers(0, classes, VAL_IMAGES)
+    labels = val_labels(study, cell)
+    images = len(labels)
     rows = []
     for config, (lr, decay) in enumerate((lr, decay) for lr in rates for decay in decays):
         off = (rates.index(lr) - best) / max(1.5, len(rates) / 3)
         expected = level * math.exp(-0.35 * off**2) - 0.01 * decays.index(decay) / len(decays)
         diverged = off > 1.6 and rng.random() < 0.8
-        hit = rng.random(VAL_IMAGES) < max(expected, 1 / classes)
-        predicted = np.where(hit, labels, (labels + rng.integers(1, classes, VAL_IMAGES)) % classes)
+        hit = rng.random(images) < max(expected, 1 / classes)
+        predicted = np.where(hit, labels, (labels + rng.integers(1, classes, images)) % classes)
         accuracy = float((predicted == labels).mean())
         rows.append(
             {
@@ -75,13 +75,25 @@ def search(study: Study, cell: Cell, level: float) -> dict[str, list]:
                 "val_accuracy": math.nan if diverged else accuracy,
                 "val_loss": math.nan if diverged else -math.log(max(accuracy, 0.01)), "train_accuracy": 0.99,
                 "train_loss": 0.03, "diverged": diverged, "tuned_parameters": tuned, "total_parameters": total,
-                "train_images": _images(cell.train), "val_images": VAL_IMAGES,
+                "train_images": _images(cell.train), "val_images": images,
                 "images_per_second": 100 * _images(cell.train) / SECONDS[cell.method],
                 "seconds": SECONDS[cell.method] * _images(cell.train) / 800 * rng.uniform(0.95, 1.05),
                 "device": DEVICE, "val_predictions": [] if diverged else predicted.tolist(),
             }
         )  # fmt: skip
     return _columns(rows)
+
+
+def val_labels(study: Study, cell: Cell) -> np.ndarray:
+    """The labels of the images that the cell's split validates on, in the split's order."""
+    split = splits(study, cell.task, cell.train)
+    val = np.asarray(split["row"])[np.asarray(split["part"]) == "val"]
+    return pool_labels(study, cell.task)[val]
+
+
+def pool_labels(study: Study, task: str) -> np.ndarray:
+    """The labels of a task's train and val images."""
+    return rng_of("index", task).integers(0, study.tasks[task].classes, pool_size(study, task))
 
 
 def _images(train: str) -> int:
@@ -163,9 +175,9 @@ def _curve(study: Study, cell: Cell, last: float, rng, tested: bool) -> dict[str
 
 def index(study: Study, task: str) -> dict[str, list]:
     """The task's images: those of the largest size, then the test images that the predictions name."""
-    row, pool, rng = study.tasks[task], pool_size(study, task), rng_of("index", task)
+    row, pool = study.tasks[task], pool_size(study, task)
     test = test_rows(study, task)
-    labels = np.concatenate([rng.integers(0, row.classes, pool), test_labels(task, row.classes, len(test))[0]])
+    labels = np.concatenate([pool_labels(study, task), test_labels(task, row.classes, len(test))[0]])
     count = len(labels)
     return {
         "row": np.arange(count), "split": ["train"] * pool + ["test"] * len(test), "label": labels,
