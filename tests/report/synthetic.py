@@ -25,6 +25,7 @@ def make_study(cells, name="made_up", base="800", seeds=(42, 44, 82, 100, 800), 
     config = {
         "base_train": base,
         "regrid": False,
+        "curves": {"seeds": 1},
         "report": report or {},
         "results": "results",
         "explain": {"tasks": explained, "images": 2},

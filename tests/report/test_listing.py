@@ -74,7 +74,7 @@ def test_costs_of_half_the_searches(demo):
 
 
 def test_extra_tables_have_targets_and_files(demo):
-    assert inputs.tables_of(demo)[-1] == list(EXTRAS)[-1]
+    assert "cost" in inputs.tables_of(demo)
     assert inputs.table_id("05") == 5
     assert inputs.table_id("cost") == inputs.padded("cost") == "cost"
     files = inputs.table_files(demo, "cost")
