@@ -275,3 +275,37 @@ def test_a_job_without_any_image_to_pick(files):
     write_predictions(paths, folder, job["seed"], vpt=[0, 1, 0, 0, 0, 1], full=[0, 1, 0, 0, 0, 1])
     assert explain.run(job, paths, {"rows": str(folder / "rows.parquet")}).startswith("0 images")
     assert read_rows(folder / "rows.parquet", "explain").empty
+
+
+# Integrated gradients
+
+
+def test_integrated_gradients_add_up(vit, head):
+    """Completeness: the attributions' sum is the score's rise over the zero input, but for the stated error."""
+    model, x = Tuned(PromptedViT(vit, pool=vit.global_pool), head), images(16, 24)
+    values, delta, difference = explain.integrated_gradients(model, x, TARGETS)
+    with torch.no_grad():
+        scores = [model(z).gather(1, TARGETS[:, None])[:, 0] for z in (x, torch.zeros_like(x))]
+    assert worst(difference, scores[0] - scores[1]) <= 1e-10
+    assert worst(values.flatten(1).sum(1) - difference, delta) <= 1e-10
+    assert (delta.abs() / difference.abs().clamp(min=1e-3)).max() < 0.05
+
+
+def test_integrated_gradients_equal_a_plain_integral(vit, head):
+    """A fine Riemann sum of the gradient along the path, times the input."""
+    model, x = Tuned(PromptedViT(vit, pool=vit.global_pool), head), images(16, 24)[:1]
+    total, steps = torch.zeros_like(x), 400
+    for i in range(steps):
+        z = (x * (i + 0.5) / steps).requires_grad_(True)
+        (gradient,) = torch.autograd.grad(model(z)[0, 4], [z])
+        total += gradient / steps
+    values, _, _ = explain.integrated_gradients(model, x, TARGETS[1:2])
+    assert worst(values, total * x) <= 1e-2 * float((total * x).abs().max())
+
+
+def test_attributions_shrink_by_their_mean():
+    values = torch.randn(2, 3, 224, 224, dtype=torch.float64)
+    small = explain.small_absolute(values)
+    assert small.shape == (2, 112, 112)
+    assert torch.allclose(small[0, 5, 7], values[0, :, 10:12, 14:16].abs().sum(0).mean())
+    assert torch.equal(explain.small_absolute(values[..., :8, :8]), values[..., :8, :8].abs().sum(1))
