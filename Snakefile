@@ -23,6 +23,7 @@ include: "workflow/rules/final.smk"
 include: "workflow/rules/explain.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/audit.smk"
+include: "workflow/rules/plan.smk"
 
 
 # Results that were kept for second copies of jobs (vptcore.training.work): no copy is left when all went well.

@@ -61,6 +61,18 @@ def _parser() -> argparse.ArgumentParser:
     rehearse.add_argument("--cores", type=int, default=2, help="how many cores to use (default: 2)")
     rehearse.set_defaults(do=_rehearse)
 
+    plan = commands.add_parser("plan", help="what a study costs before it runs: jobs, GPU-hours, wall time, disk")
+    plan.add_argument("targets", nargs="*", help="all (default), all_tables, all_figures, table_05, figure_13, report")
+    plan.add_argument("--config", type=Path, default=Path("config.yaml"))
+    plan.add_argument("--gpus", type=int, default=1, help="how many GPUs work at a time (default: 1)")
+    plan.add_argument("--device", default="", help="plan for this device (default: measured, else the config's)")
+    plan.add_argument("--json", action="store_true", help="print JSON, in seconds and bytes")
+    plan.add_argument("--devices", action="store_true", help="list the devices and the rates assumed for them")
+    plan.add_argument(
+        "--check", type=Path, metavar="RESULTS", help="predicted against measured time of a study's finished jobs"
+    )
+    plan.set_defaults(do=_plan)
+
     data = commands.add_parser("data", help="the tasks' images: list what is there, fetch what is missing")
     data.add_argument("action", choices=["list", "fetch"])
     data.add_argument("task", nargs="*", help="task ids (default: all of the config's)")
@@ -146,6 +158,19 @@ def _compare(options) -> int:
     from vptcore.audit.compare import run
 
     return run(options)
+
+
+def _plan(options) -> int:
+    from vptcore.plan import command, show
+
+    if options.devices:
+        show.show_devices()
+    elif options.check:
+        command.check(options.check, options.device, options.json)
+    else:
+        config = read_config(options.config)
+        command.plan(config, options.targets, device=options.device, gpus=options.gpus, as_json=options.json)
+    return 0
 
 
 def _data(options) -> int:

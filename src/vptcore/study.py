@@ -184,7 +184,12 @@ class Study:
 
     def input_size(self, task: str) -> int:
         """The largest input in pixels among the backbones that see this task."""
-        return max(self.backbones[cell.backbone].size for cell in self.cells if cell.task == task)
+        return self._input_sizes[task]
+
+    @cached_property
+    def _input_sizes(self) -> dict[str, int]:
+        pairs = {(cell.task, self.backbones[cell.backbone].size): None for cell in self.cells}
+        return {task: max(size for t, size in pairs if t == task) for task, _ in pairs}
 
     def split_slice(self, task: str, train: str) -> dict:
         return {
@@ -227,17 +232,22 @@ class Study:
         trains = [cell.train for cell in self.cells if cell.task == task]
         return self.base_train if self.base_train in trains else trains[0]
 
+    @cached_property
+    def _rows(self) -> dict[str, dict]:
+        """Backbones and protocol as plain values: hundreds of slices share them."""
+        return {name: asdict(row) for name, row in self.backbones.items()} | {"protocol": asdict(self.protocol)}
+
     def _model_slice(self, cell: Cell) -> dict:
         method = self.config["methods"][cell.method]
         base = {
-            "backbone": asdict(self.backbones[cell.backbone]),
+            "backbone": self._rows[cell.backbone],
             "method": cell.method,
             "task": cell.task,
             "train": cell.train,
         }
         return base | {
             "classes": self.tasks[cell.task].classes, "prompt_length": self.prompt_length(cell),
-            "deep": self.config["prompts"]["placement"] == "deep", "protocol": asdict(self.protocol),
+            "deep": self.config["prompts"]["placement"] == "deep", "protocol": self._rows["protocol"],
             "resize": self.resize_of(cell.task),
             "recipe": asdict(self._recipe(cell.method)), "lora": method.get("lora"),
             "device": self.config["device"], "compile": self.config["compile"],

@@ -10,6 +10,7 @@ they are the same in every process of a run. Imports no torch.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from vptcore.plan import memory as needs
 from vptcore.plan.devices import DEVICES, device_of
@@ -63,12 +64,17 @@ def limit_device(study: Study, stage: str):
     return DEVICES["cpu"] if on_cpu else device_of(study.config.get("plan", {}).get("device", SLOWEST))
 
 
-def work_of(study: Study, stage: str, of: Cell | str) -> Work:
+def slice_of(study: Study, stage: str, cell: Cell) -> dict:
+    """The slice of a search or a final."""
+    return study.search_slice(cell) if stage == "search" else study.final_slice(cell)
+
+
+def work_of(study: Study, stage: str, of: Cell | str, job: Mapping | None = None) -> Work:
+    """`job` is the slice of a search or a final, where the caller has it already."""
     match stage:
-        case "search":
-            return search_work(study.search_slice(of), counts_of(study, of.task, of.train))
-        case "final":
-            return final_work(study.final_slice(of), counts_of(study, of.task, of.train))
+        case "search" | "final":
+            work = search_work if stage == "search" else final_work
+            return work(job or slice_of(study, stage, of), counts_of(study, of.task, of.train))
         case "explain":
             job = study.explain_slice(of.backbone, of.task, of.train)
             return explain_work(job, counts_of(study, of.task, of.train))
@@ -85,10 +91,8 @@ def work_of(study: Study, stage: str, of: Cell | str) -> Work:
 
 def need_of(study: Study, stage: str, of: Cell | str) -> needs.Need:
     match stage:
-        case "search":
-            return needs.need_of(stage, study.search_slice(of), counts_of(study, of.task, of.train))
-        case "final":
-            return needs.need_of(stage, study.final_slice(of), counts_of(study, of.task, of.train))
+        case "search" | "final":
+            return needs.need_of(stage, slice_of(study, stage, of), counts_of(study, of.task, of.train))
         case "explain":
             job = study.explain_slice(of.backbone, of.task, of.train)
             return needs.explain_need(job, counts_of(study, of.task, of.train))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from vptcore.models.methods_table import METHODS
 
@@ -211,9 +212,11 @@ def _swin(shape: Shape, t: _Tuning) -> Iterator[Product]:
             x = x or t.prompts > 0 or t.rank > 0
 
 
-def _encoder(job: Mapping, batch: int, training: bool) -> Iterator[Product]:
-    shape = shape_of(job["backbone"])
-    return (_swin if shape.is_swin else _vit)(shape, _tuning(job, batch, training))
+@lru_cache(maxsize=1024)
+def _encoder(shape: Shape, tuning: _Tuning) -> tuple[float, float]:
+    """Forward alone, and a whole step."""
+    products = list((_swin if shape.is_swin else _vit)(shape, tuning))
+    return sum(product.flops for product in products), sum(product.step for product in products)
 
 
 def _head(job: Mapping, feature_grad: bool) -> Iterator[Product]:
@@ -225,7 +228,7 @@ def _head(job: Mapping, feature_grad: bool) -> Iterator[Product]:
 
 def forward_flops(job: Mapping, batch: int = 512) -> float:
     """Scoring one image of a batch, which shares its prompts' keys and values; the head is counted."""
-    encoder = sum(product.flops for product in _encoder(job, batch, training=False))
+    encoder, _ = _encoder(shape_of(job["backbone"]), _tuning(job, batch, training=False))
     return encoder + sum(product.flops for product in _head(job, False))
 
 
@@ -233,7 +236,8 @@ def step_flops(job: Mapping, batch: int | None = None) -> float:
     """Forward and backward of one training image; of a probe, which trains on cached features, the head alone."""
     if METHODS[job["method"]].probe:
         return sum(product.step for product in _head(job, False))
-    encoder = sum(product.step for product in _encoder(job, batch or int(job["recipe"]["batch"]), training=True))
+    tuning = _tuning(job, batch or int(job["recipe"]["batch"]), training=True)
+    _, encoder = _encoder(shape_of(job["backbone"]), tuning)
     return encoder + sum(product.step for product in _head(job, True))
 
 

@@ -1,0 +1,9 @@
+# plan: what the study costs, before anything is submitted. `snakemake plan`; `vptcore plan --help` has more.
+
+
+rule plan:
+    localrule: True
+    params:
+        config=STUDY.config,
+    script:
+        "../scripts/plan.py"
