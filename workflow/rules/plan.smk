@@ -2,6 +2,8 @@
 
 
 rule plan:
+    log:
+        f"{LOGS}/plan.json",
     localrule: True
     params:
         config=STUDY.config,
