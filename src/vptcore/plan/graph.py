@@ -3,7 +3,7 @@
 In: a study and targets (all, all_tables, all_figures, table_05, figure_13, report, or a file). Out: `Job` values by id.
 Imports no torch.
 
-    python -m pytest tests/plan/test_graph.py
+    python -m pytest tests/plan/test_cost.py
 """
 
 from __future__ import annotations

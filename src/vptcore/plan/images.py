@@ -3,7 +3,7 @@
 In: a study, a task and a train size. Out: `Counts`, and bytes as `data.arrays` stores them. Numbers of shipped tasks
 are those of `data.tasks` (docs/data.md); a task of one's own is counted once its index is there. Imports no torch.
 
-    python -m pytest tests/plan/test_work.py
+    python -m pytest tests/plan/test_cost.py
 """
 
 from __future__ import annotations

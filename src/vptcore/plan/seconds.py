@@ -3,7 +3,7 @@
 In: `Work`, and `Speed`: a device and, where rows have been measured, how far its rates are from the table's. Out:
 seconds by phase, start-up and model building included. Imports no torch.
 
-    python -m pytest tests/plan/test_seconds.py
+    python -m pytest tests/plan/test_cost.py
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 In: a config and a way to count GPU seconds of one. Out: `Switch` rows with the difference. Imports no torch.
 
-    python -m pytest tests/plan/test_switches.py
+    python -m pytest tests/plan/test_cost.py
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ In: a job slice of a study (or one found in the metadata of a finished file) and
 phases in the order of the job, each with images, FLOPs an image and steps. Follows `training.search`,
 `training.final`, `analysis.fid` and `analysis.explain` line by line. Imports no torch.
 
-    python -m pytest tests/plan/test_work.py
+    python -m pytest tests/plan/test_cost.py
 """
 
 from __future__ import annotations
