@@ -98,9 +98,7 @@ def test_a_clean_study_holds_and_every_file_is_looked_at(finished):
     assert [(r.file, r.findings) for r in result.reports if r.findings] == []
     assert result.holds
     assert not result.missing
-    made = {n for f in ("data", "features", "models", "tables", "figures", *KINDS) for n in finished.texts(f)} | {
-        "report.html"
-    }
+    made = {n for f in ("data", "features", "models", "tables", "figures", "report", *KINDS) for n in finished.texts(f)}
     assert {report.file for report in result.reports} == made
 
 
@@ -120,7 +118,8 @@ def test_every_job_has_a_record_of_what_it_made(finished):
 FILES = [
     "data/task=digits/images.npy", "index/task=digits/rows.parquet", "splits/task=digits/train=40/rows.parquet",
     rows("search"), rows("final"), rows("curves"), rows("predictions"), "fid/task=digits/rows.parquet",
-    "explain/backbone=vit_mini_cifar10/task=digits/train=40/rows.parquet", "report.html",
+    "explain/backbone=vit_mini_cifar10/task=digits/train=40/rows.parquet", "report/index.html",
+    "report/tables/table_01.csv", "examples/task=digits/rows.parquet",
     f"models/{CELL.format('full', 'digits', '40')}/seed=1.safetensors", "tables/table_01.csv", "tables/table_01.tex",
     f"models/{CELL.format('full', 'digits', '40')}/search.safetensors", "figures/figure_05.pdf",
     "figures/figure_05.png", "figures/figure_05.txt",

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from vptcore.analysis import examples
 from vptcore.audit.expected import Job
 from vptcore.audit.findings import Finding, remark
 from vptcore.audit.manifest import folder_state
@@ -212,6 +213,28 @@ def check_explain(view: View, job: Job) -> Iterator[Found]:
             yield name, Finding("readable", f"image {place} is not a readable PNG")
             break
     yield from ((name, finding) for finding in _explained(view, job, rows))
+
+
+def check_examples(view: View, job: Job) -> Iterator[Found]:
+    """Picked again from the index, and drawn again from the array."""
+    name, rows = only(job, "rows"), view.rows(only(job, "rows"), "examples")
+    (images,), (index,) = job.inputs["images"], job.inputs["index"]
+    source = view.rows_if(index, "index")
+    if source is None or not view.exists(images):
+        return
+    picked = examples.pick(pd.DataFrame(source), job.slice["images"])
+    if any(picked[key].tolist() != rows[key].tolist() for key in ("row", "label", "class_name")):
+        yield name, Finding("plausible", "not the images that the index gives")
+        return
+    try:
+        stored = np.load(view.path(images), mmap_mode="r", allow_pickle=False)
+        drawn = [np.asarray(Image.open(io.BytesIO(data))) for data in rows["image_png"]]
+    except (ValueError, OSError, EOFError, SyntaxError):
+        yield name, Finding("readable", "an image, or the array that it is of, cannot be read")
+        return
+    pairs = zip(drawn, rows["row"], strict=True)
+    if not all(np.array_equal(pixels.reshape(stored[row].shape), stored[row]) for pixels, row in pairs):
+        yield name, Finding("plausible", "its images are not those of the array")
 
 
 def _explained(view: View, job: Job, rows: dict[str, np.ndarray]) -> Iterator[Finding]:

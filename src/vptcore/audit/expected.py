@@ -13,8 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vptcore import flow
+from vptcore.analysis.examples import EXAMPLES
 from vptcore.audit.manifest import split_path
+from vptcore.records import hive_parts
 from vptcore.report import inputs as report_inputs
+from vptcore.report import sources
 from vptcore.study import VERSIONS, Cell, Study
 
 Files = Mapping[str, str | list[str]]
@@ -135,17 +138,38 @@ def _report_jobs(study: Study):
         slice_ = {"config": study.config, "number": number, "version": VERSIONS["tables"]}
         yield _job("table", str(number), slice_, report_inputs.table_files(study, number), made, number=number)
     names = report_inputs.figures_of(study)
+    shown = [path for name in names for path in report_inputs.figure_files(study, name).get("examples", ())]
+    for path in dict.fromkeys(shown):
+        task = hive_parts(path)["task"]
+        files = {key: flow.task_files(study, task, "")[key] for key in ("images", "index")}
+        slice_ = {"images": EXAMPLES, "version": VERSIONS["examples"]}
+        yield _job("examples", task, slice_, files, {"rows": path}, task=task)
     drawn = {name: f"{study.root}/figures/figure_{report_inputs.padded(name)}" for name in names}
     for name, path in drawn.items():
         made = {"pdf": f"{path}.pdf", "png": f"{path}.png", "caption": f"{path}.txt"}
         slice_ = {"config": study.config, "number": name, "version": VERSIONS["figures"]}
         yield _job("figure", name, slice_, report_inputs.figure_files(study, name), made, number=name)
+    yield _report_job(study, written, drawn)
+
+
+def _report_job(study: Study, written: Mapping, drawn: Mapping) -> Job:
+    """The report: two pages, and copies of every table and figure."""
+    explained = [task for _, task, _ in study.explained]
     files = {
         "final": [study.path("final", cell) for cell in study.cells],
+        "search": [study.path("search", cell) for cell in study.searches],
         "fid": report_inputs.rows_files(study, "fid", study.used("task")),
+        "explain": report_inputs.rows_files(study, "explain", explained),
         "tables": [f"{path}.html" for path in written.values()],
         "captions": [f"{path}.txt" for path in drawn.values()],
         "pictures": [f"{path}.png" for path in drawn.values()],
     }
     slice_ = report_inputs.page_slice(study) | {"version": VERSIONS["report"]}
-    yield _job("report", "", slice_, files, {"page": f"{study.root}/report.html"})
+    folder = f"{study.root}/report"
+    copies = [f"{path}.{form}" for path in written.values() for form in TABLE_FORMS if form != "html"]
+    copies += [f"{path}.{form}" for path in drawn.values() for form in ("png", "pdf")]
+    made = {
+        "pages": [f"{folder}/index.html", f"{folder}/{sources.PAGE}"],
+        "copies": [path.replace(study.root, folder, 1) for path in copies],
+    }
+    return _job("report", "", slice_, files, made)

@@ -157,9 +157,13 @@ def check_figure(view: View, job: Job) -> Iterator[Found]:
 
 
 def check_page(view: View, job: Job) -> Iterator[Found]:
-    (name,) = job.outputs["page"]
-    if view.exists(name) and (finding := _text(view.path(name), "</html>")):
-        yield name, finding
+    for name in job.outputs["pages"]:
+        if view.exists(name) and (finding := _text(view.path(name), "</html>")):
+            yield name, finding
+    for name in job.outputs["copies"]:
+        original = name.split("/", 1)[1]
+        if view.exists(name) and view.exists(original) and view.store.sha256(name) != view.store.sha256(original):
+            yield name, Finding("plausible", f"another file than {original}, of which it is a copy")
 
 
 def _png(path: Path) -> Finding | None:

@@ -10,6 +10,7 @@ makes it again by itself, and a wrong --configfile must not cost a study.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -48,6 +49,9 @@ def fix(audit: Audit, jobs: Sequence[Job], root: Path) -> Iterator[str]:
             yield f"remove   {name}: {why}"
             (root / name).unlink()
         manifest.record_path(root, name).unlink(missing_ok=True)
+    if any(name.startswith(f"{manifest.REPORT}/") for name in gone):
+        # Snakemake makes the folder as a whole, and only where it is not there.
+        shutil.rmtree(root / manifest.REPORT, ignore_errors=True)
     for report in audit.reports:
         if report.wrong and report.file not in gone:
             yield f"leave    {report.file}: {report.wrong[0].text}; the next run makes it again by itself"

@@ -23,11 +23,11 @@ from vptcore.records import KINDS, file_sha256, write_text
 from vptcore.training.recipe import digest
 
 FOLDER = "manifest"
-# The folders of a study that hold results: files, or folders named key=value; and the page beside them.
-FLAT = frozenset({"tables", "figures", "reference"})
+# The folders of a study that hold results: files, or folders named key=value.
+REPORT = "report"
+FLAT = frozenset({"tables", "figures", "reference", REPORT})
 STAGES = frozenset({*KINDS, "data", "models", "features"}) | FLAT
 SHARDS = "shards"
-PAGE = "report.html"
 # Says how fast a job works, never what it makes.
 NOT_MEANING = ("workers",)
 # A larger folder of images is known by its files' names, sizes and times alone.
@@ -37,13 +37,14 @@ CONTENT_BYTES = 8 * 2**30
 def split_path(path: Path | str) -> tuple[Path, str] | None:
     """A result's study folder and its name inside it; None for a file that is no study's result."""
     path = Path(path)
-    if path.name == PAGE:
-        return path.parent, PAGE
+    if path.name == REPORT:
+        return path.parent, REPORT
     for position in range(len(path.parts) - 2, -1, -1):
         part, after = path.parts[position : position + 2]
         if part in FLAT or (part in STAGES and "=" in after):
-            # The parts of a grid or of the seeds lie under a folder of their own: shards/search/…
-            position -= position > 0 and path.parts[position - 1] == SHARDS
+            # The parts of a grid or of the seeds lie under a folder of their own, shards/search/…; and the report
+            # holds copies of tables and figures.
+            position -= position > 0 and path.parts[position - 1] in (SHARDS, REPORT)
             return Path(*path.parts[:position]), "/".join(path.parts[position:])
         if "=" not in part:
             return None
@@ -70,7 +71,7 @@ class Job:
     @property
     def record(self) -> Path:
         (_, (root, first)) = self.makes[0]
-        return record_path(root, first)
+        return record_path(root, f"{REPORT}/index.html" if first == REPORT else first)
 
     def finish(self) -> None:
         """Hash what was made and write the record; nothing for a job that makes no result of a study."""
@@ -80,7 +81,7 @@ class Job:
             "job": self.job,
             "job_hash": digest(self.job),
             "inputs": self.inputs,
-            "outputs": {name: _state(path) for path, (_, name) in self.makes},
+            "outputs": dict(sorted(state for path, (_, name) in self.makes for state in _states(path, name))),
             "version": vptcore.__version__,
             "code": code_hash(),
             "python": platform.python_version(),
@@ -122,6 +123,15 @@ def _name(path: Path | str) -> str:
     """A study's result by its name inside the study, so that a study may be moved; any other file by its path."""
     found = split_path(path)
     return found[1] if found else str(path)
+
+
+def _states(path: Path, name: str):
+    """A file's state, or those of all files of a folder."""
+    if not path.is_dir():
+        yield name, _state(path)
+        return
+    files = (file for file in sorted(path.rglob("*")) if file.is_file())
+    yield from ((f"{name}/{file.relative_to(path).as_posix()}", _state(file)) for file in files)
 
 
 def _state(path: Path) -> dict:

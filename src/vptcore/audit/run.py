@@ -31,6 +31,7 @@ CHECKS: dict[str, tuple[Callable[[View, Job], Iterator[Found]], ...]] = {
     "search": (training_checks.check_search, file_checks.check_models),
     "final": (training_checks.check_final, file_checks.check_models),
     "explain": (data_checks.check_explain,),
+    "examples": (data_checks.check_examples,),
     "figure": (file_checks.check_figure,),
     "table": (file_checks.check_table,),
     "report": (file_checks.check_page,),
@@ -95,7 +96,7 @@ def _look(view: View, job: Job, checks) -> dict[str, Report]:
 
 
 def folder_of(name: str) -> str:
-    return "report" if name == manifest.PAGE else name.split("/", 1)[0]
+    return name.split("/", 1)[0]
 
 
 def _origin(view: View, job: Job, name: str) -> list[Finding]:
