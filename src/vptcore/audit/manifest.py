@@ -28,6 +28,8 @@ REPORT = "report"
 FLAT = frozenset({"tables", "figures", "reference", REPORT})
 STAGES = frozenset({*KINDS, "data", "models", "features"}) | FLAT
 SHARDS = "shards"
+# What Snakemake keeps the time of a folder by.
+MARK = ".snakemake_timestamp"
 # Says how fast a job works, never what it makes.
 NOT_MEANING = ("workers",)
 # A larger folder of images is known by its files' names, sizes and times alone.
@@ -130,7 +132,7 @@ def _states(path: Path, name: str):
     if not path.is_dir():
         yield name, _state(path)
         return
-    files = (file for file in sorted(path.rglob("*")) if file.is_file())
+    files = (file for file in sorted(path.rglob("*")) if file.is_file() and file.name != MARK)
     yield from ((f"{name}/{file.relative_to(path).as_posix()}", _state(file)) for file in files)
 
 

@@ -131,7 +131,7 @@ def _beside(root: Path, asked: set[str]) -> Iterator[Report]:
     folders = {name.rpartition("/")[0] for name in asked}
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         name = path.relative_to(root).as_posix()
-        if name in asked or folder_of(name) in ASIDE or "/" not in name:
+        if name in asked or folder_of(name) in ASIDE or "/" not in name or path.name == manifest.MARK:
             continue
         report = Report(name, folder_of(name), asked=False)
         if re.fullmatch(r"\..*\.tmp", path.name):
