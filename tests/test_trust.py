@@ -164,19 +164,21 @@ def test_html_shows_a_hostile_title_as_text(hostile_table):
     from vptcore.report.render import to_html
 
     title, table = hostile_table
-    tags, attributes, texts = [], [], []
+    tags, attributes, texts, links = [], [], [], []
 
     class Seen(HTMLParser):
         def handle_starttag(self, tag, attrs):
             tags.append(tag)
             attributes.extend(name for name, _ in attrs)
+            links.extend(value for name, value in attrs if name in ("href", "src"))
 
         def handle_data(self, data):
             texts.append(data)
 
     Seen().feed(str(to_html(table)))
     assert title in texts
-    assert not {"script", "img", "a"} & set(tags)
+    assert not {"script", "img"} & set(tags)
+    assert all(link.startswith("rows.html#") for link in links), "a cell leads to its rows and nowhere else"
     assert not any(name.startswith("on") for name in attributes)
 
 
