@@ -10,7 +10,6 @@ at; a file that a killed writer left beside its place counts as a difference.
 from __future__ import annotations
 
 import io
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -20,9 +19,10 @@ from safetensors.numpy import load
 from vptcore.records import KINDS, RowsError, read_provenance, read_rows
 
 TIMINGS = ("seconds", "images_per_second", "final_seconds", "search_seconds")
-# What this table says of speed is said again in its other forms and in the report; its CSV is compared without it.
+# What this table says of speed is said again in its other forms; its CSV is compared without it.
 TIMED_TABLE = "table_cost"
-TIMED_SECTION = re.compile(rb'<section id="table-cost">.*?</section>', re.DOTALL)
+# Drawings of speed, and pages that print it beside hashes of files that hold it: that they are there is compared.
+TIMED_FIGURE, PAGES = "figure_cost", "report"
 # What of a file's note says how it was made, and not when, where or how fast. Hashes of inputs follow their timings.
 SAME_NOTE = ("kind", "job", "job_hash", "packages", "python", "device")
 # Words of the jobs, their records of sizes and times, and which config ran last.
@@ -49,6 +49,8 @@ def files_of(root: Path) -> set[str]:
 def _difference(ours: Path, undisturbed: Path) -> str:
     if ours.suffix == ".safetensors":
         return _of_tensors(ours.read_bytes(), undisturbed.read_bytes())
+    if ours.stem == TIMED_FIGURE or PAGES in ours.parts:
+        return ""
     if ours.suffix != ".parquet":
         return "" if _untimed(ours) == _untimed(undisturbed) else "other bytes"
     kind = next((part for part in ours.parts if part in KINDS), "")
@@ -73,7 +75,7 @@ def _untimed(path: Path) -> bytes:
     """A file's bytes without what it says of speed."""
     content = path.read_bytes()
     if path.stem != TIMED_TABLE:
-        return TIMED_SECTION.sub(b"", content) if path.suffix == ".html" else content
+        return content
     if path.suffix != ".csv":
         return b""
     return pd.read_csv(io.BytesIO(content)).drop(columns=list(TIMINGS), errors="ignore").to_csv().encode()

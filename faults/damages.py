@@ -26,7 +26,7 @@ from vptcore.records import METADATA_KEY, replacing
 
 RESULTS = (
     "index", "splits", "fid", "search", "final", "curves", "predictions", "explain",
-    "data", "models", "features", "tables", "figures", "report.html",
+    "data", "models", "features", "tables", "figures", "report",
 )  # fmt: skip
 # Of these kinds the small study has one file a task, and both could be read in each other's place.
 OF_TWO_TASKS = ("index", "splits", "fid", "search", "final", "curves", "predictions", "data", "models", "features")

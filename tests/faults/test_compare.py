@@ -85,11 +85,12 @@ def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
 def test_speed_may_differ_and_nothing_else_of_its_table(studies):
     for root, seconds in zip(studies, (1.5, 2.5), strict=True):
         (root / "tables/table_cost.csv").write_text(f"method,accuracy,final_seconds\nvpt,71.2,{seconds}\n")
-        (root / "report.html").write_text(f'<p>a</p><section id="table-cost">{seconds}</section><p>b</p>')
+        (root / "report").mkdir(exist_ok=True)
+        (root / "report/index.html").write_text(f"<p>{seconds}</p>")
     assert differences(*studies) == []
     (studies[0] / "tables/table_cost.csv").write_text("method,accuracy,final_seconds\nvpt,71.3,1.5\n")
-    (studies[0] / "report.html").write_text('<p>c</p><section id="table-cost">1</section><p>b</p>')
-    assert differences(*studies) == ["report.html: other bytes", "tables/table_cost.csv: other bytes"]
+    (studies[0] / "report/index.html").unlink()
+    assert differences(*studies) == ["report/index.html: missing", "tables/table_cost.csv: other bytes"]
 
 
 def test_tensors_may_differ_in_their_header_only(studies):
