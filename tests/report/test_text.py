@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from vptcore.report.text import join, marks_line, plural, target, train_phrase
+from tests.report.synthetic import make_study
+from vptcore.report.text import join, marks_line, plural, recipe_line, target, train_phrase
+from vptcore.study import Cell
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,17 @@ def test_join_counts_what_it_leaves_out():
     assert join([]) == ""
     assert join("ab") == "a and b"
     assert join(map(str, range(10))).endswith("7 and 2 more")
+
+
+def test_sizes_without_a_search_of_their_own_say_whose_recipe_they_use():
+    small, base = (Cell("vit_b16_sup21k", "vpt", "cifar100", train) for train in ("400", "800"))
+    study = make_study([small, base])
+    assert recipe_line(study, [base]) == ""
+    assert recipe_line(study, [small, base]).endswith(
+        "use the learning rate and weight decay found with train size 800."
+    )
+    study.config["regrid"] = True
+    assert recipe_line(study, [small, base]) == ""
 
 
 def test_plural():

@@ -101,10 +101,19 @@ def table_caption(spec, study: Study, backbone: str, wanted: list[Cell], summary
         parts.append("Prompt length in tokens a layer.")
     else:
         parts.append(_accuracy_legend(study, frame))
-    parts += [protocol_line(study), seeds_line(study, wanted, summary), _states_line(frame), _ties_line(study, frame)]
+    parts += [protocol_line(study), recipe_line(study, wanted), seeds_line(study, wanted, summary)]
+    parts += [_states_line(frame), _ties_line(study, frame)]
     wins_slip = ["slip"] if (frame["wins_why"] != "").any() else []
     parts.append(marks_line([*frame["verdict"], *wins_slip]))
     return " ".join(part for part in parts if part)
+
+
+def recipe_line(study: Study, cells: list[Cell]) -> str:
+    """Which recipe sizes without a search of their own are trained with (`regrid: false`)."""
+    if all(study.searched_by(cell) == cell for cell in cells):
+        return ""
+    base = train_phrase([study.base_train])
+    return f"Sizes without a search of their own use the learning rate and weight decay found with {base}."
 
 
 def _accuracy_legend(study: Study, frame: pd.DataFrame) -> str:
@@ -193,6 +202,7 @@ def figure_caption(spec, study: Study, wanted: Mapping[str, list], frames: Mappi
         _network_line(frames),
         _overfitting_line(frames),
         protocol_line(study),
+        recipe_line(study, cells),
     ]
     parts += [_missing_line(kind, wanted[kind], frames[kind]) for kind in wanted]
     return " ".join(part for part in parts if part)
