@@ -245,4 +245,4 @@ def test_a_temporary_folder_too_long_for_a_socket(place):
     started = time.monotonic()
     status, _, log = Place(long, place.owner).run("pids")
     assert (status, log) == (0, [f"done: {os.getpid()}"])
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 60
