@@ -15,6 +15,10 @@ if "study" not in config:
 container: "docker://python:3.12-slim"
 
 
+# What `snakemake --report` opens with.
+report: "workflow/report/study.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/fid.smk"

@@ -33,8 +33,8 @@ VERSIONS = {
     "final": 1,
     "explain": 2,
     "examples": 1,
-    "tables": 3,
-    "figures": 2,
+    "tables": 4,
+    "figures": 3,
     "report": 2,
 }
 TASK_SETS = {"vtab": VTAB, "fgvc": FGVC, "embedded": EMBEDDED}

@@ -1,12 +1,12 @@
 """Run a stage's function for a workflow script, in a warm interpreter where one pays.
 
 Importing torch, timm and what they pull in takes seconds of every short job. On one machine the first job of a
-Snakemake run therefore starts a server that imports them once; every job is a fork of it, with its own memory and its
-own threads. The server ends with the Snakemake process it was started for (the Snakefile puts its id into
-VPTCORE_WARM), and a job ends with its script: it is told to, and saves where it is (`vptcore.stopping`). A job that
-asks for a GPU gets one to itself (`vptcore.gpus`). With `VPTCORE_WARM=0`, inside a Slurm job, or where there is no
-fork, the function runs in the script's own process: same rows. As a job ends, its files are written down in the
-manifest.
+Snakemake run therefore starts a server that imports once what jobs share, and torch when the first job asks for it;
+every job is a fork of it, with its own memory and its own threads. The server ends with the Snakemake process it was
+started for (the Snakefile puts its id into VPTCORE_WARM), and a job ends with its script: it is told to, and saves
+where it is (`vptcore.stopping`). A job that asks for a GPU gets one to itself (`vptcore.gpus`). With `VPTCORE_WARM=0`,
+inside a Slurm job, or where there is no fork, the function runs in the script's own process: same rows. As a job ends,
+its files are written down in the manifest.
 
 In: the dotted name of a function, its keyword arguments as plain values, a log file. Out: the function's one-line
 summary as the log's last line; a mistake of the user's as one line on stderr and exit code 1.
@@ -36,7 +36,9 @@ from pathlib import Path
 from vptcore import gpus as devices
 from vptcore import stopping
 
-PRELOAD = ("torch", "timm", "torch.optim", "torch._dynamo", "pandas", "pyarrow.parquet", "safetensors.torch")
+PRELOAD = ("pandas", "pyarrow.parquet")
+PRELOAD_TORCH = ("torch", "timm", "torch.optim", "torch._dynamo", "safetensors.torch")
+REQUEST_SECONDS = 10  # from a script's connection to its request
 START_SECONDS = 120
 END_SECONDS = 25  # from being told to end to being killed; Slurm gives 30
 LONGEST_SOCKET = 100  # bytes of a path; systems allow 103 to 107
@@ -54,6 +56,7 @@ def call(
     log: str,
     threads: int = 1,
     gpus: int = 0,
+    torch: bool = True,
     reads: Iterable = (),
     makes: Iterable = (),
     **arguments,
@@ -61,10 +64,11 @@ def call(
     """Run `module:function` with `arguments` and exit with its status. The entry point of every workflow script.
 
     `reads` and `makes` are the job's files, for its record in the manifest; `gpus` is 1 for a job that takes a GPU of
-    its own, where there are any.
+    its own, where there are any; `torch` is False for one that imports none of it.
     """
     request = {
         "target": target,
+        "torch": torch,
         "reads": _plain(list(reads)),
         "makes": _plain(list(makes)),
         "log": os.path.abspath(log),
@@ -222,8 +226,7 @@ def _try_connect(path: Path) -> socket.socket | None:
 
 def serve(path: Path, owner: int) -> None:
     """Answer requests until `owner` is gone."""
-    for name in PRELOAD:
-        importlib.import_module(name)
+    _import(PRELOAD)
     beside = path.with_suffix(".new")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     beside.unlink(missing_ok=True)
@@ -239,7 +242,12 @@ def serve(path: Path, owner: int) -> None:
             for key, _ in selector.select(timeout=0.1):
                 if key.fileobj is listener:
                     connection, _ = listener.accept()
-                    pid = _fork_job(connection, [listener, *jobs.values()])
+                    request = _request(connection)
+                    if not request:
+                        connection.close()
+                        continue
+                    _import(PRELOAD_TORCH if request["torch"] else ())
+                    pid = _fork_job(request, connection, [listener, *jobs.values()])
                     jobs[pid] = connection
                     selector.register(connection, selectors.EVENT_READ, pid)
                 elif _is_closed(key.fileobj):
@@ -258,7 +266,7 @@ def serve(path: Path, owner: int) -> None:
 
 
 def _is_closed(connection: socket.socket) -> bool:
-    """Whether the other end is gone. A request that the job has not read yet also makes the socket readable."""
+    """Whether the other end is gone."""
     try:
         return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
@@ -267,7 +275,24 @@ def _is_closed(connection: socket.socket) -> bool:
         return True
 
 
-def _fork_job(connection: socket.socket, inherited: list[socket.socket]) -> int:
+def _import(names: Iterable[str]) -> None:
+    for name in names:
+        importlib.import_module(name)
+
+
+def _request(connection: socket.socket) -> dict | None:
+    """What a script asks for; None if it died before it had said so."""
+    connection.settimeout(REQUEST_SECONDS)
+    try:
+        with connection.makefile("rb") as stream:
+            line = stream.readline()
+        connection.settimeout(None)
+        return json.loads(line) if line.endswith(b"\n") else None
+    except OSError:
+        return None
+
+
+def _fork_job(request: Mapping, connection: socket.socket, inherited: list[socket.socket]) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -275,8 +300,6 @@ def _fork_job(connection: socket.socket, inherited: list[socket.socket]) -> int:
     try:
         for other in inherited:
             other.close()
-        with connection.makefile("rb") as stream:
-            request = json.loads(stream.readline())
         connection.sendall(json.dumps(_perform(request)).encode())
         status = 0
     finally:

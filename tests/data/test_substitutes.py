@@ -50,7 +50,7 @@ def test_from_the_reader_to_the_table(tmp_path):
     assert "Digits: images are JPEG of quality 75" in said
     assert "Fashion-MNIST: val is 2 train images drawn at random" in said
     assert "Shapes" not in said
-    out = {form: str(tmp_path / f"table.{form}") for form in ("csv", "md", "tex", "html")}
+    out = {form: str(tmp_path / f"table.{form}") for form in ("csv", "md", "tex", "html", "note")}
     table({"number": 1, "config": study.config}, {"final": files}, out)
     for form in ("md", "tex", "html"):
         assert "Substitutes: " in (tmp_path / f"table.{form}").read_text()

@@ -207,7 +207,7 @@ def test_the_job_reads_files_and_writes_every_form(tmp_path):
         write_rows(study.path("final", cell), "final", mine, provenance({}, {}))
         more = answers[cell].assign(confidence=0.5, loss=0.1)
         write_rows(study.path("predictions", cell), "predictions", more, provenance({}, {}))
-    outputs = {suffix: str(tmp_path / f"table.{suffix}") for suffix in ("csv", "md", "tex", "html")}
+    outputs = {suffix: str(tmp_path / f"table.{suffix}") for suffix in ("csv", "md", "tex", "html", "note")}
     jobs.table({"number": "significance", "config": config}, files, outputs)
     frame = pd.read_csv(outputs["csv"])
     row = frame.query("method == 'vpt' and task == 'digits' and train == 160").iloc[0]

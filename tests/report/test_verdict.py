@@ -56,7 +56,7 @@ def test_ties_are_said():
 def test_one_seed_leads_nowhere():
     study, rows = study_with(dict.fromkeys(TASKS, 0.2), seeds=(1,))
     (answer,) = answers([build(2, study, rows)])
-    assert (answer.side, answer.interval) == ("open", "(no interval)")
+    assert (answer.side, answer.gap.interval) == ("open", "(no interval)")
 
 
 def test_half_a_study_compares_shared_tasks_only_and_says_so():
@@ -64,7 +64,7 @@ def test_half_a_study_compares_shared_tasks_only_and_says_so():
     kept = rows[~((rows.method == "vpt") & (rows.task == TASKS[1]))]
     (answer,) = answers([build(2, study, kept)])
     assert answer.gap.difference == pytest.approx(10)
-    assert (answer.side, answer.tasks, answer.partial) == ("open", 1, True)
+    assert (answer.side, answer.wins.tasks, answer.partial) == ("open", 1, True)
     assert "not final" in answer.sentence
     assert "Structured has cells without rows" in headline([answer])
 

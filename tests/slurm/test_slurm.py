@@ -78,6 +78,8 @@ def test_what_goes_wrong_is_made_good_and_the_rows_are_the_same(cluster, clean, 
     try:
         (cancelled,) = until(lambda: working(cluster, run, "linear"))
         cluster_call("scancel", cancelled["JobId"])
+        # Before the node dies: a job that it takes with it before it has failed is put back, and fails no more.
+        until(lambda: "FAILED" in states(by_time(cluster, run, "mixed")))
         (moved,) = until(lambda: working(cluster, run, "mlp"))
         cluster.kill_node(moved["NodeList"])
         until(lambda: cluster.states()[moved["NodeList"]].startswith("down"))

@@ -56,6 +56,18 @@ class Copy(threading.Thread):
         return place.publish("2 steps")
 
 
+def first_holds_second_waits(first: Copy, second: Copy, hold: threading.Event) -> None:
+    """Start both, let the first go on only when the second has said that it waits, and wait for both to end."""
+    first.start()
+    first.started.wait(20)
+    second.start()
+    while not second.lines:
+        pass
+    hold.set()
+    for copy in (first, second):
+        copy.join(20)
+
+
 def texts(folder: Path) -> dict[str, str]:
     return {p.name: p.read_text() for p in (folder / "out").iterdir()} if (folder / "out").exists() else {}
 
@@ -74,14 +86,7 @@ def test_alone_it_leaves_results_and_nothing_else(tmp_path):
 def test_a_second_copy_waits_for_the_first_ones_result(tmp_path):
     hold = threading.Event()
     first, second = Copy(tmp_path, hold=hold), Copy(tmp_path)
-    first.start()
-    first.started.wait(20)
-    second.start()
-    while not second.lines:
-        pass
-    hold.set()
-    for copy in (first, second):
-        copy.join(20)
+    first_holds_second_waits(first, second, hold)
     assert (first.done, second.done) == (["one", "two"], [])
     assert second.result == "2 steps (by another copy of this job)"
     assert second.lines[0].startswith("another copy of this job is at work")
@@ -116,14 +121,7 @@ def test_a_copy_of_another_job_does_its_own_work(tmp_path, monkeypatch):
 def test_a_waiting_copy_goes_on_where_a_failed_one_was(tmp_path):
     hold = threading.Event()
     first, second = Copy(tmp_path, hold=hold, fails=True), Copy(tmp_path)
-    first.start()
-    first.started.wait(20)
-    second.start()
-    while not second.lines:
-        pass
-    hold.set()
-    for copy in (first, second):
-        copy.join(20)
+    first_holds_second_waits(first, second, hold)
     assert (first.done, first.result) == (["one"], "failed")
     assert (second.done, second.result) == (["two"], "2 steps")
 

@@ -3,9 +3,6 @@ from vptcore.analysis.examples import EXAMPLES
 
 TABLES = [report_inputs.padded(n) for n in report_inputs.tables_of(STUDY)]
 FIGURES = [report_inputs.padded(n) for n in report_inputs.figures_of(STUDY)]
-TABLE_FORMS = ["csv", "md", "tex", "html"]
-TABLE = f"{ROOT}/tables/table_{{number}}"
-FIGURE = f"{ROOT}/figures/figure_{{name}}"
 
 
 rule table:
@@ -17,6 +14,7 @@ rule table:
         ),
     output:
         **{suffix: f"{TABLE}.{suffix}" for suffix in TABLE_FORMS},
+        note=f"{TABLE}.rst",
     log:
         f"{LOGS}/tables/{{number}}.log",
     wildcard_constraints:
@@ -59,6 +57,7 @@ rule figure:
         pdf=f"{FIGURE}.pdf",
         png=f"{FIGURE}.png",
         caption=f"{FIGURE}.txt",
+        note=f"{FIGURE}.rst",
     log:
         f"{LOGS}/figures/{{name}}.log",
     wildcard_constraints:
@@ -105,7 +104,7 @@ for number in TABLES:
         name:
             f"table_{number}"
         input:
-            expand(f"{TABLE}.{{suffix}}", number=number, suffix=TABLE_FORMS),
+            table_forms(number),
         localrule: True
 
 
@@ -115,17 +114,17 @@ for figure_name in FIGURES:
         name:
             f"figure_{figure_name}"
         input:
-            expand(f"{FIGURE}.{{suffix}}", name=figure_name, suffix=["pdf", "png"]),
+            figure_forms(figure_name),
         localrule: True
 
 
 rule all_tables:
     input:
-        expand(f"{TABLE}.{{suffix}}", number=TABLES, suffix=TABLE_FORMS),
+        [table_forms(number) for number in TABLES],
     localrule: True
 
 
 rule all_figures:
     input:
-        expand(f"{FIGURE}.{{suffix}}", name=FIGURES, suffix=["pdf", "png"]),
+        [figure_forms(name) for name in FIGURES],
     localrule: True

@@ -10,4 +10,5 @@ call(
     reads=snakemake.input,
     makes=snakemake.output,
     log=snakemake.log[0],
+    torch=False,
 )

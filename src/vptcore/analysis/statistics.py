@@ -64,6 +64,10 @@ class Wins:
     tied: tuple[str, ...]
     lost: tuple[str, ...]
 
+    @property
+    def tasks(self) -> int:
+        return len(self.won) + len(self.tied) + len(self.lost)
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -78,6 +82,18 @@ class Difference:
     def direction(self) -> int:
         """1 if the interval lies above 0, -1 if below, 0 if it holds 0 or is not known."""
         return int(self.low > 0) - int(self.high < 0)
+
+    @property
+    def points(self) -> str:
+        """'+4.3', for a difference in percentage points."""
+        return number(self.difference, 1, signed=True)
+
+    @property
+    def interval(self) -> str:
+        """'[+3.9, +4.7]', or that there is none: one seed, or cells without rows."""
+        return (
+            f"[{number(self.low, 1, True)}, {number(self.high, 1, True)}]" if self.low == self.low else "(no interval)"
+        )
 
 
 def estimate(values: Iterable[float]) -> Estimate:

@@ -134,7 +134,7 @@ def _report_jobs(study: Study):
     numbers = report_inputs.tables_of(study)
     written = {number: f"{study.root}/tables/table_{report_inputs.padded(number)}" for number in numbers}
     for number, path in written.items():
-        made = {form: f"{path}.{form}" for form in TABLE_FORMS}
+        made = {form: f"{path}.{form}" for form in TABLE_FORMS} | {"note": f"{path}.rst"}
         slice_ = {"config": study.config, "number": number, "version": VERSIONS["tables"]}
         yield _job("table", str(number), slice_, report_inputs.table_files(study, number), made, number=number)
     names = report_inputs.figures_of(study)
@@ -146,7 +146,7 @@ def _report_jobs(study: Study):
         yield _job("examples", task, slice_, files, {"rows": path}, task=task)
     drawn = {name: f"{study.root}/figures/figure_{report_inputs.padded(name)}" for name in names}
     for name, path in drawn.items():
-        made = {"pdf": f"{path}.pdf", "png": f"{path}.png", "caption": f"{path}.txt"}
+        made = {"pdf": f"{path}.pdf", "png": f"{path}.png", "caption": f"{path}.txt", "note": f"{path}.rst"}
         slice_ = {"config": study.config, "number": name, "version": VERSIONS["figures"]}
         yield _job("figure", name, slice_, report_inputs.figure_files(study, name), made, number=name)
     yield _report_job(study, written, drawn)

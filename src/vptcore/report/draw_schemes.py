@@ -71,9 +71,10 @@ def _field(axis: Axes, numeral: str, one: plane.Quadrant, study: Study, gaps: Ma
 
 
 def _line(verdict: plane.Verdict, when: str) -> str:
-    if not verdict.tasks:
+    if not verdict.wins.tasks:
         return f"{when}: no rows of both methods"
-    return f"{when}: VPT − FT {verdict.points} {verdict.interval}, wins {len(verdict.wins.won)} of {verdict.tasks}"
+    gap, wins = verdict.gap, verdict.wins
+    return f"{when}: VPT − FT {gap.points} {gap.interval}, wins {len(wins.won)} of {wins.tasks}"
 
 
 def _colour(side: str) -> str:

@@ -71,6 +71,16 @@ def table_id(name: str) -> int | str:
     return int(name) if name.isdigit() else name
 
 
+def labels(kind: str, name: str) -> dict[str, str]:
+    """How the workflow's report lists a table or figure of that name: its number, '' for one of ours, and its title."""
+    if kind == "table":
+        table = table_id(name)
+        title = EXTRAS[table].title if table in EXTRAS else specs.TABLES[table].title
+    else:
+        title = figures.spec_of(unpadded(name)).title
+    return {"number": name if name.isdigit() else "", "title": title}
+
+
 def page_slice(study: Study) -> dict:
     """What the report is made of, and which rows each of its figures reads."""
     names = figures_of(study)

@@ -8,6 +8,7 @@ files. Nothing here trains anything, and nothing imports torch.
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +20,12 @@ from vptcore.records import hive_parts, read_many, read_provenance, write_text
 from vptcore.report import figures, listing, quadrants, render, sources, tables
 from vptcore.report.extras import EXTRAS, ByCell, ExtraTable
 from vptcore.report.page import body_of, copy_into, method_colours, table_page, write_page
-from vptcore.report.text import notice
+from vptcore.report.text import notice, plural
 from vptcore.study import Study, load_study
 
 
 def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
-    """Write one table as csv, markdown, LaTeX and a small page of its own."""
+    """Write one table as csv, markdown, LaTeX and a small page of its own, with its caption as the report's note."""
     number, study = job["number"], load_study(job["config"])
     is_extra = number in EXTRAS
     built = _extra(EXTRAS[number], study, inputs) if is_extra else _table(number, study, _frames(inputs))
@@ -34,7 +35,8 @@ def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[st
     for name, text in (("csv", form.to_csv), ("md", form.to_markdown), ("tex", form.to_latex)):
         write_text(outputs[name], text(built))
     write_text(outputs["html"], table_page(built, form.to_html(built), _count(inputs)))
-    return f"{len(built.frame)} cells from {_count(inputs)} files"
+    write_text(outputs["note"], note(built.caption))
+    return f"{plural(len(built.frame), 'cell')} from {plural(_count(inputs), 'file')}"
 
 
 def figure(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
@@ -42,8 +44,15 @@ def figure(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[s
     study, frames = load_study(job["config"]), _frames(inputs)
     figures.save(figures.draw(job["number"], study, frames), outputs["pdf"], outputs["png"])
     lines = [figures.caption(job["number"], study, frames), substitutes_line(study, inputs)]
-    write_text(outputs["caption"], " ".join(filter(None, lines)) + "\n")
-    return f"drawn from {_count(inputs)} files"
+    text = " ".join(filter(None, lines))
+    write_text(outputs["caption"], text + "\n")
+    write_text(outputs["note"], note(text))
+    return f"drawn from {plural(_count(inputs), 'file')}"
+
+
+def note(caption: str) -> str:
+    """A caption as Snakemake's report takes it: a Jinja template of reStructuredText, in which nothing is markup."""
+    return f".. raw:: html\n\n   <p>{html.escape(' '.join(caption.split())).replace('{', '&#123;')}</p>\n"
 
 
 def substitutes_line(study: Study, inputs: Mapping[str, Sequence[str]]) -> str:

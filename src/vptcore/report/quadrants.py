@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from vptcore.analysis.statistics import Difference, Wins, count_wins, group_mean, number, summarise, welch
+from vptcore.analysis.statistics import Difference, Wins, count_wins, group_mean, summarise, welch
 from vptcore.report.specs import PAIR, sizes
 from vptcore.report.tables import rows_of
 from vptcore.study import Cell, Study
@@ -30,26 +30,13 @@ class Verdict:
     wins: Wins
 
     @property
-    def tasks(self) -> int:
-        return len(self.wins.won) + len(self.wins.tied) + len(self.wins.lost)
-
-    @property
     def side(self) -> str:
         """vpt, full or open by the interval of the mean difference over seeds; '' without tasks."""
-        return {1: "vpt", -1: "full", 0: "open"}[self.gap.direction] if self.tasks else ""
+        return {1: "vpt", -1: "full", 0: "open"}[self.gap.direction] if self.wins.tasks else ""
 
     @property
     def title(self) -> str:
         return SIDES[self.side]
-
-    @property
-    def points(self) -> str:
-        return number(self.gap.difference, 1, signed=True)
-
-    @property
-    def interval(self) -> str:
-        low, high = self.gap.low, self.gap.high
-        return f"[{number(low, 1, True)}, {number(high, 1, True)}]" if low == low else "(no interval)"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from vptcore.analysis.statistics import Difference, Estimate, Wins, count_wins, number, welch
+from vptcore.analysis.statistics import Difference, Estimate, Wins, count_wins, welch
 from vptcore.report.grid import GROUP_TITLES
 from vptcore.report.tables import MEAN, Table
 from vptcore.report.text import plural, train_phrase
@@ -38,10 +38,6 @@ class Answer:
     partial: bool
 
     @property
-    def tasks(self) -> int:
-        return len(self.wins.won) + len(self.wins.tied) + len(self.wins.lost)
-
-    @property
     def title(self) -> str:
         return GROUP_TITLES[self.group]
 
@@ -49,17 +45,7 @@ class Answer:
     def score(self) -> str:
         """'6 of 7', and the ties where there are any."""
         ties = f", {plural(len(self.wins.tied), 'tie')}" if self.wins.tied else ""
-        return f"{len(self.wins.won)} of {self.tasks}{ties}"
-
-    @property
-    def points(self) -> str:
-        return number(self.gap.difference, 1, signed=True)
-
-    @property
-    def interval(self) -> str:
-        """'[+3.9, +4.7]', or that there is none: one seed, or cells without rows."""
-        low, high = self.gap.low, self.gap.high
-        return f"[{number(low, 1, True)}, {number(high, 1, True)}]" if low == low else "(no interval)"
+        return f"{len(self.wins.won)} of {self.wins.tasks}{ties}"
 
     @property
     def side(self) -> str:
@@ -69,7 +55,7 @@ class Answer:
     @property
     def sentence(self) -> str:
         leads = {"vpt": "VPT leads", "full": "Full fine-tuning leads", "open": "No clear lead"}
-        tasks = "task" if self.tasks == 1 else "tasks"
+        tasks = "task" if self.wins.tasks == 1 else "tasks"
         settled = f"the interval of the difference excludes 0 on {self.clear + self.clear_losses}"
         if self.clear_losses:
             settled += f" ({self.clear} for VPT, {self.clear_losses} for FT)"
