@@ -186,7 +186,7 @@ def _data(options) -> int:
         for task in rows:
             print(f"{task.id} is in {hub.fetch(task, Path(study.config['data_root']))}")
         return 0
-    _print_listing(hub.listing(rows, study.config["tasks"], study.config["data_root"]))
+    _print_listing(hub.listing(rows, study.config["tasks"], study.config["data_root"], study.root))
     return 0
 
 
@@ -198,7 +198,7 @@ def _print_listing(rows: list[dict]) -> None:
         "task", "source", "there", "images", "classes", "licence", "on disk", "where", box=None, pad_edge=False
     )
     for row in rows:
-        images = "" if row["rows"] is None else f"{row['rows']:,}"
+        images = f"{row['rows']:,}" if row["rows"] is not None else "?" if row["found"] else ""
         size = f"{row['bytes'] / 1e6:,.1f} MB" if row["bytes"] else ""
         there = "yes" if row["found"] else "missing"
         table.add_row(
@@ -217,6 +217,8 @@ def _print_listing(rows: list[dict]) -> None:
     for row in rows:
         if not row["found"]:
             console.print(f"missing: {row['where']}", markup=False, highlight=False, soft_wrap=True)
+        elif row["rows"] is None:
+            console.print(f"?: {row['task']}: {row['unknown']}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _pretrain(options) -> int:

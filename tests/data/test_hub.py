@@ -12,12 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.data.archive_layouts import make_svhn
 from tests.data.layouts import make_folder, make_parquet, make_vtab1k, make_wds
+from vptcore.cli import main
+from vptcore.data import wds
+from vptcore.data.arrays import prepare
 from vptcore.data.hub import fetch, listing
 from vptcore.data.sources import Request, open_source
 from vptcore.data.tasks import TASKS, Task
 
 COMMIT = "a" * 40
+ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -119,7 +124,7 @@ def test_listing(tmp_path):
     assert list(rows) == [task.id for task in tasks]
     found = {name: (row["source"], row["found"], row["rows"]) for name, row in rows.items()}
     assert found == {
-        "eurosat": ("wds", True, None), "sun397": ("vtab1k", True, 9), "cub200": ("fgvc", True, 3),
+        "eurosat": ("wds", True, 2), "sun397": ("vtab1k", True, 9), "cub200": ("fgvc", True, 3),
         "dtd": ("parquet", True, 5), "svhn": ("wds", False, None), "digits": ("sklearn_digits", True, 1797),
         "fashion_mnist": ("embedded_parquet", True, 3000),
     }  # fmt: skip
@@ -128,3 +133,69 @@ def test_listing(tmp_path):
     assert "vptcore data fetch svhn" in rows["svhn"]["where"]
     assert rows["svhn"]["licence"] == "non-commercial"
     assert {tuple(row) for row in rows.values()} == {tuple(rows["svhn"])}
+
+
+@pytest.mark.parametrize(("train", "per_shard"), [(7, 3), (6, 3), (1, 1), (2, 9)])
+def test_shards_are_counted_by_their_keys(tmp_path, monkeypatch, train, per_shard):
+    root = make_wds(tmp_path / "t", {"train": [0] * train, "test": [0]}, per_shard=per_shard)
+    gone_through = []
+    monkeypatch.setattr(wds, "samples", gone_through.append)
+    assert (wds.count(root / "train"), wds.count(root / "test")) == (train, 1)
+    assert gone_through == []
+
+
+def test_shards_whose_keys_do_not_run_on_are_counted_one_by_one(tmp_path):
+    root = make_wds(tmp_path / "t", {"train": [0] * 5, "test": [0]}, per_shard=2)
+    first, last = root / "train" / "0.tar", root / "train" / "2.tar"
+    kept = first.read_bytes()
+    first.write_bytes(last.read_bytes())
+    last.write_bytes(kept)
+    assert wds.count(root / "train") == 5
+
+
+def test_what_cannot_be_counted_says_why(tmp_path):
+    root = make_wds(tmp_path / "eurosat", {"train": [0] * 5, "test": [0]})
+    (root / "train" / "1.tar").write_bytes(b"")
+    (tmp_path / "dtd.parquet").write_bytes(b"")
+    settings = {"dtd": {"source": "parquet", "path": str(tmp_path / "dtd.parquet")}}
+    for row, path in zip(
+        listing([TASKS["eurosat"], TASKS["dtd"]], settings, tmp_path),
+        (root / "train" / "1.tar", tmp_path / "dtd.parquet"),
+        strict=True,
+    ):
+        assert (row["found"], row["rows"]) == (True, None)
+        assert row["unknown"].startswith(f"{path}: not a ")
+
+
+def test_archives_are_counted_by_the_index_that_was_made_of_them(tmp_path):
+    # Of 12, `original` takes 10 for train and 2 for val.
+    make_svhn(tmp_path / "svhn", {"train": 12, "test": 10})
+    index = tmp_path / "results/index/task=svhn/rows.parquet"
+    job = {"task": "svhn", "source": "original", "path": str(tmp_path / "svhn"), "classes": 10, "size": 32, "seed": 0}
+
+    def counted(settings=None):
+        more = {"svhn": {"source": "original", **(settings or {})}}
+        (row,) = listing([TASKS["svhn"]], more, tmp_path, tmp_path / "results")
+        return row["rows"], row["unknown"]
+
+    assert counted() == (None, "counted when they are prepared")
+    prepare(job | {"max_pool": 25_000}, tmp_path / "images.npy", index)
+    assert counted() == (22, "")
+    make_svhn(tmp_path / "elsewhere", {"train": 12, "test": 10})
+    assert counted({"path": str(tmp_path / "elsewhere")}) == (None, "counted when they are prepared")
+    prepare(job | {"max_pool": 3}, tmp_path / "images.npy", index)
+    assert counted() == (None, "at least 15: preparation kept no more train images")
+
+
+def test_the_list_prints_a_question_mark_and_why(tmp_path, capsys):
+    root = make_wds(tmp_path / "data/eurosat", {"train": [0] * 5, "test": [0]})
+    config = tmp_path / "config.yaml"
+    demo = (ROOT / "profiles/demo/study.yaml").read_text()
+    config.write_text(demo.replace("data_root: data", f"data_root: {tmp_path / 'data'}"))
+    assert main(["data", "list", "eurosat", "--config", str(config)]) == 0
+    assert " 6 " in capsys.readouterr().out
+    (root / "test" / "0.tar").write_bytes(b"")
+    assert main(["data", "list", "eurosat", "--config", str(config)]) == 0
+    out = capsys.readouterr().out
+    assert " ? " in out
+    assert f"?: eurosat: {root / 'test' / '0.tar'}: not a whole tar file" in out

@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vptcore.data import archives, hf, shapes
+from vptcore.data import archives, hf, shapes, wds
 from vptcore.data.sources import IMAGE_SUFFIXES, LAYOUTS, VTAB1K_LISTS, Request, locate
 from vptcore.data.tasks import SHIPPED, Task
 from vptcore.downloads import LOCK, revision
+from vptcore.records import RowsError, read_provenance
 
 PATTERNS = {
     "wds": ["*.txt", "train/nshards.txt", "train/*.tar", "test/nshards.txt", "test/*.tar"],
@@ -62,33 +64,36 @@ def run(job: Mapping) -> str:
     return f"{job['row']['id']} is in {fetch(Task(**job['row']), job['root'])}"
 
 
-def listing(tasks: Iterable[Task], settings: Mapping[str, Mapping], root: Path | str) -> list[dict]:
-    """One row per task: task, title, group, source, found, where, rows (None if unknown), classes, licence, bytes.
+def listing(
+    tasks: Iterable[Task], settings: Mapping[str, Mapping], root: Path | str, prepared: Path | str | None = None
+) -> list[dict]:
+    """One row per task: task, title, group, source, found, where, rows, unknown, classes, licence, bytes.
 
     `settings` is the config's `tasks`: {task: {"path": ..., "source": ...}}, both optional. `where` of a missing task
-    says what to put where.
+    says what to put where. `rows` is None where the images cannot be counted without unpacking them and no index below
+    `prepared`, the folder of a study's results, tells; `unknown` then says why.
     """
-    return [_listed(task, settings.get(task.id, {}), Path(root)) for task in tasks]
+    return [_listed(task, settings.get(task.id, {}), Path(root), prepared) for task in tasks]
 
 
-def _listed(task: Task, setting: Mapping, root: Path) -> dict:
+def _listed(task: Task, setting: Mapping, root: Path, prepared: Path | str | None) -> dict:
     source = setting.get("source", task.source)
     row = {"task": task.id, "title": task.title, "group": task.group, "source": source, "classes": task.classes,
-           "licence": task.licence}  # fmt: skip
+           "licence": task.licence, "unknown": ""}  # fmt: skip
     if source in SHIPPED:
         return row | {"found": True, "where": SHIPPED[source], "rows": _shipped_rows(task, source), "bytes": 0}
+    given = Path(setting.get("path") or root / task.id)
     try:
-        where = locate(source, Request(task.id, task.classes, Path(setting.get("path") or root / task.id)))
+        where = locate(source, Request(task.id, task.classes, given))
     except ValueError as error:
-        return row | {
-            "found": False,
-            "where": f"{error}{_or_original(task, source, setting, root)}",
-            "rows": None,
-            "bytes": 0,
-        }
+        instead = _or_original(task, source, setting, root)
+        return row | {"found": False, "where": f"{error}{instead}", "rows": None, "bytes": 0}
     files = [where] if where.is_file() else [path for path in where.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
-    return row | {"found": True, "where": str(where), "rows": _rows(source, where, files), "bytes": size}
+    rows, unknown = _counted(source, where, files)
+    if rows is None and prepared is not None:
+        rows, unknown = _indexed(Path(prepared) / f"index/task={task.id}/rows.parquet", source, given, unknown)
+    return row | {"found": True, "where": str(where), "rows": rows, "unknown": unknown, "bytes": size}
 
 
 def _or_original(task: Task, source: str, setting: Mapping, root: Path) -> str:
@@ -103,14 +108,45 @@ def _shipped_rows(task: Task, source: str) -> int:
     return shapes.TRAIN + shapes.TEST if source == "shapes" else task.pool + task.test
 
 
+def _counted(source: str, where: Path, files: list[Path]) -> tuple[int | None, str]:
+    """(number of images, "") where it can be had without decoding them; else (None, why not)."""
+    try:
+        rows = _rows(source, where, files)
+    except (ValueError, OSError) as error:  # pyarrow's errors are ValueErrors
+        return None, str(error).splitlines()[0]
+    return rows, "" if rows is not None else "counted when they are prepared"
+
+
 def _rows(source: str, where: Path, files: list[Path]) -> int | None:
-    """The number of images where it can be had without opening them; shards do not tell."""
     if source == "parquet":
-        return pq.read_metadata(where).num_rows
+        return _parquet_rows(where)
     if source == "hf":
-        return sum(pq.read_metadata(path).num_rows for _, path in hf.shards(where))
+        return sum(_parquet_rows(path) for _, path in hf.shards(where))
+    if source == "wds":
+        return sum(wds.count(where / split) for split in ("train", "test"))
     if source in ("folder", "fgvc"):
         return sum(path.suffix.lower() in IMAGE_SUFFIXES for path in files)
     if source == "vtab1k":
         return sum(len((where / name).read_text(encoding="utf-8").splitlines()) for name in VTAB1K_LISTS.values())
     return None
+
+
+def _parquet_rows(path: Path) -> int:
+    try:
+        return pq.read_metadata(path).num_rows
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ValueError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from None
+
+
+def _indexed(index: Path, source: str, given: Path, unknown: str) -> tuple[int | None, str]:
+    """The images that a study's index counts, if it was made of this source and holds all of it."""
+    try:
+        note = read_provenance(index)
+    except (RowsError, OSError):
+        return None, unknown
+    if (note["job"]["source"], note["job"]["path"]) != (source, str(given)):
+        return None, unknown
+    count = sum(note["counts"].values())
+    if note["capped"]:
+        return None, f"at least {count:,}: preparation kept no more train images"
+    return count, ""

@@ -40,6 +40,18 @@ def shard_count(folder: Path) -> int:
     return int(text)
 
 
+def count(folder: Path) -> int:
+    """The number of samples of a split. Keys run on from shard to shard, so that only the last shard is gone through.
+
+    All are, where the shards' first keys are not in that order. Raises ValueError (one line) for a broken shard.
+    """
+    shards = [folder / f"{number}.tar" for number in range(shard_count(folder))]
+    starts = [next((int(key[1:]) for key, _, _ in read_shard(shard)), -1) for shard in shards]
+    if starts[:1] != [0] or starts != sorted(set(starts)):
+        return sum(1 for _ in samples(folder))
+    return starts[-1] + sum(1 for _ in read_shard(shards[-1]))
+
+
 def read_shard(path: Path) -> Iterator[tuple[str, str, Range]]:
     """(key, label text, image) of one tar. Members with any other name, links and lone members are errors."""
     waiting: dict[str, dict[str, bytes | Range]] = {}
