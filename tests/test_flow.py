@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.data.layouts import make_folder, make_vtab1k
 from vptcore import flow
 from vptcore.report import inputs
 from vptcore.study import Cell, load_study
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +59,28 @@ def test_images_that_nobody_can_fetch_are_named(paper, demo, tmp_path, monkeypat
     line = flow.missing_data(paper)
     names = "sun397, cub200, nabirds, oxford_flowers, stanford_dogs, stanford_cars"
     assert line.startswith(f"data: no images yet for {names};")
-    (tmp_path / "data/sun397").mkdir(parents=True)
-    assert "sun397" not in flow.missing_data(paper)
+    for task in ("sun397", "cub200", "nabirds"):
+        (tmp_path / "data" / task).mkdir(parents=True)
+    assert flow.missing_data(paper) == line, "an empty folder has no images"
+    make_vtab1k(tmp_path / "data/sun397", {"train800": 1, "val200": 1, "test": 1})
+    make_folder(tmp_path / "data/cub200", {"train/a": 1})
+    (tmp_path / "data/nabirds/a").mkdir()
+    (tmp_path / "data/nabirds/a/notes.txt").write_text("not an image")
+    assert flow.missing_data(paper).startswith("data: no images yet for nabirds, oxford_flowers,")
+
+
+def test_an_empty_folder_of_ones_own_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mine = {"group": "natural", "classes": 2, "source": "folder", "path": str(tmp_path / "mine")}
+    config = yaml.safe_load((ROOT / "profiles/demo/study.yaml").read_text())
+    own = config["experiments"]["strategies"] | {"tasks": ["mine"]}
+    study = load_study(
+        config | {"tasks": {"mine": mine}, "experiments": {"strategies": own}, "explain": {"tasks": [], "images": 3}}
+    )
+    (tmp_path / "mine").mkdir()
+    assert flow.missing_data(study).startswith("data: no images yet for mine;")
+    make_folder(tmp_path / "mine", {"a": 1, "b": 1})
+    assert flow.missing_data(study) == ""
 
 
 def test_every_table_of_the_paper_has_cells(paper):

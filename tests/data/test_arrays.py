@@ -168,3 +168,38 @@ def test_an_empty_source(tmp_path):
     path = make_parquet(tmp_path / "mine.parquet", {"image": [], "label": [], "split": []})
     with pytest.raises(ValueError, match="no images found for mine"):
         prepared(tmp_path, "parquet", path)
+
+
+@pytest.mark.parametrize("name", ["train/0.tar", "train/1.tar", "test/0.tar"])
+def test_a_shard_of_zero_bytes_is_named_and_nothing_is_left_behind(tmp_path, name):
+    root = make_wds(tmp_path / "t", {"train": [0, 1, 2], "test": [0, 1, 2]}, per_shard=2)
+    (root / name).write_bytes(b"")
+    with pytest.raises(ValueError, match="not a whole tar file") as caught:
+        prepared(tmp_path, "wds", root)
+    assert str(caught.value).startswith(f"{root / name}: ")
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(("source", "name"), [("parquet", "mine.parquet"), ("hf", "data/test-00000-of-00001.parquet")])
+def test_a_parquet_of_zero_bytes_is_named_and_nothing_is_left_behind(tmp_path, source, name):
+    root = tmp_path / "t"
+    (root / "data").mkdir(parents=True)
+    if source == "hf":
+        make_parquet(
+            root / "data/train-00000-of-00001.parquet",
+            {"image": [encode(noise(i)) for i in range(3)], "label": [0, 1, 2]},
+        )
+    (root / name).write_bytes(b"")
+    with pytest.raises(ValueError, match="not a readable parquet file") as caught:
+        prepared(tmp_path, source, root if source == "hf" else root / name)
+    assert str(caught.value).startswith(f"{root / name}: ")
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_an_empty_folder_says_what_to_put_there(tmp_path):
+    (tmp_path / "mine" / "cat").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"^mine: no data found in .*/mine; put there one folder of images per class"):
+        prepared(tmp_path, "folder", tmp_path / "mine")
+    assert not list((tmp_path / "out").iterdir())

@@ -10,6 +10,7 @@ torch.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import resources
@@ -85,13 +86,27 @@ def locate(source: str, request: Request) -> Path:
     needs, layout = LAYOUTS[source]
     tried = _places(source, request)
     for path in tried:
-        there = path.is_file() if source == "parquet" else path.is_dir()
-        if there and all((path / name).is_file() for name in needs) and (source != "hf" or hf.shards(path)):
+        if _is_there(source, path) and all((path / name).is_file() for name in needs):
             return path
     missing = next((name for name in needs if tried and not (tried[0] / name).is_file()), "data")
     looked = " and ".join(str(path) for path in tried) or f"no path (the config has no tasks.{request.task}.path)"
     fetch = f", or run `vptcore data fetch {request.task}`" if source in FETCHED else ""
     raise ValueError(f"{request.task}: no {missing} found in {looked}; put there {layout}{fetch}")
+
+
+def _is_there(source: str, path: Path) -> bool:
+    """Whether a file, or a folder with something in it that the source's reader looks for, lies at `path`."""
+    if source == "parquet":
+        return path.is_file()
+    if source == "hf":
+        return path.is_dir() and bool(hf.shards(path))
+    if source in ("folder", "fgvc"):
+        return any(_is_image(name) for _, _, names in os.walk(path, followlinks=True) for name in names)
+    return path.is_dir() and any(path.iterdir())
+
+
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def _places(source: str, request: Request) -> list[Path]:
@@ -207,7 +222,7 @@ def _folders(root: Path) -> list[Path]:
 
 def _images(root: Path, names: list[str]) -> list[Path]:
     files = (path for name in names if (root / name).is_dir() for path in sorted((root / name).iterdir()))
-    return [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")]
+    return [path for path in files if _is_image(path.name)]
 
 
 def vtab1k(request: Request) -> Source:
