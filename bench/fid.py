@@ -10,6 +10,7 @@ count.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -69,7 +70,8 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="one distance by sqrtm as well")
     options = parser.parse_args()
     job = partial(one_set, width=options.width, images=options.images, repeats=options.bootstrap)
-    with ProcessPoolExecutor(options.workers) as pool:
+    # Spawned, not forked: a fork of a process whose numpy has started threads can wait for them for ever.
+    with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         list(pool.map(reference, [options.width] * options.workers))
         started = time.perf_counter()
         seconds = list(pool.map(job, range(1, options.sets + 1)))
