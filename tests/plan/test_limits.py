@@ -10,7 +10,9 @@ import yaml
 from vptcore import plan
 from vptcore.config import SCHEMA
 from vptcore.plan.devices import DEVICES
+from vptcore.plan.images import Counts
 from vptcore.plan.limits import LEAST_MINUTES
+from vptcore.plan.work import fid_work
 from vptcore.study import Cell, load_study
 
 PAPER = yaml.safe_load(Path("config.yaml").read_text())
@@ -77,3 +79,8 @@ def test_the_config_knows_the_devices():
 def test_no_torch():
     code = "import sys, vptcore.plan; sys.exit(any(m in sys.modules for m in ('torch', 'timm')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_distances_cost_what_was_measured():
+    """`python -m bench.fid`: 3.9 s of one core for 1,000 images, 2,048 dimensions, 60 resamples."""
+    assert fid_work({"bootstrap": 60}, 2048, Counts(800, 200, 0, 0)).extra == pytest.approx(3.9, rel=0.1)

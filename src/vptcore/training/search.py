@@ -72,7 +72,8 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
                 shutil.copyfile(work.folder / f"config={best['config']}.safetensors", work.staged["best"])
         write_rows(work.staged["rows"], "search", rows, note | jobs.timing(started))
         found = "all diverged" if best is None else f"best lr {best['lr']:g} with val {best['val_accuracy']:.1%}"
-        return work.publish(f"{len(rows)} configurations, {found}, {jobs.rate_text(job, rows, device)}")
+        many = "" if len(rows) == 1 else "s"
+        return work.publish(f"{len(rows)} configuration{many}, {found}, {jobs.rate_text(job, rows, device)}")
 
 
 def _grid(job, inputs, device: torch.device, work: Path, keeps_best: bool, say) -> list[dict]:
