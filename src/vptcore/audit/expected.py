@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from vptcore import flow
 from vptcore.analysis.examples import EXAMPLES
@@ -35,11 +36,11 @@ class Job:
     outputs: dict[str, tuple[str, ...]]
     about: dict = field(default_factory=dict)
 
-    @property
+    @cached_property
     def files(self) -> tuple[str, ...]:
         return tuple(name for names in self.outputs.values() for name in names)
 
-    @property
+    @cached_property
     def reads(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for names in self.inputs.values() for name in names))
 

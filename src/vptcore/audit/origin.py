@@ -95,7 +95,8 @@ def check_inputs(store: Store, job: Job, recorded: Mapping[str, str | None]) -> 
             yield remark("inputs", f"{name} is no longer there")
         else:
             yield Finding("inputs", f"made from another {name} than stands there")
-    if stray := [name for name in recorded if name not in job.reads and name not in _sources(job)]:
+    known = {*job.reads, *_sources(job)}
+    if stray := [name for name in recorded if name not in known]:
         yield Finding("inputs", f"made from {stray[0]}, which is no input of it")
 
 

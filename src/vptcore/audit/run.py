@@ -92,6 +92,7 @@ def _look(view: View, job: Job, checks) -> dict[str, Report]:
             worst.findings.append(
                 Finding("plausible", f"its values cannot be checked ({type(error).__name__}: {error})")
             )
+    view.store.forget((*job.files, *job.reads))
     return reports
 
 

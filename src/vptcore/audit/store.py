@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from vptcore.records import KINDS, METADATA_KEY, file_sha256
 
 # Larger files are not read again if their time and size are still those of the manifest; `--deep` reads all.
 BIG = 256 * 2**20
-KEPT = frozenset(KINDS) - {"predictions", "explain"}
+LARGE = frozenset({"predictions", "explain"})
 
 
 class Store:
@@ -82,8 +83,7 @@ class Store:
                     found = self._read_rows(name, kind)
                 except Unusable as error:
                     found = error
-                if kind in KEPT or isinstance(found, Unusable):
-                    self._rows[name] = found
+                self._rows[name] = found
         if isinstance(found, Unusable):
             raise found
         return found
@@ -94,6 +94,12 @@ class Store:
             return self.rows(name, kind) if self.exists(name) else None
         except Unusable:
             return None
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Let go of the rows of large kinds, which one job or two look at."""
+        for name in names:
+            if name.partition("/")[0] in LARGE:
+                self._rows.pop(name, None)
 
     def note(self, name: str, kind: str) -> dict:
         """The provenance in a rows file's metadata. Raises Unusable."""
@@ -106,7 +112,7 @@ class Store:
         if not data:
             raise Unusable("readable", "the file is empty")
         try:
-            table = pq.ParquetFile(pa.py_buffer(data)).read()
+            table = pq.ParquetFile(pa.py_buffer(data)).read(use_threads=False)  # an audit looks at two jobs at once
             note = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"null"))
             columns = {column: table.column(column) for column in table.schema.names}
             arrays = {column: _array(values) for column, values in columns.items()}
