@@ -91,14 +91,17 @@ def test_what_goes_wrong_is_made_good_and_the_rows_are_the_same(cluster, clean, 
         process.kill()
     same_rows(run, clean)
 
-    late, again = by_time(cluster, run, "vpt")[-2:]
-    assert states([late, again]) == ["TIMEOUT", "COMPLETED"]
-    assert (late["TimeLimit"], again["TimeLimit"]) == ("00:01:00", "00:02:00")
+    # On a busy machine the second attempt may come to its limit too, and the third ends it.
+    *late, last = by_time(cluster, run, "vpt")
+    assert late
+    assert states([*late, last]) == ["TIMEOUT"] * len(late) + ["COMPLETED"]
+    assert [r["TimeLimit"] for r in (*late, last)] == [f"00:0{n}:00" for n in range(1, len(late) + 2)]
 
-    small, large = by_time(cluster, run, "full")[-2:]
-    assert small["JobState"] in ("FAILED", "OUT_OF_MEMORY")
+    *small, large = by_time(cluster, run, "full")
+    assert small
+    assert set(states(small)) <= {"FAILED", "OUT_OF_MEMORY"}
     assert large["JobState"] == "COMPLETED"
-    assert megabytes(large) == 2 * megabytes(small)
+    assert [megabytes(r) for r in (*small, large)] == [n * megabytes(small[0]) for n in range(1, len(small) + 2)]
 
     assert states(by_time(cluster, run, "mixed"))[-2:] == ["FAILED", "COMPLETED"]
     assert states(by_time(cluster, run, "linear"))[:1] == ["CANCELLED"]

@@ -433,6 +433,16 @@ def test_why_draws_the_chain_from_a_table_to_the_images(damaged, damage, capsys)
     assert "is no file of study tiny; did you mean tables/" in capsys.readouterr().err
 
 
+def test_why_finds_the_study_from_the_file_alone(damaged, capsys, monkeypatch):
+    monkeypatch.chdir(damaged.folder)
+    config = ["--configfile", str(damaged.folder / "study.yaml")]
+    assert cli.main(["audit", *config, "--why", str(damaged.root / "tables/table_01.csv")]) == 0
+    assert "✓ tables/table_01.csv" in capsys.readouterr().out
+    for line in (["--why", "nowhere.csv"], []):
+        assert cli.main(["audit", *config, *line]) == 2
+        assert "such as results/demo" in capsys.readouterr().err
+
+
 def test_compare_tells_identical_cells_from_those_within_and_beyond_the_spread(finished, damaged, damage, capsys):
     pair = [str(finished.root), str(damaged.root)]
     assert cli.main(["compare", *pair]) == 0

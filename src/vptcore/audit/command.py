@@ -27,7 +27,7 @@ WIDTH = 160
 
 
 def add_options(parser) -> None:
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a study's folder, or files in one")
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="a study's folder, or files in one")
     parser.add_argument("--configfile", type=Path, help="the config of today (default: that of the last run)")
     parser.add_argument("--deep", action="store_true", help="read big files again, and decode every image again")
     parser.add_argument("--complete", action="store_true", help="what is not yet made counts as wrong")
@@ -49,6 +49,8 @@ def run(options) -> int:
     """Audit the studies that the paths lie in, one after the other."""
     if options.why:
         return _why(options)
+    if not options.paths:
+        raise ConfigError("expected a study's folder, such as results/demo, or files in one")
     places: dict[Path, tuple[locate.Place, list[str]]] = {}
     for path in options.paths:
         place, name = locate.find(path, options.configfile)
@@ -82,7 +84,12 @@ def _why(options) -> int:
     from vptcore.audit.view import View
     from vptcore.audit.why import chain, tree
 
-    place, _ = locate.find(options.paths[0], options.configfile)
+    near_by = next(p for p in (Path(options.why), *Path(options.why).parents) if p.exists())
+    if not options.paths and near_by == Path():
+        raise ConfigError(
+            f"--why: no file {options.why}; expected one of a study, such as results/demo/tables/table_01.csv"
+        )
+    place, _ = locate.find(options.paths[0] if options.paths else near_by, options.configfile)
     asked, name = jobs(place.study), inside(options.why)
     files = [file for job in asked for file in job.files]
     if name not in files:
