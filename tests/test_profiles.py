@@ -18,13 +18,14 @@ def parsed(name: str) -> dict:
 
 
 def rules_with_a_gpu() -> set[str]:
-    """Rules that say gpu=1, and those that inherit from them."""
+    """Rules that say gpu=1, and those that inherit from them and do not say gpu=0."""
     found = set()
     for path in sorted((REPO / "workflow/rules").glob("*.smk")):
         text = path.read_text()
         for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.DOTALL | re.MULTILINE):
             found |= {name} if "gpu=1" in body else set()
-        found |= {new for old, new in re.findall(r"^use rule (\w+) as (\w+)", text, re.MULTILINE) if old in found}
+        heirs = re.findall(r"^use rule (\w+) as (\w+) with:\n(.*?)(?=^\S|\Z)", text, re.DOTALL | re.MULTILINE)
+        found |= {new for old, new, body in heirs if old in found and "gpu=0" not in body}
     return found
 
 

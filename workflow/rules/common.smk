@@ -26,6 +26,11 @@ TABLE_FORMS = ["csv", "md", "tex", "html"]
 TABLE = f"{ROOT}/tables/table_{{number}}"
 FIGURE = f"{ROOT}/figures/figure_{{name}}"
 DATA_ROOT = STUDY.config["data_root"]
+# Constraints for the cells that `shards` split: by kind, those of methods and of train sizes.
+SPLIT = {
+    kind: [c for c in STUDY.cells if STUDY.shards(kind, c) > 1]
+    for kind in ("search", "final")
+}
 
 # Jobs of this run are forked from one warm interpreter, which ends with this process.
 warm.offer()

@@ -39,7 +39,7 @@ use rule final as final_kept with:
         backbone=flow.one_of({c.backbone for c in KEPT}),
 
 
-# Only where the config's `shards` split the seeds over several jobs; the rule above then puts their rows together.
+# Only where the config's `shards` split the seeds over several jobs. Putting their rows together is seconds of reading.
 FINAL_SHARD = f"{ROOT}/shards/final/{CELL}/shard={{shard}}"
 
 
@@ -91,5 +91,33 @@ use rule final_shard as final_shard_kept with:
         ),
 
 
-ruleorder: final_kept > final
+use rule final as final_merge with:
+    output:
+        rows=f"{ROOT}/final/{CELL}/rows.parquet",
+        curves=f"{ROOT}/curves/{CELL}/rows.parquet",
+        predictions=f"{ROOT}/predictions/{CELL}/rows.parquet",
+    wildcard_constraints:
+        method=flow.one_of({c.method for c in SPLIT["final"]}),
+        train=flow.one_of({c.train for c in SPLIT["final"]}),
+    localrule: True
+    resources:
+        gpu=0,
+
+
+use rule final_merge as final_merge_kept with:
+    output:
+        rows=f"{ROOT}/final/{CELL}/rows.parquet",
+        curves=f"{ROOT}/curves/{CELL}/rows.parquet",
+        predictions=f"{ROOT}/predictions/{CELL}/rows.parquet",
+        models=[f"{ROOT}/models/{CELL}/seed={s}.safetensors" for s in STUDY.seeds],
+    wildcard_constraints:
+        method=flow.one_of({c.method for c in SPLIT["final"] if c in KEPT}),
+        train=flow.one_of({c.train for c in SPLIT["final"] if c in KEPT}),
+        backbone=flow.one_of({c.backbone for c in KEPT}),
+    localrule: True
+    resources:
+        gpu=0,
+
+
+ruleorder: final_merge_kept > final_kept > final_merge > final
 ruleorder: final_shard_kept > final_shard

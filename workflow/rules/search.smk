@@ -35,7 +35,7 @@ use rule search as search_kept with:
         backbone=flow.one_of({c.backbone for c in BASES}),
 
 
-# Only where the config's `shards` split a grid over several jobs; the rule above then puts their rows together.
+# Only where the config's `shards` split a grid over several jobs. Putting their rows together is seconds of reading.
 SEARCH_SHARD = f"{ROOT}/shards/search/{CELL}/shard={{shard}}"
 
 
@@ -71,5 +71,29 @@ use rule search_shard as search_shard_kept with:
         backbone=flow.one_of({c.backbone for c in BASES}),
 
 
-ruleorder: search_kept > search
+use rule search as search_merge with:
+    output:
+        rows=f"{ROOT}/search/{CELL}/rows.parquet",
+    wildcard_constraints:
+        method=flow.one_of({c.method for c in SPLIT["search"]}),
+        train=flow.one_of({c.train for c in SPLIT["search"]}),
+    localrule: True
+    resources:
+        gpu=0,
+
+
+use rule search_merge as search_merge_kept with:
+    output:
+        rows=f"{ROOT}/search/{CELL}/rows.parquet",
+        best=f"{ROOT}/models/{CELL}/search.safetensors",
+    wildcard_constraints:
+        method=flow.one_of({c.method for c in SPLIT["search"] if c in BASES}),
+        train=flow.one_of({c.train for c in SPLIT["search"] if c in BASES}),
+        backbone=flow.one_of({c.backbone for c in BASES}),
+    localrule: True
+    resources:
+        gpu=0,
+
+
+ruleorder: search_merge_kept > search_kept > search_merge > search
 ruleorder: search_shard_kept > search_shard
