@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.workflow.conftest import Study, tiny_config
+from tests.workflow.conftest import REPO, Study, tiny_config
+from vptcore import cli
 from vptcore.records import KINDS, read_many, read_provenance, read_rows
 from vptcore.training.choose import choose
 
@@ -179,12 +180,15 @@ def test_killed_and_called_again_gives_the_same_rows(finished, own):
 
 
 def test_split_over_several_jobs_the_rows_are_the_same(finished, own):
-    """full's grid and seeds in two jobs each, with the tuned models that ft_then_pt starts from; then unsplit again."""
+    """full's grid and seeds in two jobs each, on a machine with two pretended GPUs; then unsplit again.
+
+    The models that ft_then_pt starts from are among what is put together.
+    """
     own.config["shards"] = {"search": 2, "final": 2, "methods": ["full"]}
     own.write()
     cell = "backbone=vit_mini_cifar10/method=full/task=digits/train=40"
     targets = [f"results/tiny/{kind}/{cell}/rows.parquet" for kind in ("search", "final")]
-    result = own.run(*targets)
+    result = own.run(*targets, "--profile", str(REPO / "profiles/gpu"), VPTCORE_GPUS="0,1")
     assert result.returncode == 0, result.stderr
     timings = ["seconds", "images_per_second"]
     for kind in ("search", "final", "curves", "predictions"):
@@ -199,6 +203,11 @@ def test_split_over_several_jobs_the_rows_are_the_same(finished, own):
     note = read_provenance(own.root / "final" / cell / "rows.parquet")
     assert note["inputs"].keys() == read_provenance(finished.root / "final" / cell / "rows.parquet")["inputs"].keys()
     assert len(note["shards"]) == 2
+    assert "gpu" not in note, "nothing is trained where shards are put together"
+    for kind in ("search", "final"):
+        shards = (own.root / "shards" / kind / cell).glob("shard=*/rows.parquet")
+        assert {read_provenance(path)["gpu"] for path in shards} == {"0", "1"}
+    assert cli.main(["audit", str(own.root), "--configfile", str(own.folder / "study.yaml")]) == 0
     own.config["shards"] = {}
     own.write()
     assert "nothing to do" in own.run(*targets).stderr, "what is there stays"
