@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from vptcore.analysis.published import WHERE, printed_table, read_published, read_slips, verdict
 from vptcore.analysis.statistics import Estimate, estimate
 from vptcore.data.tasks import TASKS
 from vptcore.models.backbones import BACKBONES
 from vptcore.models.methods_table import METHODS
+from vptcore.study import Cell, load_study
 
 ROW = ["table", "backbone", "method", "train", "group", "metric"]
 
@@ -132,3 +134,16 @@ def test_numbers_and_styles_are_the_papers_own(number):
     rest = iter(found)
     assert all(any(cell == other for other in rest) for cell in wanted)
     assert sum(cell[1] for cell in wanted) == sum(cell[1] for cell in found)
+
+
+def test_the_papers_config_has_a_cell_for_every_printed_accuracy():
+    """All but Sun397's larger sets where images come as VTAB-1k folders of 1,000; from the archive, those too."""
+    config = yaml.safe_load((Path(__file__).resolve().parents[2] / "config.yaml").read_text())
+    frame = read_published().query("metric == 'accuracy' and task != 'mean'").dropna(subset="value")
+    printed = {Cell(r.backbone, r.method, r.task, r.train) for r in frame.itertuples()}
+    assert len(printed) == 335
+    missing = printed - set(load_study(config).cells)
+    assert {(c.task, c.train) for c in missing} == {("sun397", "5000"), ("sun397", "10000")}
+    assert {("sun397", "5000"), ("sun397", "10000")} <= set(load_study(config).left_out), "and it says so"
+    config["tasks"] = (config.get("tasks") or {}) | {"sun397": {"source": "original"}}
+    assert printed <= set(load_study(config).cells)
