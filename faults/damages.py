@@ -177,7 +177,9 @@ def edited_accuracy(root: Path, rng: random.Random, damage: Damage) -> None:
     path, step = damage.touch(root, name), rng.choice((0.0001, 0.01, 0.2))
     if path.suffix == ".csv":
         frame = pd.read_csv(path)
-        column = "mean" if "mean" in frame else "accuracy"
+        numbers = frame.select_dtypes("number").dropna(axis="columns", how="all")
+        column = next(key for key in ("mean", "accuracy", *numbers) if key in numbers)
+        frame = frame.astype({column: float})
         row = rng.choice(frame.index[frame[column].notna()].tolist())
         frame.loc[row, column] = frame.loc[row, column] + 100 * step
         frame.to_csv(path, index=False)

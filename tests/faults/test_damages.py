@@ -49,6 +49,7 @@ def trial(tmp_path):
             save_file(state, root / "models" / CELL.format(task=task) / f"seed={seed}.safetensors")
     (root / "tables").mkdir()
     (root / "tables/table_01.csv").write_text("method,mean\nvpt,71.2\nfull,\n")
+    (root / "tables/table_significance.csv").write_text("method,none,seeds\nvpt,,5\nfull,,\n")
     return trial
 
 
@@ -99,6 +100,16 @@ def test_the_careful_editor_leaves_readable_rows(trial):
                 assert len(rows) == 4
                 assert kind != "a seed twice" or rows["seed"].nunique() == 1
             damage.undo()
+
+
+def test_numbers_of_every_table_are_edited(trial):
+    edited = {}
+    for seed in range(60):
+        damage = inflict("an accuracy edited", trial.root, random.Random(seed))
+        edited[damage.files[0]] = damage.what.split()[1]
+        damage.undo()
+    assert edited["tables/table_01.csv"] == "mean"
+    assert edited["tables/table_significance.csv"] == "seeds"
 
 
 def test_an_image_differs_in_one_pixel(trial):
