@@ -26,7 +26,7 @@ from faults.mistakes import MISTAKES
 from faults.outcome import Outcome, judged
 from faults.small import NAME, Trial, environment_of, small_config
 from vptcore.config import SCHEMA, ConfigError
-from vptcore.study import load_study
+from vptcore.resolve import load_study
 
 PART = "configs"
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")

@@ -8,7 +8,8 @@ import yaml
 from tests.data.layouts import make_folder, make_vtab1k
 from vptcore import flow
 from vptcore.report import inputs
-from vptcore.study import Cell, load_study
+from vptcore.resolve import load_study
+from vptcore.study import Cell
 
 ROOT = Path(__file__).parents[1]
 

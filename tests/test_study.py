@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from vptcore.config import ConfigError
-from vptcore.study import Cell, load_study
+from vptcore.resolve import load_study
+from vptcore.study import Cell
 from vptcore.training.recipe import recipes_of
 
 PAPER = yaml.safe_load(Path("config.yaml").read_text())

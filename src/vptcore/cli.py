@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vptcore.config import ConfigError
+from vptcore.config import ConfigError, read_config
 from vptcore.records import RowsError
 
 
@@ -100,27 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_config(path: Path) -> dict:
-    """A YAML config as a mapping; unreadable YAML ends in one line with its place."""
-    import yaml
-
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"no file {path}; the paper's study is config.yaml, the demo's profiles/demo/study.yaml"
-        ) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}: not YAML{where}: {getattr(error, 'problem', None) or 'cannot be read'}") from None
-    if not isinstance(config, dict):
-        raise ConfigError(f"{path}: holds {type(config).__name__}, expected a mapping of keys")
-    return config
-
-
 def _study(path: Path):
-    from vptcore.study import load_study
+    from vptcore.resolve import load_study
 
     return load_study(read_config(path))
 

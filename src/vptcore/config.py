@@ -163,3 +163,22 @@ def _expected(schema: dict) -> str:
 def _show(value: object) -> str:
     text = json.dumps(value, default=str, skipkeys=True)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def read_config(path: Path) -> dict:
+    """A YAML config as a mapping; unreadable YAML ends in one line with its place."""
+    import yaml
+
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"no file {path}; the paper's study is config.yaml, the demo's profiles/demo/study.yaml"
+        ) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}: not YAML{where}: {getattr(error, 'problem', None) or 'cannot be read'}") from None
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path}: holds {type(config).__name__}, expected a mapping of keys")
+    return config

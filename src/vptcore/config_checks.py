@@ -77,3 +77,39 @@ def _fewest_images(cell: Cell, is_searched: bool) -> int | None:
         return None
     train = int(cell.train)
     return train if is_searched else train + train // 4
+
+
+def check_shards(study: Study) -> None:
+    """No more shards than there is work to split."""
+    shards = study.config.get("shards") or {}
+    for method in shards.get("methods", []):
+        choose_one("shards.methods", method, study.config["methods"])
+    if shards.get("final", 1) > len(study.seeds):
+        most = len(study.seeds)
+        raise ConfigError(f"shards.final: {shards['final']} is more than the {most} seeds; choose {most} or less")
+    for cell in study.searches:
+        grid = study.config["methods"][cell.method]["grid"]
+        most = len(grid["lr"]) * len(grid["weight_decay"])
+        if study.shards("search", cell) > most:
+            raise ConfigError(
+                f"shards.search: {shards['search']} is more than the {most} configurations of {cell.method}; choose "
+                f"{most} or less, or name the methods it is for in shards.methods"
+            )
+
+
+def check_dependencies(study: Study) -> None:
+    """What one cell reads from another must be in the study."""
+    for cell in study.cells:
+        base = study.tuned_from(cell)
+        if base and base not in study.cell_set:
+            raise ConfigError(
+                f"experiments: {cell.method} on {cell.task} (train {cell.train}) starts from {base.method}; add "
+                f"{base.method} to its methods"
+            )
+        search = study.searched_by(cell)
+        if search != cell and search not in study.cell_set:
+            raise ConfigError(
+                f"experiments: {cell.method} on {cell.task} with train {cell.train} reuses the recipe of train "
+                f"{study.base_train}, which is "
+                f"not in the study; add {study.base_train} to its sizes or set regrid: true"
+            )

@@ -15,15 +15,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from vptcore.config import ConfigError, choose_one
+from vptcore.config import ConfigError, choose_one, read_config
 
 LOCK = Path(".snakemake/vptcore.lock")
 
 
 def run(profile: str, targets: list[str], cores: str, configfile: Path | None) -> int:
     """Snakemake's exit status. Raises ConfigError, before anything runs, for an unknown profile or a broken config."""
-    from vptcore.cli import read_config
-
     folder = find_profile(profile)
     config = read_config(configfile or profile_config(folder))
     with open(_lock_file(), "w") as lock:
@@ -54,8 +52,6 @@ def find_profile(name: str) -> Path:
 
 def profile_config(folder: Path) -> Path:
     """The config that a profile names, or the paper's."""
-    from vptcore.cli import read_config
-
     named = read_config(folder / "config.yaml").get("configfile")
     return Path(named) if named else Path("config.yaml")
 

@@ -1,8 +1,8 @@
-"""A study: what a config asks for, checked against the tables and resolved to cells and job slices.
+"""A study: its cells, where their files lie, and what each job reads of the config.
 
-In: the config as a mapping (config.yaml, or another). Out: a frozen `Study`; a mistake ends in a `ConfigError` of one
-line that names the key, the value and the choices. A job slice holds the plain values that one job reads and nothing
-else, so that a job runs again when its meaning changes and only then. Imports no torch.
+In: a checked config and the tables of tasks, backbones and methods (`resolve.load_study` brings them together). Out: a
+frozen `Study`. A job slice holds the plain values that one job reads and nothing else, so that a job runs again when
+its meaning changes and only then. Imports no torch.
 
     vptcore check config.yaml
 """
@@ -10,17 +10,15 @@ else, so that a job runs again when its meaning changes and only then. Imports n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from vptcore.config import ConfigError, check_schema, choose_one
-from vptcore.config_checks import check_settings
 from vptcore.data.content import signature
-from vptcore.data.tasks import EMBEDDED, FGVC, TASKS, VTAB, Task, needed
-from vptcore.models.backbones import BACKBONES, Backbone
+from vptcore.data.tasks import Task
+from vptcore.models.backbones import Backbone
 from vptcore.models.methods_table import METHODS
-from vptcore.training.protocol import Protocol, resolve_protocol
+from vptcore.training.protocol import Protocol
 from vptcore.training.recipe import Recipe
 
 # Bumped when a stage's meaning changes: it is part of every job's slice, so that the stage's files are made again.
@@ -37,7 +35,6 @@ VERSIONS = {
     "figures": 3,
     "report": 2,
 }
-TASK_SETS = {"vtab": VTAB, "fgvc": FGVC, "embedded": EMBEDDED}
 ONE_SHOT, WHOLE_TRAIN = "one_shot", "train"
 MAX_POOL = 25_000  # train images that are kept of a task: the largest size, 20,000, with its val
 
@@ -318,135 +315,3 @@ def shard_of(name: str) -> tuple[int, int]:
     """(2, 4) from '2of4'."""
     number, count = name.split("of")
     return int(number), int(count)
-
-
-def load_study(config: Mapping) -> Study:
-    """Check a config and resolve it. Raises ConfigError."""
-    check_schema(config)
-    config = dict(config)
-    tasks = _tasks(config["tasks"])
-    backbones = _backbones(config["backbones"])
-    protocol = resolve_protocol(config["protocol"], config["switches"])
-    prompts = config["prompts"]
-    choose_one("prompts.lengths", prompts["lengths"], prompts["sets"])
-    for name, lengths in prompts["sets"].items():
-        _check_lengths(f"prompts.sets.{name}", lengths, backbones, tasks)
-    cells, left_out = _cells(config, backbones, tasks)
-    for task in config["explain"]["tasks"]:
-        choose_one("explain.tasks", task, tasks)
-    seeds = tuple(config["seeds"])
-    study = Study(config["study"], config, protocol, backbones, tasks, seeds, cells, left_out)
-    _check_dependencies(study)
-    check_settings(study)
-    _check_shards(study)
-    return study
-
-
-def _tasks(extra: Mapping) -> dict[str, Task]:
-    tasks = dict(TASKS)
-    for name, setting in extra.items():
-        row = {k: v for k, v in setting.items() if k != "path"}
-        if name in tasks:
-            tasks[name] = Task(**{**asdict(tasks[name]), **row})
-            continue
-        missing = [key for key in ("group", "classes", "source") if key not in row]
-        if missing:
-            raise ConfigError(
-                f"tasks.{name}: a task of your own needs {', '.join(missing)} as well (known tasks: vptcore data list)"
-            )
-        tasks[name] = Task(**{"id": name, "title": name, "pool": 10**9, "test": 0, **row})
-    return tasks
-
-
-def _backbones(extra: Mapping) -> dict[str, Backbone]:
-    backbones = dict(BACKBONES)
-    for name, setting in extra.items():
-        row = {k: tuple(v) if isinstance(v, list) else v for k, v in setting.items()}
-        if name in backbones:
-            backbones[name] = Backbone(**{**asdict(backbones[name]), **row})
-        elif "timm" not in row:
-            raise ConfigError(
-                f"backbones.{name}: a backbone of your own needs timm, the name of a plain ViT or Swin (known "
-                f"backbones: {', '.join(BACKBONES)})"
-            )
-        else:
-            backbones[name] = Backbone(**{"id": name, "title": name, **row})
-    return backbones
-
-
-def _check_lengths(key: str, lengths: Mapping, backbones, tasks) -> None:
-    if "default" not in lengths:
-        raise ConfigError(f"{key}: the key 'default' is missing: the length where no task is named")
-    for backbone, by_task in lengths.items():
-        if backbone == "default":
-            continue
-        choose_one(f"{key}", backbone, backbones)
-        for task in by_task:
-            choose_one(f"{key}.{backbone}", task, tasks)
-
-
-def _cells(config: Mapping, backbones, tasks) -> tuple[tuple[Cell, ...], tuple]:
-    """Every combination that the experiments name, once; sizes that a task cannot give are left out by count."""
-    cells: dict[Cell, None] = {}
-    left_out: dict[tuple[str, str], None] = {}
-    for name, experiment in config["experiments"].items():
-        key = f"experiments.{name}"
-        for backbone in experiment["backbones"]:
-            choose_one(f"{key}.backbones", backbone, backbones)
-        for method in experiment["methods"]:
-            choose_one(f"{key}.methods", method, config["methods"])
-        for backbone in experiment["backbones"]:
-            for task in _expand_tasks(f"{key}.tasks", experiment["tasks"], tasks):
-                for train in map(str, experiment["train"]):
-                    if train.isdigit() and needed(int(train)) > tasks[task].reach:
-                        left_out[task, train] = None
-                        continue
-                    cells.update({Cell(backbone, method, task, train): None for method in experiment["methods"]})
-    if not cells:
-        raise ConfigError("experiments: no cell is left; every task has too few images for every train size")
-    return tuple(cells), tuple(left_out)
-
-
-def _expand_tasks(key: str, names: Iterable[str], tasks: Mapping[str, Task]) -> list[str]:
-    """Task ids, with the sets vtab, fgvc and embedded spelt out."""
-    ids: dict[str, None] = {}
-    for name in names:
-        choose_one(key, name, [*TASK_SETS, *tasks])
-        ids.update({task.id: None for task in TASK_SETS.get(name, ())} or {name: None})
-    return list(ids)
-
-
-def _check_shards(study: Study) -> None:
-    """No more shards than there is work to split."""
-    shards = study.config.get("shards") or {}
-    for method in shards.get("methods", []):
-        choose_one("shards.methods", method, study.config["methods"])
-    if shards.get("final", 1) > len(study.seeds):
-        most = len(study.seeds)
-        raise ConfigError(f"shards.final: {shards['final']} is more than the {most} seeds; choose {most} or less")
-    for cell in study.searches:
-        grid = study.config["methods"][cell.method]["grid"]
-        most = len(grid["lr"]) * len(grid["weight_decay"])
-        if study.shards("search", cell) > most:
-            raise ConfigError(
-                f"shards.search: {shards['search']} is more than the {most} configurations of {cell.method}; choose "
-                f"{most} or less, or name the methods it is for in shards.methods"
-            )
-
-
-def _check_dependencies(study: Study) -> None:
-    """What one cell reads from another must be in the study."""
-    for cell in study.cells:
-        base = study.tuned_from(cell)
-        if base and base not in study.cell_set:
-            raise ConfigError(
-                f"experiments: {cell.method} on {cell.task} (train {cell.train}) starts from {base.method}; add "
-                f"{base.method} to its methods"
-            )
-        search = study.searched_by(cell)
-        if search != cell and search not in study.cell_set:
-            raise ConfigError(
-                f"experiments: {cell.method} on {cell.task} with train {cell.train} reuses the recipe of train "
-                f"{study.base_train}, which is "
-                f"not in the study; add {study.base_train} to its sizes or set regrid: true"
-            )

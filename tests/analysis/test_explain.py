@@ -25,7 +25,7 @@ from vptcore.models.methods import Tuned, build, spec_of, tuned_state
 from vptcore.models.prompts import PromptedViT, Prompts
 from vptcore.models.windows import PromptedSwin, SwinPrompts
 from vptcore.records import provenance, read_rows, write_rows
-from vptcore.study import load_study
+from vptcore.resolve import load_study
 
 CLASSES = 5
 

@@ -30,7 +30,7 @@ from vptcore.analysis.reference import gaussian_of, read_reference
 from vptcore.data.decode import resize_bilinear
 from vptcore.models.backbones import MINI
 from vptcore.records import provenance, read_provenance, read_rows, write_rows
-from vptcore.study import load_study
+from vptcore.resolve import load_study
 
 DEMO = "profiles/demo/study.yaml"
 MINI_FEATURES = ("vit_mini_cifar10", 128, "pytorch-fid")

@@ -15,7 +15,8 @@ from vptcore.analysis.statistics import Estimate, estimate
 from vptcore.data.tasks import TASKS
 from vptcore.models.backbones import BACKBONES
 from vptcore.models.methods_table import METHODS
-from vptcore.study import Cell, load_study
+from vptcore.resolve import load_study
+from vptcore.study import Cell
 
 ROW = ["table", "backbone", "method", "train", "group", "metric"]
 

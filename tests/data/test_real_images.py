@@ -21,7 +21,7 @@ import yaml
 from tests.models.test_real_vit import WEIGHTS
 from vptcore import flow, records
 from vptcore.data import arrays, splits
-from vptcore.study import load_study
+from vptcore.resolve import load_study
 from vptcore.training import final, search
 
 pytestmark = pytest.mark.slow

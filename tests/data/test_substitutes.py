@@ -12,7 +12,7 @@ from vptcore import records
 from vptcore.data import splits
 from vptcore.data.arrays import prepare
 from vptcore.report.jobs import substitutes_line, table
-from vptcore.study import load_study
+from vptcore.resolve import load_study
 
 
 def demo():

@@ -7,7 +7,7 @@ import pytest
 from faults.configs import at_load, draw, from_people, from_schema, right_config, told_badly
 from faults.mistakes import MISTAKES
 from vptcore.config import ConfigError, check_schema
-from vptcore.study import load_study
+from vptcore.resolve import load_study
 
 
 def test_the_right_config_is_right():

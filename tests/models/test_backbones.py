@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.models.plain import worst
-from vptcore.models.backbones import BACKBONES, MINI, Backbone, create_backbone
+from vptcore.models.backbones import BACKBONES, MINI, Backbone
+from vptcore.models.pretrained import create_backbone
 from vptcore.models.prompts import PromptedViT
 from vptcore.models.windows import PromptedSwin
 

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 
 from tests.models.layouts import authors_forward, authors_state, original_arrays
 from tests.models.plain import worst
-from vptcore.models.backbones import Backbone, create_backbone
+from vptcore.models.backbones import Backbone
+from vptcore.models.pretrained import create_backbone
 
 VIT = Backbone(
     "tiny", "Tiny", "vit_tiny_patch16_224", size=16, width=24, depth=2,
@@ -288,7 +289,8 @@ def test_no_such_file(where):
 
 OFFLINE = """
 import torch
-from vptcore.models.backbones import BACKBONES, create_backbone
+from vptcore.models.backbones import BACKBONES
+from vptcore.models.pretrained import create_backbone
 for row in BACKBONES.values():
     if not row.checkpoint.startswith("asset:"):
         try:

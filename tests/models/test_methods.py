@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from vptcore.models.backbones import BACKBONES, Backbone, create_backbone
+from vptcore.models.backbones import BACKBONES, Backbone
 from vptcore.models.heads import linear_head
 from vptcore.models.methods import (
     Tuned,
@@ -20,8 +20,10 @@ from vptcore.models.methods import (
     spec_of,
     tuned_state,
 )
+from vptcore.models.pretrained import create_backbone
 from vptcore.models.prompts import PromptedViT, Prompts
-from vptcore.study import Cell, load_study
+from vptcore.resolve import load_study
+from vptcore.study import Cell
 from vptcore.training.protocol import PROTOCOLS
 
 TINY = Backbone(

@@ -19,7 +19,8 @@ import torch
 from tests.models.plain import concatenated_vit, worst
 from vptcore.data.decode import resize_bilinear, to_rgb
 from vptcore.data.tensors import Normalise
-from vptcore.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone, create_backbone
+from vptcore.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone
+from vptcore.models.pretrained import create_backbone
 from vptcore.models.prompts import PromptedViT, Prompts, run_block
 
 pytestmark = pytest.mark.slow

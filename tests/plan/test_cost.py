@@ -22,7 +22,8 @@ from vptcore.plan.graph import Graph
 from vptcore.plan.limits import work_of
 from vptcore.plan.seconds import Speed
 from vptcore.plan.switches import switches
-from vptcore.study import Cell, load_study
+from vptcore.resolve import load_study
+from vptcore.study import Cell
 
 PAPER = yaml.safe_load(Path("config.yaml").read_text())
 DEMO = yaml.safe_load(Path("profiles/demo/study.yaml").read_text())

@@ -13,7 +13,8 @@ from vptcore.plan.devices import DEVICES
 from vptcore.plan.images import Counts
 from vptcore.plan.limits import LEAST_MINUTES
 from vptcore.plan.work import fid_work
-from vptcore.study import Cell, load_study
+from vptcore.resolve import load_study
+from vptcore.study import Cell
 
 PAPER = yaml.safe_load(Path("config.yaml").read_text())
 DEMO = yaml.safe_load(Path("profiles/demo/study.yaml").read_text())

@@ -7,8 +7,9 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from vptcore.models import methods
-from vptcore.models.backbones import BACKBONES, create_backbone
+from vptcore.models.backbones import BACKBONES
 from vptcore.models.methods import build, spec_of
+from vptcore.models.pretrained import create_backbone
 from vptcore.plan.memory import model_bytes, saved_numbers
 from vptcore.training.protocol import PROTOCOLS
 from vptcore.training.recipe import Recipe

@@ -17,7 +17,8 @@ from vptcore.config import ConfigError
 from vptcore.records import KINDS, read_many, read_provenance
 from vptcore.rehearsal import levels, rows, run, write
 from vptcore.report import tables
-from vptcore.study import Cell, load_study
+from vptcore.resolve import load_study
+from vptcore.study import Cell
 from vptcore.training.choose import choose
 
 TASKS = ["cifar100", "patch_camelyon", "clevr_count"]

@@ -16,7 +16,8 @@ from vptcore.records import RowsError, provenance, write_rows
 from vptcore.report import inputs, jobs
 from vptcore.report.extras import EXTRAS, ByCell
 from vptcore.report.listing import to_csv, to_html, to_latex, to_markdown
-from vptcore.study import Cell, load_study
+from vptcore.resolve import load_study
+from vptcore.study import Cell
 
 MINI = "vit_mini_cifar10"
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 import yaml
 
-from vptcore.study import Cell, load_study
+from vptcore.resolve import load_study
+from vptcore.study import Cell
 from vptcore.training.determinism import WORKSPACE, settle
 
 

@@ -10,8 +10,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from vptcore.models import methods
-from vptcore.models.backbones import BACKBONES, Backbone, create_backbone
+from vptcore.models.backbones import BACKBONES, Backbone
 from vptcore.models.methods import build, build_encoder, build_head, spec_of
+from vptcore.models.pretrained import create_backbone
 from vptcore.training.flops import forward_flops, mfu, shape_of, step_flops
 from vptcore.training.protocol import PROTOCOLS
 

@@ -13,7 +13,8 @@ from tests.training.test_search_final import TIMES, checkpoint, job, outputs, ta
 from vptcore import flow
 from vptcore.config import ConfigError
 from vptcore.records import read_provenance, read_rows
-from vptcore.study import Cell, load_study
+from vptcore.resolve import load_study
+from vptcore.study import Cell
 from vptcore.training import final, search, shards
 
 

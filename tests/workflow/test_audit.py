@@ -16,8 +16,9 @@ from tests.workflow.conftest import Study, tiny_config
 from vptcore import cli
 from vptcore.audit.expected import jobs
 from vptcore.audit.run import audit
+from vptcore.config import read_config
 from vptcore.records import KINDS, METADATA_KEY
-from vptcore.study import load_study
+from vptcore.resolve import load_study
 
 pytestmark = pytest.mark.xdist_group("workflow")
 CELL = "backbone=vit_mini_cifar10/method={}/task={}/train={}"
@@ -37,7 +38,7 @@ def damaged(finished, tmp_path_factory) -> Study:
 
 def today(study: Study) -> dict:
     """The config as Snakemake reads it: the order of a file's experiments is the order of its cells."""
-    return cli.read_config(study.folder / "study.yaml")
+    return read_config(study.folder / "study.yaml")
 
 
 class Damage:

@@ -6,7 +6,8 @@ from vptcore import flow, gpus, plan, warm
 from vptcore.audit.locate import record_config
 from vptcore.config import ConfigError
 from vptcore.report import inputs as report_inputs
-from vptcore.study import VERSIONS, Cell, load_study
+from vptcore.resolve import load_study
+from vptcore.study import VERSIONS, Cell
 from vptcore.training import work
 
 try:

@@ -108,7 +108,7 @@ def status_of(found: Audit, *, complete: bool = False) -> int:
 
 def of_run(config: Mapping, log: str) -> None:
     """The rule `audit`: today's study, whole, in this process. Exits with status 1 if something does not hold."""
-    from vptcore.study import load_study
+    from vptcore.resolve import load_study
 
     study = load_study(config)
     began = time.monotonic()

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vptcore.audit.manifest import split_path
-from vptcore.config import ConfigError
+from vptcore.config import ConfigError, read_config
 from vptcore.records import write_text
-from vptcore.study import Study, load_study
+from vptcore.resolve import load_study
+from vptcore.study import Study
 
 CONFIG = "config.json"
 CANDIDATES = ("config.yaml", "profiles/*/study.yaml", "*.yaml")
@@ -38,8 +39,6 @@ def record_config(study: Study, files: Sequence[str]) -> None:
 
     Keys keep their order, which is that of the study's cells.
     """
-    from vptcore.cli import read_config
-
     same = [str(file) for file in files[-1:] if _plain(read_config(Path(file))) == _plain(study.config)]
     note = {"config": _plain(study.config), "file": same[0] if same else None}
     write_text(Path(study.root) / CONFIG, json.dumps(note, indent=1) + "\n")
@@ -85,8 +84,6 @@ def _base(root: Path, study: Study) -> Path:
 
 
 def _study(root: Path, config: Path | None) -> tuple[Study, str]:
-    from vptcore.cli import read_config
-
     if config is not None:
         return load_study(read_config(config)), str(config)
     note = _recorded(root)
@@ -113,8 +110,6 @@ def _recorded(root: Path) -> dict | None:
 
 def _names(file: Path) -> str | None:
     """The study that a YAML file names; None for other YAML."""
-    from vptcore.cli import read_config
-
     try:
         return read_config(file).get("study")
     except ConfigError:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from vptcore.models.backbones import Backbone, create_backbone
+from vptcore.models.backbones import Backbone
 from vptcore.models.heads import MlpHead, linear_head
 from vptcore.models.methods_table import METHODS
+from vptcore.models.pretrained import create_backbone
 from vptcore.models.prompts import PromptedViT, Prompts
 
 

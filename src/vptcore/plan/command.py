@@ -22,7 +22,8 @@ from vptcore.plan.measured import Measured, calibrated, comparison, measured_job
 from vptcore.plan.seconds import Speed
 from vptcore.plan.switches import switches
 from vptcore.records import RowsError
-from vptcore.study import Study, load_study
+from vptcore.resolve import load_study
+from vptcore.study import Study
 
 
 def plan(

@@ -20,7 +20,8 @@ import yaml
 
 from vptcore.config import ConfigError
 from vptcore.rehearsal.write import NOTICE, write_study
-from vptcore.study import Study, load_study
+from vptcore.resolve import load_study
+from vptcore.study import Study
 
 STUDY = "rehearsal"
 # The stages that the rehearsal runs; the rows of all others are written beforehand, and nothing is trained.

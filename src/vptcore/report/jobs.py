@@ -21,7 +21,8 @@ from vptcore.report import figures, listing, quadrants, render, sources, tables
 from vptcore.report.extras import EXTRAS, ByCell, ExtraTable
 from vptcore.report.page import body_of, copy_into, method_colours, table_page, write_page
 from vptcore.report.text import notice, plural
-from vptcore.study import Study, load_study
+from vptcore.resolve import load_study
+from vptcore.study import Study
 
 
 def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:

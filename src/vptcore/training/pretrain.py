@@ -24,7 +24,8 @@ from vptcore.data.decode import resize_bilinear, to_rgb
 from vptcore.data.items import load
 from vptcore.data.sources import Request, open_source
 from vptcore.data.tensors import ImageSet, Normalise
-from vptcore.models.backbones import MINI, create_backbone
+from vptcore.models.backbones import MINI
+from vptcore.models.pretrained import create_backbone
 from vptcore.records import file_sha256
 from vptcore.training.fit import fit, predict, scores
 from vptcore.training.recipe import Recipe
