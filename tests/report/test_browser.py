@@ -1,6 +1,7 @@
 """The report in a real browser: Debian's chromium, headless, from file://, with no network. Skips where there is none.
 
-A probe at the end of a copy of the page looks at it from inside and writes what it found into the document.
+A probe at the end of a copy of the page looks at it from inside and writes what it found into the document. The report
+that Snakemake makes of a study is visited in tests/workflow/test_report.py.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -34,10 +36,11 @@ window.addEventListener("load", () => {
 </script></body>"""
 
 
-def visit(folder, width: int) -> tuple[dict, str, list[str]]:
-    """(what the probe saw, the console's lines, every address that was asked for beyond the disk)."""
-    text = (folder / "index.html").read_text(encoding="utf-8")
-    (folder / "probe.html").write_text(text.replace('loading="lazy"', "").replace("</body>", PROBE), encoding="utf-8")
+def visit(page: Path, probe: str, width: int) -> tuple[dict, list[str], list[str]]:
+    """(what the probe saw of a copy of the page, the console's lines, addresses asked for beyond the disk)."""
+    folder, text = page.parent, page.read_text(encoding="utf-8")
+    before, _, after = text.replace('loading="lazy"', "").rpartition("</body>")
+    (folder / "probe.html").write_text(before + probe + after, encoding="utf-8")
     log = folder / "net.json"
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     command += [f"--window-size={width},900", f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=8000"]
@@ -47,7 +50,7 @@ def visit(folder, width: int) -> tuple[dict, str, list[str]]:
     )
     found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.S)
     assert found, done.stderr[-2000:]
-    console = "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     asked = re.findall(r'"url":"((?:https?|wss?)://[^"]*)"', log.read_text(encoding="utf-8", errors="replace"))
     # The browser's own calls home are not the page's.
     return json.loads(found[1]), console, [url for url in asked if "google" not in url and "gvt1" not in url]
@@ -56,8 +59,8 @@ def visit(folder, width: int) -> tuple[dict, str, list[str]]:
 @pytest.mark.parametrize("width", [1200, 400])
 def test_it_opens_sorts_and_fits(evil, figure, tmp_path, width):  # noqa: F811
     page(evil, tmp_path, [figure])
-    seen, console, asked = visit(tmp_path, width)
-    assert console == ""
+    seen, console, asked = visit(tmp_path / "index.html", PROBE, width)
+    assert console == []
     assert asked == []
     assert seen["images"] == [True]
     numbers = [float(value) for value in seen["ascending"] if value]

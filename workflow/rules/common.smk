@@ -25,6 +25,7 @@ CELL = "backbone={backbone}/method={method}/task={task}/train={train}"
 LOGS = f"{ROOT}/logs"
 TABLE_FORMS = ["csv", "md", "tex", "html"]
 TABLE = f"{ROOT}/tables/table_{{number}}"
+FIGURE_FORMS = ["pdf", "png"]
 FIGURE = f"{ROOT}/figures/figure_{{name}}"
 DATA_ROOT = STUDY.config["data_root"]
 # Constraints for the cells that `shards` split: by kind, those of methods and of train sizes.
@@ -52,20 +53,11 @@ def cell(wildcards, method: str = "") -> Cell:
     return Cell(wildcards.backbone, method, wildcards.task, wildcards.train)
 
 
-def in_report(path: str, kind: str, name: str):
-    """The file as `snakemake --report` shows it: under its number and title, with the caption that its job wrote."""
-    note = os.path.abspath(os.path.splitext(path)[0] + ".rst")
-    category, labels = f"{kind.capitalize()}s", report_inputs.labels(kind, name)
-    return report(path, caption=note, category=category, labels=labels)
-
-
-def table_forms(number: str) -> list:
-    """A table's files; its page is the one that the workflow's report shows."""
-    path = TABLE.format(number=number)
-    printed = [f"{path}.{form}" for form in TABLE_FORMS if form != "html"]
-    return [*printed, in_report(f"{path}.html", "table", number)]
-
-
-def figure_forms(name: str) -> list:
-    path = FIGURE.format(name=name)
-    return [f"{path}.pdf", in_report(f"{path}.png", "figure", name)]
+def in_report(path: str, kind: str):
+    """An output as `snakemake --report` shows it: by number and title, with the caption that its job wrote."""
+    return report(
+        path,
+        caption="../report/note.rst",
+        category=lambda wildcards: report_inputs.category(kind, wildcards[0]),
+        labels=lambda wildcards: report_inputs.labels(kind, wildcards[0]),
+    )

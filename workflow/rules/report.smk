@@ -13,7 +13,8 @@ rule table:
             )
         ),
     output:
-        **{suffix: f"{TABLE}.{suffix}" for suffix in TABLE_FORMS},
+        **{form: f"{TABLE}.{form}" for form in TABLE_FORMS if form != "html"},
+        html=in_report(f"{TABLE}.html", "table"),
         note=f"{TABLE}.rst",
     log:
         f"{LOGS}/tables/{{number}}.log",
@@ -55,7 +56,7 @@ rule figure:
         ),
     output:
         pdf=f"{FIGURE}.pdf",
-        png=f"{FIGURE}.png",
+        png=in_report(f"{FIGURE}.png", "figure"),
         caption=f"{FIGURE}.txt",
         note=f"{FIGURE}.rst",
     log:
@@ -104,7 +105,7 @@ for number in TABLES:
         name:
             f"table_{number}"
         input:
-            table_forms(number),
+            expand(f"{TABLE}.{{form}}", number=number, form=TABLE_FORMS),
         localrule: True
 
 
@@ -114,17 +115,17 @@ for figure_name in FIGURES:
         name:
             f"figure_{figure_name}"
         input:
-            figure_forms(figure_name),
+            expand(f"{FIGURE}.{{form}}", name=figure_name, form=FIGURE_FORMS),
         localrule: True
 
 
 rule all_tables:
     input:
-        [table_forms(number) for number in TABLES],
+        expand(f"{TABLE}.{{form}}", number=TABLES, form=TABLE_FORMS),
     localrule: True
 
 
 rule all_figures:
     input:
-        [figure_forms(name) for name in FIGURES],
+        expand(f"{FIGURE}.{{form}}", name=FIGURES, form=FIGURE_FORMS),
     localrule: True

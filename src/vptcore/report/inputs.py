@@ -71,14 +71,19 @@ def table_id(name: str) -> int | str:
     return int(name) if name.isdigit() else name
 
 
+def category(kind: str, name: str) -> str:
+    """Where the workflow's report lists a table or figure of that name: the paper's before those it lacks."""
+    return f"{kind.capitalize()}s" + ("" if name.isdigit() else " beyond the paper")
+
+
 def labels(kind: str, name: str) -> dict[str, str]:
-    """How the workflow's report lists a table or figure of that name: its number, '' for one of ours, and its title."""
+    """What it is called there: one label, since Snakemake makes a switch of a second one with two values."""
     if kind == "table":
         table = table_id(name)
         title = EXTRAS[table].title if table in EXTRAS else specs.TABLES[table].title
     else:
         title = figures.spec_of(unpadded(name)).title
-    return {"number": name if name.isdigit() else "", "title": title}
+    return {kind: f"{name} · {title}" if name.isdigit() else title}
 
 
 def page_slice(study: Study) -> dict:

@@ -52,8 +52,8 @@ def figure(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[s
 
 
 def note(caption: str) -> str:
-    """A caption as Snakemake's report takes it: a Jinja template of reStructuredText, in which nothing is markup."""
-    return f".. raw:: html\n\n   <p>{html.escape(' '.join(caption.split())).replace('{', '&#123;')}</p>\n"
+    """A caption as Snakemake's report includes it: reStructuredText in which nothing of the caption is markup."""
+    return f".. raw:: html\n\n   <p>{html.escape(' '.join(caption.split()))}</p>\n"
 
 
 def substitutes_line(study: Study, inputs: Mapping[str, Sequence[str]]) -> str:
