@@ -49,7 +49,7 @@ def test_inputs_of_the_paper(paper):
     kinds = {number: sorted(inputs(number, paper)) for number in FIGURES}
     assert kinds["3"] == ["fid", "final"]
     assert kinds["8"] == ["explain"]
-    assert all(kinds[n] == ["curves"] for n in ("5", "6", "9", "10", "11", "12", "13"))
+    assert all(kinds[n] == ["curves", "final"] for n in ("5", "6", "9", "10", "11", "12", "13"))
     assert len(inputs("12", paper)["curves"]) == 8 * 4
     assert {c.train for c in inputs("13", paper)["curves"]} == {"5000", "10000", "20000"}
     assert {c.method for c in inputs("16", paper)["final"]} == {"full", "vpt"}
@@ -110,9 +110,24 @@ def test_curves_show_the_mean_loss(demo, frames):
 
 def test_missing_cells_are_counted(demo, frames):
     mine = frames("12")
-    kept = mine["curves"].query("not (method == 'mixed' and task == 'shapes_count')")
-    draw("12", demo, {"curves": kept})
-    assert "1 of 12 cells has no curves rows yet." in caption("12", demo, {"curves": kept})
+    kept = {kind: rows.query("not (method == 'mixed' and task == 'shapes_count')") for kind, rows in mine.items()}
+    draw("12", demo, kept)
+    assert "1 of 12 cells has no curves and final rows yet." in caption("12", demo, kept)
+    fewer = kept["final"].query("not (method == 'vpt' and task == 'shapes_count')")
+    words = caption("12", demo, {**kept, "final": fewer})
+    assert "1 of 12 cells has no curves rows yet. 2 of 12 cells have no final rows yet." in words
+
+
+def test_overfitting_is_held_against_the_seeds_of_the_finals(demo, frames):
+    """A rise of 0.1 nats, in one seed's curve, against finals that differ by more and by less."""
+    mine = frames("12")
+    curves = mine["curves"].assign(test_loss=1.0).query("seed == seed.iloc[0]")
+    curves["test_loss"] = curves["test_loss"].mask(curves["epoch"] == curves["epoch"].max(), 1.1)
+    final = mine["final"].merge(pd.DataFrame(inputs("12", demo)["curves"]))
+    order = final.groupby(["method", "task"]).cumcount()
+    for step, count in ((0.2, 0), (0.001, 3)):
+        words = caption("12", demo, {"curves": curves, "final": final.assign(test_loss=1 + step * order)})
+        assert f"FT {count} of 3, VPT {count} of 3" in words
 
 
 def test_a_task_without_accuracies_keeps_its_bar(demo, frames):

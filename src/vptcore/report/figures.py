@@ -119,7 +119,8 @@ def inputs(number: str | int, study: Study) -> dict[str, list]:
         return {"final": found, "fid": list(dict.fromkeys(cell.task for cell in found))}
     if spec.kind == "calibration":
         return {"predictions": found}
-    return {"curves" if spec.kind in ("curves", "larger") else "final": found}
+    # Whether a curve overfits is held against the spread between seeds, which only the finals have for every seed.
+    return {"curves": found, "final": found} if spec.kind in ("curves", "larger") else {"final": found}
 
 
 def _cells(spec: FigureSpec, study: Study) -> list[Cell]:

@@ -204,18 +204,29 @@ def figure_caption(spec, study: Study, wanted: Mapping[str, list], frames: Mappi
         protocol_line(study),
         recipe_line(study, cells),
     ]
-    parts += [_missing_line(kind, wanted[kind], frames[kind]) for kind in wanted]
+    parts += _missing_lines(wanted, frames)
     return " ".join(part for part in parts if part)
 
 
-def _missing_line(kind: str, wanted: list, frame: pd.DataFrame) -> str:
-    if wanted and isinstance(wanted[0], Cell):
-        keys = frame[["backbone", "method", "task", "train"]].drop_duplicates().itertuples(index=False)
-        absent = len(set(wanted) - {Cell(*key) for key in keys})
-        unit = "cell"
-    else:
-        absent, unit = len(set(wanted) - set(frame["task"])), "task"
-    return f"{absent} of {plural(len(wanted), unit)} {have_verb(absent)} no {kind} rows yet." if absent else ""
+def _missing_lines(wanted: Mapping[str, list], frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """'2 of 8 cells have no final rows yet.', once for the kinds that lack the same."""
+    kinds: dict[tuple, list[str]] = {}
+    for kind, asked in wanted.items():
+        unit = "cell" if any(isinstance(one, Cell) for one in asked) else "task"
+        if absent := frozenset(asked) - _present(frames[kind], by_cell=unit == "cell"):
+            kinds.setdefault((absent, len(asked), unit), []).append(kind)
+    return [
+        f"{len(absent)} of {plural(count, unit)} {have_verb(len(absent))} no {join(lacking)} rows yet."
+        for (absent, count, unit), lacking in kinds.items()
+    ]
+
+
+def _present(frame: pd.DataFrame, by_cell: bool) -> set:
+    """The cells, or the tasks, that have rows."""
+    if not by_cell:
+        return set(frame["task"])
+    keys = frame[["backbone", "method", "task", "train"]].drop_duplicates().itertuples(index=False)
+    return {Cell(*key) for key in keys}
 
 
 def _layer_line(frames: Mapping[str, pd.DataFrame]) -> str:
