@@ -13,7 +13,7 @@ import yaml
 from vptcore import cli
 from vptcore.data.tasks import EMBEDDED
 
-COMMANDS = ("run", "check", "audit", "compare", "rehearse", "plan", "data", "pretrain", "fid-reference")
+COMMANDS = ("run", "check", "render", "audit", "compare", "rehearse", "plan", "data", "pretrain", "fid-reference")
 
 
 def check(*arguments: str) -> int:

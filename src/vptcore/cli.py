@@ -1,4 +1,4 @@
-"""The command line: `vptcore run | check | audit | compare | rehearse | data | pretrain | fid-reference`.
+"""The command line: `vptcore run | check | render | audit | compare | rehearse | plan | data | pretrain | …`.
 
 Each command is a thin call into the package. A mistake of the user's ends in one line and exit code 2.
 
@@ -8,6 +8,7 @@ Each command is a thin call into the package. A mistake of the user's ends in on
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -41,6 +42,14 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check a config and say what it asks for")
     check.add_argument("config", type=Path, nargs="?", default=Path("config.yaml"))
     check.set_defaults(do=_check)
+
+    render = commands.add_parser(
+        "render", help="tables, figures and the report of a study that is still at work, from the rows that are there"
+    )
+    render.add_argument("study", type=Path, help="the study's folder, such as results/demo")
+    render.add_argument("targets", nargs="*", help="table_01, figure_05, ... (default: all, and the report)")
+    render.add_argument("--configfile", type=Path, help="the study's config (default: what its last run was asked for)")
+    render.set_defaults(do=_render)
 
     audit = commands.add_parser("audit", help="hold every file of a study against its config, its inputs and its rows")
     from vptcore.audit import command
@@ -116,6 +125,23 @@ def _rehearse(options) -> int:
     from vptcore.rehearsal.run import rehearse
 
     return rehearse(read_config(options.config), options.cores)
+
+
+def _render(options) -> int:
+    from vptcore.audit import locate
+    from vptcore.report import jobs, so_far
+    from vptcore.study import load_study
+
+    place, _ = locate.find(options.study, options.configfile)
+    # Where the folder is now, wherever the config says that it is written.
+    results = os.path.relpath(place.root.resolve().parent)
+    study = load_study({**place.study.config, "results": results})
+    folder = so_far.render(study, options.targets)
+    if options.targets:
+        print(f"Rendered in {folder}")
+    else:
+        jobs.print_results(study.config, so_far.FOLDER)
+    return 0
 
 
 def _check(options) -> int:

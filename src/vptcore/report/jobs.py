@@ -26,7 +26,7 @@ from vptcore.study import Study
 
 
 def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
-    """Write one table as csv, markdown, LaTeX and a small page of its own, with its caption as the report's note."""
+    """Write one table as csv, markdown, LaTeX and a small page of its own, and its caption as a note for Snakemake."""
     number, study = job["number"], load_study(job["config"])
     is_extra = number in EXTRAS
     built = _extra(EXTRAS[number], study, inputs) if is_extra else _table(number, study, _frames(inputs))
@@ -36,7 +36,8 @@ def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[st
     for name, text in (("csv", form.to_csv), ("md", form.to_markdown), ("tex", form.to_latex)):
         write_text(outputs[name], text(built))
     write_text(outputs["html"], table_page(built, form.to_html(built), _count(inputs)))
-    write_text(outputs["note"], note(built.caption))
+    if "note" in outputs:
+        write_text(outputs["note"], note(built.caption))
     return f"{plural(len(built.frame), 'cell')} from {plural(_count(inputs), 'file')}"
 
 
@@ -47,7 +48,8 @@ def figure(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[s
     lines = [figures.caption(job["number"], study, frames), substitutes_line(study, inputs)]
     text = " ".join(filter(None, lines))
     write_text(outputs["caption"], text + "\n")
-    write_text(outputs["note"], note(text))
+    if "note" in outputs:
+        write_text(outputs["note"], note(text))
     return f"drawn from {plural(_count(inputs), 'file')}"
 
 
@@ -91,16 +93,16 @@ def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str
     return f"{len(sections)} tables and {len(drawn)} figures in {folder}/index.html"
 
 
-def print_results(config: Mapping) -> None:
-    """The main tables of a finished study in the terminal, and where its report lies."""
+def print_results(config: Mapping, folder: str = "") -> None:
+    """The main tables of the rows that are there in the terminal, and where their report lies inside the study."""
     from vptcore.report.terminal import print_summary
 
     study = load_study(config)
     main = [number for number in (1, 2) if tables.cells(number, study)]
-    wanted = [cell for number in main for cell in tables.cells(number, study)]
-    final = read_many(dict.fromkeys(study.path("final", cell) for cell in wanted), "final")
+    wanted = dict.fromkeys(study.path("final", cell) for number in main for cell in tables.cells(number, study))
+    final = read_many([path for path in wanted if Path(path).exists()], "final")
     built = [tables.build(number, study, final, None) for number in main]
-    print_summary(study, built, Path(study.root) / "report/index.html")
+    print_summary(study, built, Path(study.root) / folder / "report/index.html")
 
 
 def _extra(spec: ExtraTable, study: Study, inputs: Mapping[str, Sequence[str]]) -> listing.Listing:
