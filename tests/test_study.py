@@ -144,7 +144,7 @@ def test_a_task_and_a_backbone_of_ones_own():
 def test_the_parts_that_decide_nothing_about_torch_import_none():
     parts = (
         *("study", "records", "cli", "run", "warm", "data.tasks", "data.splits", "training.choose"),
-        *("report.tables", "report.figures", "report.page", "report.jobs", "analysis.statistics"),
+        *("report.tables", "report.figures", "report.page", "report.jobs", "report.so_far", "analysis.statistics"),
     )
     names = ", ".join(f"vptcore.{part}" for part in parts)
     code = f"import sys, {names}; sys.exit(any(m in sys.modules for m in ('torch', 'timm')))"

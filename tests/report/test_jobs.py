@@ -16,6 +16,8 @@ from jinja2 import Environment, StrictUndefined
 
 from vptcore.report.jobs import note
 
+# Docutils renames an argument that Snakemake still gives under its old name.
+pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 NOTE = Path(__file__).parents[2] / "workflow/report/note.rst"
 HOSTILE = [
     "{{ 7 * 7 }} {% raw %} {# gone #}",
