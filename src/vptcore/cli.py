@@ -130,7 +130,7 @@ def _rehearse(options) -> int:
 def _render(options) -> int:
     from vptcore.audit import locate
     from vptcore.report import jobs, so_far
-    from vptcore.study import load_study
+    from vptcore.resolve import load_study
 
     place, _ = locate.find(options.study, options.configfile)
     # Where the folder is now, wherever the config says that it is written.

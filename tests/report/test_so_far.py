@@ -9,7 +9,7 @@ import yaml
 from tests.report.synthetic import final_rows
 from vptcore import cli
 from vptcore.records import write_rows
-from vptcore.study import load_study
+from vptcore.resolve import load_study
 
 HIVE = ["backbone", "method", "task", "train"]
 

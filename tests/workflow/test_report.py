@@ -11,7 +11,7 @@ import pytest
 from tests.report.test_browser import CHROMIUM, visit
 from tests.workflow.conftest import tiny_config
 from vptcore.report import inputs
-from vptcore.study import load_study
+from vptcore.resolve import load_study
 
 pytestmark = pytest.mark.xdist_group("workflow")
 
