@@ -31,8 +31,8 @@ VERSIONS = {
     "final": 1,
     "explain": 2,
     "examples": 1,
-    "tables": 4,
-    "figures": 4,
+    "tables": 5,
+    "figures": 5,
     "report": 2,
 }
 ONE_SHOT, WHOLE_TRAIN = "one_shot", "train"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -20,11 +21,15 @@ from tests.report.synthetic import (
     search_rows,
 )
 from vptcore.analysis.statistics import compare, summarise
+from vptcore.data.tasks import EMBEDDED
 from vptcore.models.methods_table import METHODS
 from vptcore.records import RowsError
+from vptcore.report.draw_grids import _short
 from vptcore.report.draw_schemes import descent, loss_surface
 from vptcore.report.figures import FIGURES, caption, draw, inputs, is_drawn, save
 from vptcore.report.quadrants import largest_sizes, quadrants
+
+EMBEDDED_TASKS = [task.id for task in EMBEDDED]
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +252,29 @@ def test_the_chosen_configuration_is_ringed(demo, frames):
     assert len([patch for patch in first.patches if patch.get_hatch()]) == 1  # the diverged one
     shown = first.images[0].get_array()
     assert np.nanmax(shown) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "label"), [(0.05, "0.05"), (2.5, "2.5"), (0.001, "1e-3"), (0.0005, "5e-4"), (2.5e-5, "2.5e-5"), (0, "0")]
+)
+def test_rates_and_decays_are_short_and_exact(value, label):
+    assert _short(value) == label
+    assert float(label) == value
+
+
+def test_the_labels_of_a_search_stand_apart(demo, frames):
+    """The paper's learning rates of full fine-tuning on one line, and the scale's label inside the figure."""
+    rows = frames("search_full")["search"].query("task == 'fashion_mnist'").head(1)
+    grid = pd.concat([rows.assign(lr=lr, diverged=False, val_accuracy=0.5) for lr in (1e-4, 5e-4, 1e-3, 5e-3)])
+    for tasks in (EMBEDDED_TASKS, EMBEDDED_TASKS[:1]):
+        figure = draw("search_full", demo, {"search": pd.concat([grid.assign(task=task) for task in tasks])})
+        figure.draw_without_rendering()
+        for axis in figure.axes[: len(tasks)]:
+            boxes = [label.get_window_extent() for label in axis.get_xticklabels()]
+            assert all(a.x1 < b.x0 for a, b in pairwise(boxes))
+        words = figure.axes[-1].yaxis.label.get_window_extent()
+        assert words.y0 >= 0
+        assert max(words.x1 / figure.bbox.x1, words.y1 / figure.bbox.y1) <= 1
 
 
 def test_a_hollow_mark_has_fewer_tasks(demo, frames):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pandas as pd
 import pytest
@@ -48,6 +49,21 @@ def test_everything_is_escaped(listing):
     assert 'data-value="1.26"' in html
     assert r"5\% \& \$\_\{x\}" in to_latex(listing)
     assert "<script" not in to_markdown(listing)
+
+
+@pytest.mark.parametrize("rows", [3, 200])
+def test_latex_beyond_a_page_breaks(rows):
+    """Every line has as many cells as the table has columns, environments close, and a long one repeats its head."""
+    frame = pd.DataFrame({"block": ["a"] * (rows - 1) + ["b"], "name": ["x & y"] * rows, "gap": range(rows)})
+    columns = (ListingColumn("name", "Name"), ListingColumn("gap", "Gap", 1))
+    text = to_latex(Listing("made_up", "Title", "Caption", columns, frame, blocks="block"))
+    assert re.findall(r"\\begin\{(\w+)\}", text) == re.findall(r"\\end\{(\w+)\}", text)[::-1]
+    assert ("longtable" in text) == (rows == 200)
+    assert text.count("Name & Gap") == (2 if rows == 200 else 1)
+    cells = [line for line in text.splitlines() if line.endswith(r"\\") and not line.startswith("\\")]
+    assert len(cells) == rows + text.count("Name & Gap")
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in cells} == {1}
+    assert text.count(r"\caption{") == text.count(r"\label{tab:made-up}") == 1
 
 
 def test_what_a_method_costs_is_pandas(demo):

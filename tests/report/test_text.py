@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.report.synthetic import make_study
-from vptcore.report.text import join, marks_line, plural, recipe_line, target, train_phrase
+from vptcore.report.text import full_stop, join, marks_line, plural, recipe_line, target, train_phrase
 from vptcore.study import Cell
 
 
@@ -20,6 +20,11 @@ from vptcore.study import Cell
 )
 def test_train_phrase(trains, words):
     assert train_phrase(trains) == words
+
+
+def test_an_abbreviation_ends_a_sentence_as_it_is():
+    assert full_stop("KITTI/dist.") == "KITTI/dist."
+    assert full_stop("DMLab") == "DMLab."
 
 
 def test_join_counts_what_it_leaves_out():

@@ -45,8 +45,12 @@ def searches(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
             axis.set_ylabel("weight decay")
         if place >= len(tasks) - columns:
             axis.set_xlabel("learning rate")
-    bar = figure.colorbar(shown, ax=axes, shrink=0.6, aspect=40, pad=0.01, extend="min")
-    bar.set_label("val accuracy below the task's best (points)")
+    # As thick with one row of panels as with four.
+    high = 0.9 if len(tasks) <= columns else 0.6
+    bar = figure.colorbar(
+        shown, ax=axes, shrink=high, aspect=10 * high * figure.get_figheight(), pad=0.01, extend="min"
+    )
+    bar.set_label("val accuracy below\nthe task's best (points)")
     bar.outline.set_visible(False)
     handles = [Line2D([], [], marker="o", ls="", mfc="none", mec="#d00000", mew=1.2, ms=6, label="chosen")]
     if rows["diverged"].astype(bool).any():
@@ -72,19 +76,20 @@ def _heat(axis: Axes, rows: pd.DataFrame):
         axis.plot(
             rates.index(best["lr"]), decays.index(best["weight_decay"]), "o", mfc="none", mec="#d00000", mew=1.2, ms=6
         )
-    axis.set_xticks(
-        range(len(rates)), [f"{rate:g}" for rate in rates], rotation=90 if len(rates) > 5 else 0, fontsize=5.5
-    )
-    axis.set_yticks(range(len(decays)), [_short(decay) for decay in decays], fontsize=5.5)
+    axis.set_xticks(range(len(rates)), [_short(r) for r in rates], rotation=90 if len(rates) > 5 else 0, fontsize=6)
+    axis.set_yticks(range(len(decays)), [_short(decay) for decay in decays], fontsize=6)
     axis.tick_params(length=0)
     for spine in axis.spines.values():
         spine.set_visible(False)
     return shown
 
 
-def _short(decay: float) -> str:
-    """'0.01', '1e-4', '0'."""
-    return f"{decay:g}" if decay == 0 or decay >= 0.001 else f"{decay:.0e}".replace("e-0", "e-")
+def _short(value: float) -> str:
+    """'0.05', '1e-4', '2.5e-4', '0': few letters, since a cell of a heat map is narrow."""
+    plain = f"{value:g}"
+    digits, _, power = f"{value:.3e}".partition("e")
+    powered = f"{digits.rstrip('0').rstrip('.')}e{int(power)}"
+    return powered if value and len(powered) < len(plain) else plain
 
 
 def calibration(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:

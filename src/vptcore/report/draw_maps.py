@@ -27,6 +27,8 @@ PICKS = 2
 # Inches of one line of images with its two lines of words.
 LINE = 1.36
 MOST_LETTERS = 16
+# Of a panel's width.
+GAP = 0.1
 
 
 def grad_cam(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
@@ -57,7 +59,9 @@ def _tasks(study: Study, frames: Mapping[str, pd.DataFrame]) -> list[str]:
 def _triplets(figure, study: Study, frames: Mapping[str, pd.DataFrame], tasks: list[str], show, first: int) -> None:
     """Fill a figure with a line a task: its picks from the `first` on, taken from both cases in turn."""
     names, rows = class_names(frames.get("index")), frames["explain"]
-    axes = figure.subplots(max(len(tasks), 1), 3 * PICKS, squeeze=False)
+    # Between two images a narrow empty place, so that three panels are seen as one image's.
+    widths = [1, 1, 1, GAP] * PICKS
+    axes = figure.subplots(max(len(tasks), 1), len(widths) - 1, squeeze=False, width_ratios=widths[:-1])
     for axis in axes.ravel():
         axis.set_axis_off()
     if not tasks:
@@ -65,7 +69,7 @@ def _triplets(figure, study: Study, frames: Mapping[str, pd.DataFrame], tasks: l
     for line, task in zip(axes, tasks, strict=False):
         mine = rows[rows["task"] == task]
         for place, pick in enumerate(picks_of(mine)[first : first + PICKS]):
-            _triplet(line[3 * place : 3 * place + 3], mine[mine["pick"] == pick], names.get(task, {}), show)
+            _triplet(line[4 * place : 4 * place + 3], mine[mine["pick"] == pick], names.get(task, {}), show)
         line[0].set_title(
             f"{plain(study.tasks[task].title)}\n{line[0].get_title(loc='left').strip()}", loc="left", fontsize=6.5
         )

@@ -20,7 +20,7 @@ from vptcore.records import hive_parts, read_many, read_provenance, write_text
 from vptcore.report import figures, listing, quadrants, render, sources, tables
 from vptcore.report.extras import EXTRAS, ByCell, ExtraTable
 from vptcore.report.page import body_of, copy_into, method_colours, table_page, write_page
-from vptcore.report.text import notice, plural
+from vptcore.report.text import full_stop, notice, plural
 from vptcore.resolve import load_study
 from vptcore.study import Study
 
@@ -66,7 +66,7 @@ def substitutes_line(study: Study, inputs: Mapping[str, Sequence[str]]) -> str:
         for note in read_provenance(path).get("substitutes", ()) if task else ():
             tasks_of.setdefault(note, {})[study.tasks[task].title] = None
     said = [f"{', '.join(tasks)}: {note}" for note, tasks in tasks_of.items()]
-    return f"Substitutes: {'; '.join(said)}." if said else ""
+    return full_stop(f"Substitutes: {'; '.join(said)}") if said else ""
 
 
 def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:

@@ -17,6 +17,9 @@ from markupsafe import Markup
 from vptcore.analysis.statistics import MISSING, number
 from vptcore.report.render import latex_escape, markdown_escape, templates
 
+# Lines that fit a page under a caption.
+MOST_LINES = 45
+
 __all__ = ["Listing", "ListingColumn", "to_csv", "to_html", "to_latex", "to_markdown"]
 
 
@@ -102,29 +105,46 @@ def _lines(listing: Listing, rows: pd.DataFrame, escape=markdown_escape):
 
 
 def to_latex(listing: Listing) -> str:
-    """A booktabs `table` environment; needs packages booktabs and graphicx (for \\resizebox)."""
+    """A booktabs `table` as wide as the line; beyond a page a `longtable`, which breaks where a `table` would not.
+
+    Needs booktabs, and graphicx (\\resizebox) or longtable.
+    """
+    body = _latex_body(listing)
+    columns = "".join("l" if column.is_text else "r" for column in listing.columns)
+    head = [r"\toprule", " & ".join(latex_escape(c.title) for c in listing.columns) + r" \\", r"\midrule"]
+    caption = rf"\caption{{{latex_escape(listing.caption)}}}"
+    label = rf"\label{{tab:{listing.name.replace('_', '-')}}}"
+    if len(body) > MOST_LINES:
+        lines = _longtable(columns, caption + label, head, body)
+    else:
+        lines = [r"\begin{table}[t]", r"\centering", caption, label, r"\resizebox{\linewidth}{!}{%"]
+        lines += [rf"\begin{{tabular}}{{{columns}}}", *head, *body, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_body(listing: Listing) -> list[str]:
     body = []
     for position, (heading, rows) in enumerate(groups(listing)):
         if heading:
             body += [r"\midrule"] if position else []
             body.append(rf"\multicolumn{{{len(listing.columns)}}}{{l}}{{\textit{{{latex_escape(heading)}}}}} \\")
         body += [" & ".join(line) + r" \\" for line in _lines(listing, rows, latex_escape)]
-    lines = [
-        r"\begin{table}[t]",
-        r"\centering",
-        rf"\caption{{{latex_escape(listing.caption)}}}",
-        rf"\label{{tab:{listing.name.replace('_', '-')}}}",
-        r"\resizebox{\linewidth}{!}{%",
-        rf"\begin{{tabular}}{{{''.join('l' if c.is_text else 'r' for c in listing.columns)}}}",
-        r"\toprule",
-        " & ".join(latex_escape(column.title) for column in listing.columns) + r" \\",
-        r"\midrule",
+    return body
+
+
+def _longtable(columns: str, caption: str, head: list[str], body: list[str]) -> list[str]:
+    """Head and rules on every page. It cannot be scaled to the line, so many columns are set smaller."""
+    size = r"\tiny" if len(columns) > 10 else r"\scriptsize"
+    ends = rf"\multicolumn{{{len(columns)}}}{{r}}{{continued on the next page}} \\"
+    return [
+        rf"\begingroup{size}\setlength{{\tabcolsep}}{{3pt}}",
+        rf"\begin{{longtable}}{{{columns}}}",
+        *[caption + r" \\", *head, r"\endfirsthead", *head, r"\endhead"],
+        *[r"\midrule", ends, r"\endfoot", r"\bottomrule", r"\endlastfoot"],
         *body,
-        r"\bottomrule",
-        r"\end{tabular}}",
-        r"\end{table}",
+        r"\end{longtable}",
+        r"\endgroup",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def to_html(listing: Listing) -> Markup:

@@ -60,7 +60,7 @@ def write_page(
             seeds=seeds_phrase(len(study.seeds)),
             headline=headline(main),
             main=main,
-            plane=[q for q in quadrants if q.tasks],
+            plane=[(q, [study.tasks[task].title for task in q.tasks]) for q in quadrants if q.tasks],
             others=[(setting(a, study), a) for a in found if not is_main(a, study)],
             settings={a: setting(a, study) for a in main},
             tables=[(_section_id(section), section) for section in sections],

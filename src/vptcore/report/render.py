@@ -22,6 +22,7 @@ from rich.text import Text
 
 from vptcore.report.grid import GROUP_TITLES, Block, Entry, blocks, head
 from vptcore.report.tables import CSV_COLUMNS, Table
+from vptcore.report.text import full_stop
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -165,13 +166,15 @@ def to_html(table: Table) -> Markup:
 @cache
 def templates() -> Environment:
     """The jinja2 environment of report/templates: always escaping, and an undefined name is an error."""
-    return Environment(
+    found = Environment(
         loader=PackageLoader("vptcore.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.filters["full_stop"] = full_stop
+    return found
 
 
 def to_terminal(table: Table, width: int = 100) -> RichTable:

@@ -62,6 +62,11 @@ def join(names: Iterable[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
 
 
+def full_stop(words: str) -> str:
+    """A sentence's end, also after 'KITTI/dist.', which has its stop."""
+    return words if words.endswith(".") else words + "."
+
+
 def plural(count: int, one: str, many: str = "") -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
@@ -182,7 +187,8 @@ _SHOWS = {
     "of one seed and against the tuned share of all parameters (head included), both logarithmic. Hollow: over fewer "
     "tasks than others of its group.",
     "maps": "From left to right the input with its true class, and Grad-CAM of FT and VPT with what each answered "
-    "(✓ right, ✗ wrong) and how confident it was; bright: a high score for the class it answered.",
+    "(✓ right, ✗ wrong) and how confident it was; bright: what raised the score of the class it answered; no colour: "
+    "nothing did.",
 }
 
 
