@@ -123,6 +123,14 @@ def test_configs_that_cannot_be_read(folder, monkeypatch, capsys):
     assert not folder.has(".snakemake")
 
 
+def test_an_unknown_target_is_one_line_with_the_choices(monkeypatch, capsys):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    line = refused(capsys, "--profile", "demo", "figur_05")
+    assert line.startswith("vptcore run: target: 'figur_05' is unknown; did you mean 'figure_05'? Choices: all, ")
+    assert line.count("\n") == 1
+    assert "'table_99' is unknown" in refused(capsys, "--profile", "demo", "table_01", "table_99")
+
+
 # One at a time
 
 

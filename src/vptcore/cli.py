@@ -190,14 +190,17 @@ def _data(options) -> int:
         choose_one("task", task, study.tasks)
     rows = [study.tasks[task] for task in tasks]
     if options.action == "fetch":
-        for task in rows:
+        # Without names, those that can be fetched: the list says what is to be done about the others.
+        for task in rows if options.task else [task for task in rows if task.fetched]:
             print(f"{task.id} is in {hub.fetch(task, Path(study.config['data_root']))}")
         return 0
-    _print_listing(hub.listing(rows, study.config["tasks"], study.config["data_root"], study.root))
+    listed = hub.listing(rows, study.config["tasks"], study.config["data_root"], study.root)
+    _print_listing(listed, briefly=not options.task)
     return 0
 
 
-def _print_listing(rows: list[dict]) -> None:
+def _print_listing(rows: list[dict], *, briefly: bool) -> None:
+    """The table, and what to put where for each missing task; or which are to be fetched, and which not."""
     from rich.console import Console
     from rich.table import Table
 
@@ -221,11 +224,23 @@ def _print_listing(rows: list[dict]) -> None:
     # Paths and licences are what they are, also with square brackets in them.
     console = Console(width=None if sys.stdout.isatty() else 160, markup=False)
     console.print(table)
-    for row in rows:
-        if not row["found"]:
-            console.print(f"missing: {row['where']}", markup=False, highlight=False, soft_wrap=True)
-        elif row["rows"] is None:
-            console.print(f"?: {row['task']}: {row['unknown']}", markup=False, highlight=False, soft_wrap=True)
+    missing = [row for row in rows if not row["found"]]
+    lines = [f"?: {row['task']}: {row['unknown']}" for row in rows if row["found"] and row["rows"] is None]
+    lines += _missing_briefly(missing) if briefly else [f"missing: {row['where']}" for row in missing]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _missing_briefly(missing: list[dict]) -> list[str]:
+    """At most three lines for any number of tasks."""
+    lines = []
+    if fetched := [row["task"] for row in missing if row["fetched"]]:
+        lines.append(f"missing, `vptcore data fetch` gets them: {', '.join(fetched)}")
+    if by_hand := [row["task"] for row in missing if not row["fetched"]]:
+        lines.append(f"missing, to be put there by hand: {', '.join(by_hand)}")
+    if missing:
+        lines.append("`vptcore data list TASK` says what to put where")
+    return lines
 
 
 def _pretrain(options) -> int:

@@ -13,17 +13,21 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from vptcore.config import ConfigError, choose_one, read_config
+from vptcore.resolve import load_study
 
 LOCK = Path(".snakemake/vptcore.lock")
+STUDY_TARGETS = ("all", "all_tables", "all_figures", "report", "audit", "plan")
 
 
 def run(profile: str, targets: list[str], cores: str, configfile: Path | None) -> int:
     """Snakemake's exit status. Raises ConfigError, before anything runs, for an unknown profile or a broken config."""
     folder = find_profile(profile)
     config = read_config(configfile or profile_config(folder))
+    _check_targets(targets, config)
     with open(_lock_file(), "w") as lock:
         _wait_for(lock)
         _clear_stale_lock()
@@ -40,6 +44,17 @@ def run(profile: str, targets: list[str], cores: str, configfile: Path | None) -
 
         print_results(config)
     return status
+
+
+def _check_targets(targets: list[str], config: Mapping) -> None:
+    """A target is a name that the study has, or a file of it; Snakemake would not say which names there are."""
+    names = [target for target in targets if "/" not in target and target not in STUDY_TARGETS]
+    if names:
+        from vptcore.report.inputs import targets_of
+
+        known = [*STUDY_TARGETS, *targets_of(load_study(config))]
+        for name in names:
+            choose_one("target", name, known)
 
 
 def find_profile(name: str) -> Path:

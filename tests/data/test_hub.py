@@ -199,3 +199,19 @@ def test_the_list_prints_a_question_mark_and_why(tmp_path, capsys):
     out = capsys.readouterr().out
     assert " ? " in out
     assert f"?: eurosat: {root / 'test' / '0.tar'}: not a whole tar file" in out
+
+
+def test_the_list_of_a_whole_study_says_briefly_what_can_be_fetched(tmp_path, capsys):
+    paper = (ROOT / "config.yaml").read_text()
+    config = tmp_path / "config.yaml"
+    config.write_text(paper.replace("data_root: data", f"data_root: {tmp_path / 'data'}"))
+    assert main(["data", "list", "--config", str(config)]) == 0
+    fetched, by_hand, more = capsys.readouterr().out.splitlines()[-3:]
+    assert fetched.startswith("missing, `vptcore data fetch` gets them: cifar100, ")
+    assert fetched.count(",") == 18
+    assert by_hand == (
+        "missing, to be put there by hand: sun397, cub200, nabirds, oxford_flowers, stanford_dogs, stanford_cars"
+    )
+    assert more == "`vptcore data list TASK` says what to put where"
+    assert main(["data", "list", "sun397", "--config", str(config)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("missing: sun397: no train800.txt found in ")

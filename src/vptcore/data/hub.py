@@ -67,7 +67,7 @@ def run(job: Mapping) -> str:
 def listing(
     tasks: Iterable[Task], settings: Mapping[str, Mapping], root: Path | str, prepared: Path | str | None = None
 ) -> list[dict]:
-    """One row per task: task, title, group, source, found, where, rows, unknown, classes, licence, bytes.
+    """One row per task: task, title, group, source, fetched, found, where, rows, unknown, classes, licence, bytes.
 
     `settings` is the config's `tasks`: {task: {"path": ..., "source": ...}}, both optional. `where` of a missing task
     says what to put where. `rows` is None where the images cannot be counted without unpacking them and no index below
@@ -79,7 +79,7 @@ def listing(
 def _listed(task: Task, setting: Mapping, root: Path, prepared: Path | str | None) -> dict:
     source = setting.get("source", task.source)
     row = {"task": task.id, "title": task.title, "group": task.group, "source": source, "classes": task.classes,
-           "licence": task.licence, "unknown": ""}  # fmt: skip
+           "licence": task.licence, "fetched": task.fetched and source == task.source, "unknown": ""}  # fmt: skip
     if source in SHIPPED:
         return row | {"found": True, "where": SHIPPED[source], "rows": _shipped_rows(task, source), "bytes": 0}
     given = Path(setting.get("path") or root / task.id)

@@ -57,6 +57,12 @@ def figures_of(study: Study) -> list[str]:
     return [number for number in figures.FIGURES if figures.is_drawn(number, study)]
 
 
+def targets_of(study: Study) -> dict[str, tuple[str, int | str]]:
+    """The targets of the tables and figures: {"table_01": ("table", 1), "figure_forest": ("figure", "forest"), ...}."""
+    tables = {f"table_{padded(number)}": ("table", number) for number in tables_of(study)}
+    return tables | {f"figure_{padded(name)}": ("figure", name) for name in figures_of(study)}
+
+
 def padded(number: int | str) -> str:
     """'01' for table 1 and for figure '1'; 'forest' stays."""
     return f"{int(number):02d}" if str(number).isdigit() else str(number)

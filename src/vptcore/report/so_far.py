@@ -32,8 +32,7 @@ def render(study: Study, targets: Sequence[str] = (), say: Callable[[str], None]
 
     Raises ConfigError for a target that the study does not have, RowsError for rows that are wrong.
     """
-    names = {f"table_{inputs.padded(n)}": ("table", n) for n in inputs.tables_of(study)}
-    names |= {f"figure_{inputs.padded(n)}": ("figure", n) for n in inputs.figures_of(study)}
+    names = inputs.targets_of(study)
     for target in targets:
         choose_one("target", target, names)
     study, folder = _labelled(study), Path(study.root) / FOLDER
