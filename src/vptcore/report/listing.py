@@ -133,8 +133,8 @@ def _latex_body(listing: Listing) -> list[str]:
 
 
 def _longtable(columns: str, caption: str, head: list[str], body: list[str]) -> list[str]:
-    """Head and rules on every page. It cannot be scaled to the line, so many columns are set smaller."""
-    size = r"\tiny" if len(columns) > 10 else r"\scriptsize"
+    """Head and rules on every page. It cannot be scaled to the line, so a long head is set smaller."""
+    size = r"\tiny" if len(head[1]) > 80 else r"\scriptsize"
     ends = rf"\multicolumn{{{len(columns)}}}{{r}}{{continued on the next page}} \\"
     return [
         rf"\begingroup{size}\setlength{{\tabcolsep}}{{3pt}}",
