@@ -31,8 +31,8 @@ VERSIONS = {
     "final": 1,
     "explain": 2,
     "examples": 1,
-    "tables": 5,
-    "figures": 5,
+    "tables": 6,
+    "figures": 6,
     "report": 2,
 }
 ONE_SHOT, WHOLE_TRAIN = "one_shot", "train"

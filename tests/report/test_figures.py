@@ -193,6 +193,17 @@ def test_the_same_rows_give_the_same_bytes(number, demo, frames, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pdf", "a.png", "b.pdf", "b.png"]
 
 
+def test_the_pdf_and_the_png_are_laid_out_alike_and_inside(demo, frames, tmp_path):
+    """The legends below Figure 4's panels lie inside the figure in both, and a further layout would move nothing."""
+    figure = draw("4", demo, frames("4"))
+    save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    places = [axis.get_position().bounds for axis in figure.axes]
+    assert all(axis.get_legend().get_window_extent().y0 >= 0 for axis in figure.axes)
+    figure.set_layout_engine("constrained")
+    figure.draw_without_rendering()
+    assert np.allclose(places, [axis.get_position().bounds for axis in figure.axes], atol=0.01)
+
+
 def test_listing_figures_loads_no_matplotlib():
     code = "import sys; from vptcore.report import figures, tables; print({'matplotlib', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
