@@ -15,7 +15,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from vptcore.analysis.statistics import MISSING, number
-from vptcore.report.render import latex_escape, markdown_escape, templates
+from vptcore.report.pages import templates
+from vptcore.report.render import latex_escape, markdown_escape
 
 # Lines that fit a page under a caption.
 MOST_LINES = 45

@@ -19,8 +19,8 @@ from markupsafe import Markup
 from vptcore.models.methods_table import METHODS
 from vptcore.records import replacing, write_text
 from vptcore.report.listing import Listing
+from vptcore.report.pages import templates
 from vptcore.report.quadrants import Quadrant
-from vptcore.report.render import templates
 from vptcore.report.tables import Table
 from vptcore.report.text import have_verb, join, notice, protocol_line, seeds_phrase, target, train_phrase
 from vptcore.report.verdict import Answer, answers, setting

@@ -9,10 +9,8 @@ Markdown, LaTeX and HTML show them as further blocks; the terminal shows ours. I
 from __future__ import annotations
 
 import unicodedata
-from functools import cache
 from itertools import groupby
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -21,8 +19,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from vptcore.report.grid import GROUP_TITLES, Block, Entry, blocks, head
+from vptcore.report.pages import templates
+from vptcore.report.sources import cell_link
 from vptcore.report.tables import CSV_COLUMNS, Table
-from vptcore.report.text import full_stop
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -152,8 +151,6 @@ def one_line(text: str) -> str:
 
 def to_html(table: Table) -> Markup:
     """A `<table>` per block inside one scrolling element; everything that is not our own markup is escaped."""
-    from vptcore.report.sources import cell_link  # which renders its page with `templates`
-
     # Each of our numbers links to the rows it was made from.
     links = [
         [cell_link(table.backbone, line.method, c.task, line.train, line.metric) for c in table.columns]
@@ -161,20 +158,6 @@ def to_html(table: Table) -> Markup:
     ]
     template = templates().get_template("table.html.jinja")
     return Markup(template.render(table=table, blocks=blocks(table), head=head(table), links=links))
-
-
-@cache
-def templates() -> Environment:
-    """The jinja2 environment of report/templates: always escaping, and an undefined name is an error."""
-    found = Environment(
-        loader=PackageLoader("vptcore.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters["full_stop"] = full_stop
-    return found
 
 
 def to_terminal(table: Table, width: int = 100) -> RichTable:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vptcore.models.methods_table import METHODS
 from vptcore.records import file_sha256, hive_parts, read_provenance, read_rows
-from vptcore.report.render import templates
+from vptcore.report.pages import templates
 from vptcore.report.text import train_phrase
 from vptcore.study import Study
 
