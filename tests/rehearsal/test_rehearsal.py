@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -9,12 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from vptcore.analysis.published import read_published, read_slips
+from vptcore.audit import show
+from vptcore.audit.findings import Audit
+from vptcore.audit.run import audit
 from vptcore.config import ConfigError
-from vptcore.records import KINDS, read_many, read_provenance
+from vptcore.records import KINDS, METADATA_KEY, read_many, read_provenance
 from vptcore.rehearsal import levels, rows, run, write
 from vptcore.report import tables
 from vptcore.resolve import load_study
@@ -122,6 +128,53 @@ def test_any_number_of_processes_writes_the_same_rows(study, tmp_path):
     write.write_study(other, workers=2, say=lambda line: None)
     for kind in ("final", "predictions", "search", "explain", "splits"):
         pd.testing.assert_frame_equal(of(other, kind), of(study, kind))
+
+
+def looked_at(study) -> Audit:
+    return audit(study, Path(study.root), Path(), "of the test")
+
+
+def test_an_audit_holds_what_can_be_held_and_says_that_the_rows_are_synthetic(study):
+    found = looked_at(study)
+    assert [(report.file, report.wrong) for report in found.reports if report.wrong] == []
+    assert {report.stage for report in found.reports if report.there} == set(KINDS)
+    assert "synthetic, no result" in show.verdict(found, 1.0)
+    assert show.lines(found)[0].startswith("synthetic: ")
+
+
+def test_an_audit_finds_an_edited_rehearsal_and_rows_that_are_on_the_wrong_side(study, tmp_path):
+    other = load_study(config(tmp_path))
+    shutil.copytree(study.root, other.root)
+    cell = other.cells[0]
+    path = other.path("final", cell)
+    table = pq.read_table(path, partitioning=None)
+
+    def write_with(table) -> str:
+        pq.write_table(table, path)
+        (wrong,) = [report for report in looked_at(other).reports if report.wrong]
+        assert path.endswith(wrong.file)
+        return " ".join(finding.text for finding in wrong.wrong)
+
+    place = table.schema.get_field_index("test_accuracy")
+    edited = table.set_column(place, table.schema.field(place), [[0.5] * len(table)])
+    assert "its predictions give" in write_with(edited)
+    note = json.loads(table.schema.metadata[METADATA_KEY])
+    del note["synthetic"]
+    unmarked = table.replace_schema_metadata({METADATA_KEY: json.dumps(note)})
+    assert "without the mark of synthetic" in write_with(unmarked)
+
+
+def test_synthetic_rows_in_a_study_that_is_no_rehearsal_are_wrong(study):
+    """The same files under a config without the notice: nothing is spared, and every one of them says why."""
+    plain = config(Path(study.root).parent)
+    del plain["report"]["notice"]
+    found = looked_at(load_study(plain))
+    assert not found.synthetic
+    assert not found.holds
+    rows_files = [report for report in found.reports if report.there and report.stage in KINDS]
+    assert len(rows_files) > 100
+    for report in rows_files:
+        assert any("in a study that is no rehearsal" in finding.text for finding in report.wrong), report.file
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):

@@ -70,13 +70,14 @@ class Report:
 
 @dataclass(frozen=True)
 class Audit:
-    """All files of a study, in the order of the flow, and remarks on the study as a whole."""
+    """All files of a study, in the order of the flow, remarks on it as a whole, and whether it is a rehearsal's."""
 
     study: str
     root: str
     config: str
     reports: tuple[Report, ...]
     remarks: tuple[Finding, ...] = ()
+    synthetic: bool = False
 
     @property
     def holds(self) -> bool:

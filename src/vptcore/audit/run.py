@@ -18,6 +18,7 @@ from vptcore.audit.expected import Job, jobs
 from vptcore.audit.findings import Audit, Finding, Report, Unusable, remark
 from vptcore.audit.origin import check_code, check_config, check_inputs, check_place, check_record, recorded_inputs
 from vptcore.audit.store import Store
+from vptcore.audit.synthetic import UNMADE, check_mark, is_drawn
 from vptcore.audit.view import Found, View
 from vptcore.records import KINDS
 from vptcore.study import Study
@@ -61,11 +62,11 @@ def audit(
         for done, found in enumerate(again, start=len(first) + 1):
             reports.update(found)
             say(done, len(chosen))
-    listed = [reports[name] for job in chosen for name in job.files]
+    listed = [reports[name] for job in chosen for name in job.files if name in reports]
     if not only:
         listed += list(_beside(root, {name for job in asked for name in job.files}))
     picked = [report for report in listed if not only or report.file in only]
-    return Audit(study.name, str(root), config, tuple(picked), tuple(_remarks(view, picked)))
+    return Audit(study.name, str(root), config, tuple(picked), tuple(_remarks(view, picked)), view.synthetic)
 
 
 def _look(view: View, job: Job, checks) -> dict[str, Report]:
@@ -74,6 +75,8 @@ def _look(view: View, job: Job, checks) -> dict[str, Report]:
     for output, names in job.outputs.items():
         stage = folder_of(names[0]) if names else output
         reports.update({name: Report(name, stage, job.name, view.exists(name)) for name in names})
+    if view.synthetic:
+        reports = {name: found for name, found in reports.items() if found.there or found.stage not in UNMADE}
     there = [name for name, report in reports.items() if report.there]
     for name in there:
         reports[name].findings += _origin(view, job, name)
@@ -82,7 +85,7 @@ def _look(view: View, job: Job, checks) -> dict[str, Report]:
     for check in checks if there and not stale else ():
         try:
             for name, finding in check(view, job):
-                if reports[name].there and finding not in reports[name].findings:
+                if name in reports and reports[name].there and finding not in reports[name].findings:
                     reports[name].findings.append(finding)
         except Unusable:
             continue
@@ -103,9 +106,10 @@ def folder_of(name: str) -> str:
 def _origin(view: View, job: Job, name: str) -> list[Finding]:
     """Readable, of its schema, and where it comes from."""
     store, kind = view.store, folder_of(name)
-    findings = list(check_record(store, job, name))
     record = store.records.get(name)
     note: dict = {}
+    # No job made synthetic rows, so that none wrote a record of them.
+    findings = [] if view.synthetic and kind in KINDS and record is None else list(check_record(store, job, name))
     if kind in KINDS:
         try:
             note = store.note(name, kind)
@@ -115,7 +119,8 @@ def _origin(view: View, job: Job, name: str) -> list[Finding]:
             findings.append(Finding("schema", f"its metadata says it is of kind {note.get('kind')}"))
         findings += check_place(name, note.get("job"))
         findings += check_config(store, job, note.get("job"), note.get("job_hash"))
-        findings += check_inputs(store, job, recorded_inputs(note))
+        findings += check_mark(view.synthetic, note)
+        findings += [] if view.synthetic and is_drawn(note) else check_inputs(store, job, recorded_inputs(note))
         findings += check_code((note.get("packages") or {}).get("vptcore"))
     elif name.startswith("features/") and (note := file_checks.note_of(store.path(name))):
         findings += check_config(store, job, note.get("job"), note.get("job_hash"))

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vptcore.audit.findings import CHECKS, Audit, Report
+from vptcore.audit.synthetic import LINE
 
 STATES = ("right", "wrong", "not yet made", "not asked for")
 MOST_REMARKS = 8
@@ -26,7 +27,8 @@ def lines(audit: Audit, *, verbose: bool = False) -> list[str]:
         if verbose:
             shown += [f"remark   {report.file}: {f.check}: {f.text}" for f in report.remarks]
             shown += [] if report.findings else [f"{_word(report):8} {report.file}"]
-    return shown if verbose else shown + _grouped_remarks(audit)
+    shown += [] if verbose else _grouped_remarks(audit)
+    return [LINE, *shown] if audit.synthetic else shown
 
 
 def _word(report: Report) -> str:
@@ -64,13 +66,14 @@ def summary(audit: Audit) -> Table:
 def verdict(audit: Audit, seconds: float) -> str:
     there = sum(report.there and report.asked for report in audit.reports)
     missing = f", {len(audit.missing)} not yet made" if audit.missing else ""
+    root = f"{audit.root} (synthetic, no result)" if audit.synthetic else audit.root
     how = f"({seconds:.1f} s, config {audit.config})"
     if audit.holds:
-        return f"{audit.root}: all {there} files hold{missing} {how}"
+        return f"{root}: all {there} files hold{missing} {how}"
     failed = Counter(f.check for report in audit.reports for f in {f.check: f for f in report.wrong}.values())
     checks = ", ".join(f"{check} {failed[check]}" for check in CHECKS if failed[check])
     wrong = sum(report.state == "wrong" for report in audit.reports)
-    return f"{audit.root}: {wrong} of {there} files do not hold: {checks}{missing} {how}"
+    return f"{root}: {wrong} of {there} files do not hold: {checks}{missing} {how}"
 
 
 def print_audit(audit: Audit, seconds: float, *, verbose: bool, console: Console) -> None:
@@ -87,6 +90,7 @@ def as_json(audit: Audit, seconds: float) -> dict:
         "study": audit.study,
         "root": audit.root,
         "config": audit.config,
+        "synthetic": audit.synthetic,
         "holds": audit.holds,
         "seconds": round(seconds, 3),
         "files": [

@@ -5,6 +5,7 @@ python -m pytest tests/audit
 
 from __future__ import annotations
 
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from vptcore.audit.expected import Job
 from vptcore.audit.findings import Finding
 from vptcore.audit.store import Store
+from vptcore.audit.synthetic import is_synthetic
 from vptcore.study import Study
 
 Found = tuple[str, Finding]
@@ -23,6 +25,11 @@ class View:
 
     def __init__(self, study: Study, store: Store):
         self.study, self.store = study, store
+
+    @cached_property
+    def synthetic(self) -> bool:
+        """Whether it is the study of a rehearsal, whose rows no job made."""
+        return is_synthetic(self.study)
 
     @property
     def deep(self) -> bool:

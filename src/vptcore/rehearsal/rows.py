@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -20,6 +21,7 @@ from PIL import Image, ImageDraw
 from vptcore.rehearsal.levels import parameters, rng_of
 from vptcore.study import Cell, Study
 from vptcore.training.choose import choose
+from vptcore.training.recipe import Recipe
 
 # Points of accuracy between seeds, and how many test images a task keeps at most: the real sets would be 80 times as
 # many rows, and no figure would look different.
@@ -58,7 +60,7 @@ def search(study: Study, cell: Cell, level: float) -> dict[str, list]:
     tuned, total = parameters(cell, study)
     classes = study.tasks[cell.task].classes
     labels = val_labels(study, cell)
-    images = len(labels)
+    parts, images = splits(study, cell.task, cell.train)["part"], len(labels)
     rows = []
     for config, (lr, decay) in enumerate((lr, decay) for lr in rates for decay in decays):
         off = (rates.index(lr) - best) / max(1.5, len(rates) / 3)
@@ -71,14 +73,14 @@ def search(study: Study, cell: Cell, level: float) -> dict[str, list]:
             {
                 "config": config, "seed": study.config["search_seed"], "optimizer": slice_["recipe"]["optimizer"],
                 "lr": lr, "weight_decay": decay, "batch": slice_["recipe"]["batch"],
-                "epochs": slice_["recipe"]["epochs"], "prompt_length": study.prompt_length(cell) or None,
+                "epochs": slice_["recipe"]["epochs"], "prompt_length": study.prompt_length(cell),
                 "val_accuracy": math.nan if diverged else accuracy,
                 "val_loss": math.nan if diverged else -math.log(max(accuracy, 0.01)), "train_accuracy": 0.99,
                 "train_loss": 0.03, "diverged": diverged, "tuned_parameters": tuned, "total_parameters": total,
-                "train_images": _images(cell.train), "val_images": images,
+                "train_images": parts.count("train"), "val_images": images,
                 "images_per_second": 100 * _images(cell.train) / SECONDS[cell.method],
                 "seconds": SECONDS[cell.method] * _images(cell.train) / 800 * rng.uniform(0.95, 1.05),
-                "device": DEVICE, "val_predictions": [] if diverged else predicted.tolist(),
+                "device": DEVICE, "val_predictions": predicted.tolist(),
             }
         )  # fmt: skip
     return _columns(rows)
@@ -109,6 +111,9 @@ def finals(study: Study, cell: Cell, level: float, searched: Mapping[str, list])
     tuned, total = parameters(cell, study)
     test = test_rows(study, cell.task)
     labels, difficulty = test_labels(cell.task, task.classes, len(test))
+    trained = _trained_images(study, cell)
+    recipe = replace(Recipe(**slice_["recipe"]), lr=float(chosen["lr"]), weight_decay=float(chosen["weight_decay"]))
+    rates = np.array([recipe.lr_at(epoch) for epoch in range(recipe.epochs)])
     final, predictions, curves = [], [], []
     for place, seed in enumerate(study.seeds):
         rng = rng_of("final", cell.folder, seed)
@@ -117,17 +122,17 @@ def finals(study: Study, cell: Cell, level: float, searched: Mapping[str, list])
         predictions.append({"seed": np.full(len(test), seed), "row": test, "label": labels, **answers})
         hits, loss = float((answers["prediction"] == labels).mean()), float(answers["loss"].mean())
         seconds = SECONDS[cell.method] * _images(cell.train) / 800 * rng.uniform(0.95, 1.1)
-        curve = _curve(study, cell, loss, rng, tested=place < slice_["curve_seeds"])
-        curves.append({"seed": np.full(len(curve["epoch"]), seed), **curve})
+        curve = _curve(study, cell, loss, hits, rng, tested=place < slice_["curve_seeds"])
+        curves.append({"seed": np.full(len(curve["epoch"]), seed), "lr": rates, **curve})
         final.append(
             {
                 "seed": seed, "config": int(chosen["config"]), "optimizer": slice_["recipe"]["optimizer"],
                 "lr": float(chosen["lr"]), "weight_decay": float(chosen["weight_decay"]),
                 "batch": slice_["recipe"]["batch"], "epochs": slice_["recipe"]["epochs"],
-                "prompt_length": study.prompt_length(cell) or None, "test_accuracy": hits, "test_loss": loss,
+                "prompt_length": study.prompt_length(cell), "test_accuracy": hits, "test_loss": loss,
                 "train_accuracy": float(curve["train_accuracy"][-1]), "train_loss": float(curve["train_loss"][-1]),
                 "diverged": False, "tuned_parameters": tuned, "total_parameters": total,
-                "train_images": _images(cell.train) * 5 // 4, "test_images": len(test),
+                "train_images": trained, "test_images": len(test),
                 "images_per_second": 100 * _images(cell.train) / seconds, "seconds": seconds, "device": DEVICE,
             }
         )  # fmt: skip
@@ -136,6 +141,13 @@ def finals(study: Study, cell: Cell, level: float, searched: Mapping[str, list])
         for kind, parts in (("predictions", predictions), ("curves", curves))
     }
     return {"final": _columns(final), **stacked}
+
+
+def _trained_images(study: Study, cell: Cell) -> int:
+    """Finals train on train and val images; one-shot ones on what the protocol says."""
+    slice_, parts = study.final_slice(cell), splits(study, cell.task, cell.train)["part"]
+    only_train = cell.train == "one_shot" and slice_["protocol"]["one_shot_final"] == "same"
+    return parts.count("train") + (0 if only_train else parts.count("val"))
 
 
 def _answers(labels: np.ndarray, difficulty: np.ndarray, accuracy: float, classes: int, rng) -> dict[str, np.ndarray]:
@@ -152,8 +164,8 @@ def _answers(labels: np.ndarray, difficulty: np.ndarray, accuracy: float, classe
     return {"prediction": prediction, "confidence": confidence, "loss": loss}
 
 
-def _curve(study: Study, cell: Cell, last: float, rng, tested: bool) -> dict[str, np.ndarray]:
-    """Losses per epoch that end at the final's; on far objectives with few images the test loss turns up again."""
+def _curve(study: Study, cell: Cell, last: float, hits: float, rng, tested: bool) -> dict[str, np.ndarray]:
+    """Losses and accuracies that end at the final's; on far objectives with few images the test loss turns up again."""
     epochs = study.config["epochs"]
     at, start = np.arange(1, epochs + 1), math.log(study.tasks[cell.task].classes)
     falls = np.exp(-5 * rng.uniform(0.7, 1.3) * at / epochs)
@@ -165,11 +177,10 @@ def _curve(study: Study, cell: Cell, last: float, rng, tested: bool) -> dict[str
     nothing = np.full(epochs, np.nan)
     return {
         "epoch": at,
-        "lr": 0.5 * (1 + np.cos(np.pi * at / epochs)),
         "train_loss": train,
         "train_accuracy": np.exp(-train),
         "test_loss": test if tested else nothing,
-        "test_accuracy": np.clip(np.exp(-test), 0, 1) if tested else nothing,
+        "test_accuracy": np.clip(hits * np.exp(last - test), 0, 1) if tested else nothing,
     }
 
 

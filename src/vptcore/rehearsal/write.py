@@ -18,7 +18,7 @@ from vptcore.analysis.examples import EXAMPLES
 from vptcore.flow import ROWS
 from vptcore.records import KINDS, provenance, write_rows
 from vptcore.rehearsal import levels, rows
-from vptcore.study import Cell, Study
+from vptcore.study import VERSIONS, Cell, Study
 from vptcore.training.recipe import digest
 
 NOTICE = "Synthetic rows drawn around the paper's printed means: a rehearsal of the report, and no result."
@@ -71,9 +71,10 @@ def _write_task(study: Study, task: str, trains: list[str], distance: float) -> 
     def path(kind: str, *more: str) -> str:
         return "/".join([study.root, kind, f"task={task}", *more, ROWS])
 
-    _write(path("index"), "index", rows.index(study, task), {"task": task})
+    _write(path("index"), "index", rows.index(study, task), study.prepare_slice(task, study.input_size(task)))
     _write(path("fid"), "fid", rows.fid(study, task, distance), study.fid_slice(task))
-    _write(path("examples"), "examples", rows.examples(study, task, EXAMPLES), {"task": task})
+    shown = {"images": EXAMPLES, "version": VERSIONS["examples"]}
+    _write(path("examples"), "examples", rows.examples(study, task, EXAMPLES), shown)
     for train in trains:
         _write(
             path("splits", f"train={train}"), "splits", rows.splits(study, task, train), study.split_slice(task, train)
