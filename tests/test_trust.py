@@ -132,6 +132,29 @@ def test_pandas_and_numpy_unpickle_nothing(tmp_path):
         np.load(tmp_path / "a.npy")
 
 
+@pytest.mark.parametrize(
+    "name", ["..", "../up", "a/../../b", "/etc", "a/b", "-rf", "$(id)", "<script>", "{x}", "a=b", "a\nb"]
+)
+@pytest.mark.parametrize("where", ["study", "task"])
+def test_no_name_leads_out_of_the_results(name, where):
+    """Studies and tasks are folders: their names hold no path, no option, no markup. The refusal is one line."""
+    import yaml
+
+    from vptcore.config import ConfigError
+    from vptcore.resolve import load_study
+
+    config = yaml.safe_load((ROOT / "profiles/demo/study.yaml").read_text(encoding="utf-8"))
+    assert load_study(config)
+    if where == "study":
+        config["study"] = name
+    else:
+        config["tasks"] = {**(config["tasks"] or {}), name: {"folder": "images"}}
+    with pytest.raises(ConfigError) as refused:
+        load_study(config)
+    assert str(refused.value).startswith("study: " if where == "study" else "tasks: ")
+    assert "\n" not in str(refused.value)
+
+
 HOSTILE = {
     "a tag": "<script>alert(1)</script>",
     "a formula": r"$\frac{$ \input{/etc/passwd}",
