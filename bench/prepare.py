@@ -1,7 +1,8 @@
 """Images a second from files to arrays: `prepare` beside a plain Pillow and DataLoader loop, in turns, on one machine.
 
 Both read the same JPEG files of photograph size, resize them to 224 without antialias and keep uint8; the plain loop
-is a torch Dataset in a DataLoader with as many workers. In: options. Out: a line for each and the ratio.
+is a torch Dataset in a DataLoader with as many workers. In: options. Out: a line for each and the ratios within a turn,
+by the clock and in processor time, which other work on the machine moves less. Memory is measured in runs of their own.
 
     python -m bench.prepare --images 600 --workers 2
 """
@@ -9,10 +10,16 @@ is a torch Dataset in a DataLoader with as many workers. In: options. Out: a lin
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import statistics
 import tempfile
+import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from multiprocessing import Queue, get_context
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 from vptcore.data.arrays import prepare
 
 SIZE, TURNS, BAR = 224, 3, 2.0
+MEASURES_MEMORY = Path("/proc/self/smaps_rollup").exists()
 
 
 class Files(Dataset):
@@ -64,42 +72,98 @@ def plain(paths: list[Path], out: Path, workers: int) -> None:
     stored.flush()
 
 
+def spent() -> tuple[float, float]:
+    """(wall, processor) seconds so far; those of workers count once they have ended, as they have after a run."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return time.perf_counter(), sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def held_bytes() -> int:
+    """Memory of this process and its children, of which shared pages count once; files' own pages do not count."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    total = 0
+    for process in [str(os.getpid()), *children]:
+        with suppress(OSError):  # a worker that has just ended
+            for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+                if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
+                    total += int(line.split()[1]) * 1024
+    return total
+
+
+def added_bytes(run: Callable[[], None]) -> int:
+    """The most memory that `run` holds above what this process held before, looked at every few milliseconds."""
+    before, seen, ended = held_bytes(), [0], threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.005):
+            seen.append(held_bytes())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        run()
+    finally:
+        ended.set()
+        looking.join()
+    return max(0, max(seen) - before)
+
+
+def alone(run: Callable[[], None], answer: Queue) -> None:
+    torch.set_num_threads(1)
+    answer.put(added_bytes(run))
+
+
+def in_a_fresh_process(run: Callable[[], None]) -> int:
+    context = get_context("spawn")
+    answer = context.Queue()
+    process = context.Process(target=alone, args=(run, answer))
+    process.start()
+    added = answer.get(timeout=600)
+    process.join()
+    return added
+
+
+def furthest_apart(paths: list[Path], ours: Path, theirs: Path) -> int:
+    """The greatest difference of two pixels, of 255. Ours are in the order of the folder, class after class."""
+    ours_BHWC, theirs_BHWC = np.load(ours, mmap_mode="r"), np.load(theirs, mmap_mode="r")
+    order = sorted(range(len(paths)), key=lambda row: (paths[row].parent.name, paths[row].name))
+    return max(int(np.abs(x.astype(int) - theirs_BHWC[row]).max()) for x, row in zip(ours_BHWC, order, strict=True))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.prepare", description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=600)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    seconds: dict[str, list[float]] = {"plain": [], "prepare": []}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         paths = draw_files(folder / "in", options.images)
-        source = {"source": "folder", "path": str(folder / "in" / "train"), "classes": 2}
         job = {
-            "task": "bench",
-            **source,
-            "size": SIZE,
-            "max_pool": 10**9,
-            "seed": 0,
-            "workers": options.workers,
-            "resize": "bilinear",
+            "task": "bench", "source": "folder", "path": str(folder / "in" / "train"), "classes": 2, "size": SIZE,
+            "max_pool": 10**9, "seed": 0, "workers": options.workers, "resize": "bilinear",
+        }  # fmt: skip
+        runs = {
+            "plain": partial(plain, paths, folder / "plain.npy", options.workers),
+            "prepare": partial(prepare, job, folder / "ours.npy", folder / "rows.parquet"),
         }
-        for _ in range(TURNS):
-            began = time.perf_counter()
-            plain(paths, folder / "plain.npy", options.workers)
-            seconds["plain"].append(time.perf_counter() - began)
-            began = time.perf_counter()
-            prepare(job, folder / "ours.npy", folder / "rows.parquet")
-            seconds["prepare"].append(time.perf_counter() - began)
-        ours, theirs = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("ours", "plain"))
-        order = [path.name for path in sorted(paths, key=lambda path: (path.parent.name, path.name))]
-        place = {path.name: row for row, path in enumerate(paths)}
-        apart = max(int(np.abs(x.astype(int) - theirs[place[n]]).max()) for x, n in zip(ours, order, strict=True))
-    median = {name: statistics.median(taken) for name, taken in seconds.items()}
-    for name, taken in median.items():
-        print(f"{name:8} {options.images / taken:7,.0f} img/s (median of {TURNS}, {options.workers} workers)")
-    print(f"ratio    {median['plain'] / median['prepare']:7.2f} (bar {BAR:g}); pixels differ by {apart} of 255 at most")
-    print(f"memory   {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:7,.0f} MiB at most, torch included")
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+        for turn in range(TURNS):
+            for name in list(runs) if turn % 2 == 0 else reversed(runs):
+                before = spent()
+                runs[name]()
+                taken[name].append(tuple(now - then for now, then in zip(spent(), before, strict=True)))
+        apart = furthest_apart(paths, folder / "ours.npy", folder / "plain.npy")
+        added = {name: in_a_fresh_process(run) for name, run in runs.items()} if MEASURES_MEMORY else {}
+    for name, turns in taken.items():
+        wall, processor = (statistics.median(each) for each in zip(*turns, strict=True))
+        memory = f", {added[name] / 2**20:,.0f} MiB more held at most" if added else ""
+        print(f"{name:8} {options.images / wall:7,.0f} img/s, {1000 * processor / options.images:.2f} ms of processor "
+              f"an image{memory} (median of {TURNS}, {options.workers} workers)")  # fmt: skip
+    for kind, what in enumerate(("wall", "processor")):
+        ratios = [a[kind] / b[kind] for a, b in zip(taken["plain"], taken["prepare"], strict=True)]
+        print(f"ratio    {statistics.median(ratios):7.2f} in {what} time ({min(ratios):.2f} to {max(ratios):.2f})")
+    print(f"the bar is {BAR:g} in wall time; pixels differ by {apart} of 255 at most")
 
 
 if __name__ == "__main__":

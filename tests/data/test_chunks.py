@@ -120,7 +120,7 @@ def test_chunks_of_another_job_or_with_wrong_bytes_are_not_taken(tmp_path, spoil
     ("odd", "shape"),
     [
         ({}, (12, 12, 3)),
-        ({150: (13, 12)}, (16, 16, 3)),
+        ({2 * chunks.CHUNK + 9: (13, 12)}, (16, 16, 3)),
         ({0: (40, 40)}, (16, 16, 3)),
         ({COUNT - 1: (9, 9)}, (16, 16, 3)),
     ],

@@ -123,8 +123,8 @@ def _all_rows(job: dict, source: Source, chunks: Chunks, progress: _Progress) ->
             for number, items in enumerate(_batched(source.items)):
                 chunk = Chunk(number, items, source.where)
                 waiting.append((chunk, pool.submit(chunks.make, chunk)))
-                # The first chunk sets the form that the others are written in.
-                if number == 0 or len(waiting) >= 2 * workers:
+                # Without a form the first chunk proposes one, and the others wait for it.
+                if chunks.form is None or len(waiting) >= 2 * workers:
                     collect()
             while waiting:
                 collect()
