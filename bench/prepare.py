@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from multiprocessing import Queue, get_context
+from multiprocessing import Queue, get_context, set_start_method
 from pathlib import Path
 
 import numpy as np
@@ -79,15 +79,19 @@ def spent() -> tuple[float, float]:
 
 
 def held_bytes() -> int:
-    """Memory of this process and its children, of which shared pages count once; files' own pages do not count."""
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    total = 0
-    for process in [str(os.getpid()), *children]:
-        with suppress(OSError):  # a worker that has just ended
+    """Memory of this process and its children, of which shared pages count once; files' own pages do not count.
+
+    0 where a worker began or ended meanwhile: what it shares would count twice.
+    """
+    listed = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    children, total = listed.read_text(), 0
+    with suppress(OSError):
+        for process in [str(os.getpid()), *children.split()]:
             for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
                 if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
                     total += int(line.split()[1]) * 1024
-    return total
+        return total if listed.read_text() == children else 0
+    return 0
 
 
 def added_bytes(run: Callable[[], None]) -> int:
@@ -110,6 +114,7 @@ def added_bytes(run: Callable[[], None]) -> int:
 
 def alone(run: Callable[[], None], answer: Queue) -> None:
     torch.set_num_threads(1)
+    set_start_method("fork", force=True)  # a spawned process would spawn the loader's workers, each with its own torch
     answer.put(added_bytes(run))
 
 
