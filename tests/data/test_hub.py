@@ -26,8 +26,12 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def hub(files: Path):
-    """Serve a folder as the newest commit of any data set; yields the address and the list of paths that were sent."""
+def hub(files: Path, cut: dict[str, int] | None = None, refuse: frozenset | set = frozenset()):
+    """Serve a folder as the newest commit of any data set; yields the address and the list of paths that were sent.
+
+    The first `cut[path]` answers for a path end after 1,000 bytes; a path in `refuse` is answered with 403.
+    """
+    cuts = dict(cut or {})
     names = sorted(path.relative_to(files).as_posix() for path in files.rglob("*") if path.is_file())
     sent: list[str] = []
 
@@ -51,13 +55,24 @@ def hub(files: Path):
             else:
                 body = (files / name).read_bytes()
                 headers["ETag"] = f'"{hashlib.sha1(body).hexdigest()}"'
-            self.send_response(200)
+            start = 0
+            if found and self.command == "GET" and (asked := self.headers.get("Range")):
+                start = int(asked.removeprefix("bytes=").split("-")[0])
+                headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+                body = body[start:]
+            refused = name in refuse and self.command == "GET"
+            self.send_response(403 if refused else 206 if start else 200)
             for key, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(key, value)
             self.end_headers()
             if self.command == "GET":
-                sent.append(name)
-                self.wfile.write(body)
+                sent.append(f"{name} from {start}" if start else name)
+                if cuts.get(name, 0) > 0:
+                    cuts[name] -= 1
+                    self.wfile.write(body[:1000])
+                    self.close_connection = True
+                else:
+                    self.wfile.write(body)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -89,6 +104,43 @@ def fetch_fails(task: Task, root: Path, endpoint: str | None = None) -> str:
         fetch(task, root, endpoint)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+WIRE = ["train/0.tar", "train/1.tar", "test/0.tar"]
+
+
+def small(tmp_path: Path) -> tuple[Path, Task]:
+    served = make_wds(tmp_path / "served", {"train": [0, 1, 2, 0, 1], "test": [2, 1]})
+    return served, Task("mine", "Mine", "natural", 3, 5, 2, "wds", "clip-benchmark/wds_mine")
+
+
+def test_a_cut_answer_is_asked_for_again_within_the_call(tmp_path, monkeypatch):
+    served, task = small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with hub(served, cut={"train/0.tar": 1}) as (address, sent):
+        folder = fetch(task, tmp_path / "data", address)
+        # huggingface_hub goes on from its last whole piece of 10 MB; a smaller file is begun again.
+        assert [name for name in sent if name.startswith("train/0.tar")] == ["train/0.tar", "train/0.tar"]
+    for name in WIRE:
+        assert (folder / name).read_bytes() == (served / name).read_bytes()
+
+
+def test_after_a_failed_fetch_whole_files_stay_and_the_cut_one_is_begun_again(tmp_path, monkeypatch):
+    served, task = small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with hub(served, refuse={"train/1.tar"}) as (address, sent):
+        message = fetch_fails(task, tmp_path / "data", address)
+    assert "try again" in message
+    folder = tmp_path / "data" / "mine"
+    assert not (folder / "train/1.tar").exists()
+    whole = [name for name in WIRE if (folder / name).exists()]
+    with hub(served) as (address, sent):
+        fetch(task, tmp_path / "data", address)
+        assert "train/1.tar" in sent
+        assert not set(whole) & set(sent)
+    for name in WIRE:
+        assert (folder / name).read_bytes() == (served / name).read_bytes()
+    assert not list(folder.rglob("*.incomplete"))
 
 
 def test_fetch_without_network_says_what_to_put_where(tmp_path):
