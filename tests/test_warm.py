@@ -166,6 +166,16 @@ def test_a_mistake_is_one_line_and_exit_1(place, function, line, warm):
     assert any("Traceback" in text for text in log)
 
 
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_log_that_cannot_be_written_is_one_line_too(place, warm):
+    client = place.start("pids", warm=warm, log="jobs_here.py/job.log")
+    _, errors = client.communicate(timeout=60)
+    (line,) = errors.splitlines()
+    assert client.returncode == 1
+    assert line.startswith("error: its log cannot be written: ")
+    assert str(place.folder / "jobs_here.py") in line
+
+
 def test_jobs_are_forks_of_one_server(place):
     first, second = (place.run("pids")[2][-1].split()[1:] for _ in range(2))
     assert first[0] != second[0]

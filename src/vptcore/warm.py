@@ -32,6 +32,7 @@ import time
 import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TextIO
 
 from vptcore import gpus as devices
 from vptcore import stopping
@@ -84,7 +85,8 @@ def call(
     if answer is None:
         answer = _perform(request)
     if answer.get("error"):
-        if os.environ.get("VPTCORE_LOGGER") != "study":  # which shows the log's last line itself
+        # The logger named study shows the log's last line itself.
+        if os.environ.get("VPTCORE_LOGGER") != "study" or answer.get("unlogged"):
             print(answer["error"], file=sys.stderr)
         raise SystemExit(1)
 
@@ -101,10 +103,12 @@ def _plain(value):
 def _perform(request: Mapping) -> dict:
     """Run the request here. Returns {'error': line} or {}."""
     os.chdir(request["cwd"])
-    log_path = Path(request["log"])
-    log_path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        opened = _open_log(Path(request["log"]))
+    except OSError as error:
+        return {"error": f"error: its log cannot be written: {_one_line(error)}", "unlogged": True}
     stopping.listen()
-    with log_path.open("w", encoding="utf-8") as log, contextlib.ExitStack() as held:
+    with opened as log, contextlib.ExitStack() as held:
 
         def say(line: str) -> None:
             print(time.strftime("%H:%M:%S"), line, file=log, flush=True)
@@ -139,6 +143,11 @@ def _perform(request: Mapping) -> dict:
             return {"error": line}
         say(f"done: {summary}")
     return {}
+
+
+def _open_log(path: Path) -> TextIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("w", encoding="utf-8")
 
 
 def _settle(job: Mapping) -> None:

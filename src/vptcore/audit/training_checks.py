@@ -232,8 +232,9 @@ def _curves(job: Job, curves: Rows, final: Rows | None, recipe: Recipe | None) -
         if ((values < 0) | (values > 1)).any():
             yield Finding("plausible", f"{key} {_first(values, (values < 0) | (values > 1))} is not in [0, 1]")
     if recipe is not None and len(keys):
-        rates = np.array([recipe.lr_at(epoch - 1) for epoch in curves["epoch"].tolist()])
-        if not np.allclose(curves["lr"], rates, rtol=1e-9, atol=1e-15):
+        epochs, place = np.unique(curves["epoch"], return_inverse=True)
+        rates = np.array([recipe.lr_at(epoch - 1) for epoch in epochs.tolist()])
+        if not np.allclose(curves["lr"], rates[place], rtol=1e-9, atol=1e-15):
             yield Finding("plausible", "its learning rates are not those of the recipe that its search chose")
 
 
