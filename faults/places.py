@@ -41,7 +41,8 @@ def run(folder: Path, undisturbed: Trial, seed: int, quick: bool, say) -> list[O
     rng = random.Random(f"places {seed}")
     faults = [full_disk, two_runs]
     if not quick:
-        faults += [input_removed, small_files, read_only, snakemake_beside, run_beside]
+        faults += [input_removed, small_files, read_only, read_only_midway]
+        faults += [snakemake_beside, run_beside, snakemake_twice]
     outcomes = []
     for number, fault in enumerate(faults):
         place = folder / f"place_{number}"
@@ -88,14 +89,35 @@ def read_only(trial: Trial, undisturbed: Trial, rng: random.Random) -> Outcome:
         return judged(PART, kind, "results made read-only after the splits", [*problems, *goes_on(trial, undisturbed)])
 
 
-def _set_writable(trial: Trial, remount: Callable[[str], None] | None, writable: bool) -> None:
-    """By the mount for root, whom permissions do not stop; by permissions for anyone else."""
+def read_only_midway(trial: Trial, undisturbed: Trial, rng: random.Random) -> Outcome:
+    """The results become read-only under a run that is at work, as a disk does that the kernel no longer trusts."""
+    kind, jobs = "a disk that cannot be written", rng.randint(3, 8)
+    with _disk(trial.folder / "results", LARGE_DISK) as remount:
+        if remount is None and os.geteuid() == 0:
+            return Outcome(PART, kind, "results made read-only in a run", SKIPPED, "root writes anywhere, cannot mount")
+        since = time.time()
+        process = trial.start()
+        _reaches(trial, process, jobs, since)
+        while not _set_writable(trial, remount, False) and process.poll() is None:
+            time.sleep(0.01)
+        status, printed = finish(process), trial.printed
+        problems = ended_badly(status, printed, REASONS[kind]) + half_written(trial.root)
+        _set_writable(trial, remount, True)
+        how = f"results made read-only in a run, after {jobs} jobs"
+        return judged(PART, kind, how, [*problems, *goes_on(trial, undisturbed)])
+
+
+def _set_writable(trial: Trial, remount: Callable[[str], bool] | None, writable: bool) -> bool:
+    """By the mount for root, whom permissions do not stop; by permissions for anyone else. Whether it is so now.
+
+    A disk on which a file is being written cannot be made read-only at that moment.
+    """
     if remount is not None:
-        remount("rw" if writable else "ro")
-        return
+        return remount("rw" if writable else "ro")
     for path in [trial.root, *trial.root.rglob("*")]:
         if path.is_dir():
             path.chmod(0o755 if writable else 0o555)
+    return True
 
 
 def input_removed(trial: Trial, undisturbed: Trial, rng: random.Random) -> Outcome:
@@ -147,6 +169,18 @@ def run_beside(trial: Trial, undisturbed: Trial, rng: random.Random) -> Outcome:
     return judged(PART, "a run beside Snakemake", "after 2 jobs", [*problems, *goes_on(trial, undisturbed)])
 
 
+def snakemake_twice(trial: Trial, undisturbed: Trial, rng: random.Random) -> Outcome:
+    """Snakemake called by hand twice: its lock ends the second in one line, and leaves the first alone."""
+    since = time.time()
+    first = trial.start(raw=True)
+    _reaches(trial, first, 2, since)
+    status, printed = trial.run(raw=True)
+    problems = ended_badly(status, printed, ("lock", "Lock"))
+    problems += [] if finish(first) == 0 else ["the first Snakemake was disturbed"]
+    how = "raw, after 2 jobs of the first"
+    return judged(PART, "Snakemake beside Snakemake", how, [*problems, *goes_on(trial, undisturbed)])
+
+
 def ended_badly(status: int, printed: str, reasons: tuple[str, ...]) -> list[str]:
     """What is wrong with the end of a run that could not succeed: it must fail, say why, and show no traceback."""
     problems = [] if status not in (0, 124) else [f"the run ended with {status}"]
@@ -182,7 +216,7 @@ def goes_on(trial: Trial, undisturbed: Trial) -> Iterator[str]:
 
 
 @contextmanager
-def _disk(folder: Path, size: str) -> Iterator[Callable[[str], None] | None]:
+def _disk(folder: Path, size: str) -> Iterator[Callable[[str], bool] | None]:
     """A disk of its own at `folder`: yields how to mount it otherwise, or None where mounting is not allowed."""
     folder.mkdir(exist_ok=True)
     try:
@@ -196,6 +230,10 @@ def _disk(folder: Path, size: str) -> Iterator[Callable[[str], None] | None]:
         yield None
         return
     try:
-        yield lambda option: subprocess.run(["mount", "-o", f"remount,{option}", str(folder)], check=True) and None
+        yield lambda option: _remounted(folder, option)
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], capture_output=True)
+
+
+def _remounted(folder: Path, option: str) -> bool:
+    return not subprocess.run(["mount", "-o", f"remount,{option}", str(folder)], capture_output=True).returncode
