@@ -32,7 +32,7 @@ VERSIONS = {
     "explain": 2,
     "examples": 1,
     "tables": 6,
-    "figures": 6,
+    "figures": 7,
     "report": 2,
 }
 ONE_SHOT, WHOLE_TRAIN = "one_shot", "train"

@@ -257,11 +257,13 @@ def test_the_chosen_configuration_is_ringed(demo, frames):
     best = rows.sort_values(["val_accuracy", "lr"], ascending=[False, True]).iloc[0]
     (ring,) = [line for line in first.lines if line.get_marker() == "o"]
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (
-        [0.01, 0.1].index(best.lr),
-        [0, 0.01].index(best.weight_decay),
+        [0.01, 0.1].index(best.lr) + 0.5,
+        [0, 0.01].index(best.weight_decay) + 0.5,
     )
     assert len([patch for patch in first.patches if patch.get_hatch()]) == 1  # the diverged one
-    shown = first.images[0].get_array()
+    assert [label.get_text() for label in first.get_yticklabels()] == ["0", "0.01"]
+    assert not first.yaxis_inverted(), "decay grows upwards"
+    shown = first.collections[0].get_array()
     assert np.nanmax(shown) == 0
 
 

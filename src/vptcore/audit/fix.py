@@ -51,6 +51,9 @@ def fix(audit: Audit, jobs: Sequence[Job], root: Path) -> Iterator[str]:
         manifest.record_path(root, name).unlink(missing_ok=True)
     if any(name.startswith(f"{manifest.REPORT}/") for name in gone):
         # Snakemake makes the folder as a whole, and only where it is not there.
+        for path in sorted((root / manifest.REPORT).rglob("*")):
+            if path.is_file():
+                yield f"remove   {path.relative_to(root)}: the report is made as a whole"
         shutil.rmtree(root / manifest.REPORT, ignore_errors=True)
     for report in audit.reports:
         if report.wrong and report.file not in gone:

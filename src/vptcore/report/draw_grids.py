@@ -60,6 +60,8 @@ def searches(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def _heat(axis: Axes, rows: pd.DataFrame):
+    import seaborn as sns  # a second to import, with scipy.stats and pyplot: of all figures only these need it
+
     rates, decays = sorted(set(rows["lr"])), sorted(set(rows["weight_decay"]))
     values = np.full((len(decays), len(rates)), np.nan)
     lost = np.zeros_like(values, dtype=bool)
@@ -68,20 +70,21 @@ def _heat(axis: Axes, rows: pd.DataFrame):
         lost[place] = bool(row.diverged)
         values[place] = np.nan if row.diverged else 100 * row.val_accuracy
     below = values - np.nanmax(values) if np.isfinite(values).any() else values
-    shown = axis.imshow(below, cmap="cividis", vmin=-DEEPEST, vmax=0, aspect="auto", origin="lower")
+    sns.heatmap(
+        below, ax=axis, cmap="cividis", vmin=-DEEPEST, vmax=0, cbar=False, linewidths=0.3,
+        xticklabels=[_short(rate) for rate in rates], yticklabels=[_short(decay) for decay in decays],
+    )  # fmt: skip
     for y, x in zip(*np.nonzero(lost), strict=True):
-        axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fc=FAINT, ec="white", hatch=HATCH, lw=0))
+        axis.add_patch(Rectangle((x, y), 1, 1, fc=FAINT, ec="white", hatch=HATCH, lw=0))
     if not lost.all():
         best = choose(rows)
-        axis.plot(
-            rates.index(best["lr"]), decays.index(best["weight_decay"]), "o", mfc="none", mec="#d00000", mew=1.2, ms=6
-        )
-    axis.set_xticks(range(len(rates)), [_short(r) for r in rates], rotation=90 if len(rates) > 5 else 0, fontsize=6)
-    axis.set_yticks(range(len(decays)), [_short(decay) for decay in decays], fontsize=6)
-    axis.tick_params(length=0)
-    for spine in axis.spines.values():
-        spine.set_visible(False)
-    return shown
+        place = rates.index(best["lr"]) + 0.5, decays.index(best["weight_decay"]) + 0.5
+        axis.plot(*place, "o", mfc="none", mec="#d00000", mew=1.2, ms=6)
+    axis.invert_yaxis()
+    axis.tick_params(length=0, labelsize=6)
+    axis.tick_params("x", rotation=90 if len(rates) > 5 else 0)
+    axis.tick_params("y", rotation=0)
+    return axis.collections[0]
 
 
 def _short(value: float) -> str:

@@ -31,7 +31,7 @@ TRAINED = "#E69F00"
 HATCH = "//////"
 # A legend below an axis finds its place only in the second layout: after one it hangs over the edge.
 LAYOUTS = 2
-# Ten colours that colour-blind eyes tell apart: seaborn's "colorblind", without its second to import.
+# Ten colours that colour-blind eyes tell apart: seaborn's "colorblind", without the second that it takes to import.
 TASKS = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"]
 
 RC = {
