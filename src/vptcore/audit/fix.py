@@ -52,7 +52,7 @@ def fix(audit: Audit, jobs: Sequence[Job], root: Path) -> Iterator[str]:
     if any(name.startswith(f"{manifest.REPORT}/") for name in gone):
         # Snakemake makes the folder as a whole, and only where it is not there.
         for path in sorted((root / manifest.REPORT).rglob("*")):
-            if path.is_file():
+            if path.is_file() and path.name != ".snakemake_timestamp":
                 yield f"remove   {path.relative_to(root)}: the report is made as a whole"
         shutil.rmtree(root / manifest.REPORT, ignore_errors=True)
     for report in audit.reports:
