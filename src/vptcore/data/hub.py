@@ -55,7 +55,8 @@ def fetch(task: Task, root: Path | str, endpoint: str | None = None) -> Path:
     except Exception as error:  # whatever the HTTP library under huggingface_hub raises: it changes between versions
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         url = f"https://huggingface.co/datasets/{task.repo}"
-        raise ValueError(f"{task.id}: could not fetch {url} ({reason}); try again, whole files are kept, or {instead}") from None
+        again = "try again, whole files are kept"
+        raise ValueError(f"{task.id}: could not fetch {url} ({reason}); {again}, or {instead}") from None
     return locate(task.source, Request(task.id, task.classes, folder))
 
 
