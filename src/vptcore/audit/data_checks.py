@@ -3,7 +3,7 @@
 In: a `View` and a job. Out: pairs of a file's name and a finding. Splits are drawn again and must be the same; the
 array's images are hashed again and must be those of the index. Imports no torch.
 
-    python -m pytest tests/audit/test_damages.py
+    python -m pytest tests/workflow/test_audit.py
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ In: a `Study`. Out: `Job`s in the order of the flow; files are named inside the 
 from outside by their path. It is Snakemake's graph by the same functions that the rules call (`flow`, `report.inputs`),
 without Snakemake. Imports no torch.
 
-    python -m pytest tests/audit/test_expected.py
+    python -m pytest tests/workflow/test_audit.py
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 In: a `View` and a job. Out: pairs of a file's name and a finding. Tables are built again from the rows that stand there
 and must be the same to the byte. Imports no torch.
 
-    python -m pytest tests/audit/test_damages.py
+    python -m pytest tests/workflow/test_audit.py
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A finding is either wrong (the audit fails) or a remark. `check` is one of `CHECKS`, the words of the summary and of
 docs/audit.md. Imports no torch.
 
-    python -m pytest tests/audit
+    python -m pytest tests/workflow/test_audit.py
 """
 
 from __future__ import annotations

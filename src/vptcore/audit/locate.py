@@ -4,7 +4,7 @@ In: a study's folder, or any file in it. Out: a `Place`. The config is the one g
 was started with, if it is still this study's; else the config that the last run wrote down; else a config of this
 folder that names the study. Imports no torch.
 
-    python -m pytest tests/audit/test_locate.py
+    python -m pytest tests/workflow/test_audit.py
 """
 
 from __future__ import annotations

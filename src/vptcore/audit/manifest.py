@@ -4,7 +4,7 @@ In: a job's slice, the files it read and the files it made. Out: `<study>/manife
 or not at all. There is no central file: jobs end at the same time on different machines. The old record goes before a
 job starts, so that what a killed job left is never taken for what its record says. Imports no torch.
 
-    python -m pytest tests/audit/test_manifest.py
+    python -m pytest tests/workflow/test_audit.py
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 In: a `Store`, a `Job` of today's config and the name of one of its files. Out: findings. Imports no torch.
 
-    python -m pytest tests/audit/test_damages.py
+    python -m pytest tests/workflow/test_audit.py
 """
 
 from __future__ import annotations

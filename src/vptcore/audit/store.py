@@ -3,7 +3,7 @@
 In: a study's folder and a file's name inside it. Out: plain values; what cannot be read raises `Unusable` with one
 line. Shared by the threads of an audit. Imports no torch.
 
-    python -m pytest tests/audit/test_store.py
+    python -m pytest tests/workflow/test_audit.py
 """
 
 from __future__ import annotations

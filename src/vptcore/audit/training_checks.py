@@ -3,7 +3,7 @@
 In: a `View` and a job. Out: pairs of a file's name and a finding. The grid, the schedule and the choice are computed
 again from today's config; accuracies are counted again from the stored predictions. Imports no torch.
 
-    python -m pytest tests/audit/test_damages.py
+    python -m pytest tests/workflow/test_audit.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a check sees: today's study, its files, and how deep to look.
 
-python -m pytest tests/audit
+python -m pytest tests/workflow/test_audit.py
 """
 
 from __future__ import annotations
