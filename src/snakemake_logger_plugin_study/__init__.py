@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 import time
@@ -23,6 +24,8 @@ SUFFIXES = ("_kept", "_shard", "_shard_kept", "_merge", "_merge_kept")
 STAGES = {f"{stage}{suffix}": stage for stage in ("search", "final") for suffix in SUFFIXES}
 # Of little interest to someone who watches a study; everything else that Snakemake says at warning level is shown.
 QUIET = ("Your conda installation", "Falling back to greedy", "RuleException", "Exiting because a job execution failed")
+
+OF_THE_SYSTEM = re.compile(r"\w+Error: \[Errno \d+\] ")
 
 
 class LogHandler(LogHandlerBase):
@@ -62,7 +65,7 @@ class LogHandler(LogHandlerBase):
         elif event is None and record.levelno >= logging.WARNING and not self.failed:
             text = record.getMessage()
             if not text.startswith(QUIET):
-                self._print(text)
+                self._print(_in_one_line(text))
         elif event is None and "Nothing to be done" in str(record.msg):
             self._print("nothing to do: every file is there and up to date")
 
@@ -121,7 +124,7 @@ class LogHandler(LogHandlerBase):
     def _error(self, record) -> None:
         text = str(record.getMessage()).strip()
         if not self.failed and not text.startswith(QUIET):
-            self._print(text)
+            self._print(_in_one_line(text))
 
     def _print(self, line: str) -> None:
         clear = "\r\033[2K" if self.is_terminal else ""
@@ -138,6 +141,14 @@ class LogHandler(LogHandlerBase):
         width = shutil.get_terminal_size((100, 20)).columns - 1
         sys.stderr.write(f"\r\033[2K{text[:width]}")
         sys.stderr.flush()
+
+
+def _in_one_line(text: str) -> str:
+    """A traceback that ends in an error of the system (a full disk, one made read-only) by that error alone."""
+    last = text.rstrip().rpartition("\n")[2]
+    if "Traceback (most recent call last)" in text and OF_THE_SYSTEM.match(last):
+        return f"failed: snakemake: {last}"
+    return text
 
 
 def _summary(log: str) -> str:
