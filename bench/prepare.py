@@ -148,17 +148,19 @@ def main() -> None:
             "task": "bench", "source": "folder", "path": str(folder / "in" / "train"), "classes": 2, "size": SIZE,
             "max_pool": 10**9, "seed": 0, "workers": options.workers, "resize": "bilinear",
         }  # fmt: skip
+        written = {name: folder / f"{name}.npy" for name in ("plain", "prepare")}
         runs = {
-            "plain": partial(plain, paths, folder / "plain.npy", options.workers),
-            "prepare": partial(prepare, job, folder / "ours.npy", folder / "rows.parquet"),
+            "plain": partial(plain, paths, written["plain"], options.workers),
+            "prepare": partial(prepare, job, written["prepare"], folder / "rows.parquet"),
         }
         taken: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
         for turn in range(TURNS):
             for name in list(runs) if turn % 2 == 0 else reversed(runs):
+                written[name].unlink(missing_ok=True)  # freeing a turn's file is no part of the next
                 before = spent()
                 runs[name]()
                 taken[name].append(tuple(now - then for now, then in zip(spent(), before, strict=True)))
-        apart = furthest_apart(paths, folder / "ours.npy", folder / "plain.npy")
+        apart = furthest_apart(paths, written["prepare"], written["plain"])
         added = {name: in_a_fresh_process(run) for name, run in runs.items()} if MEASURES_MEMORY else {}
     for name, turns in taken.items():
         wall, processor = (statistics.median(each) for each in zip(*turns, strict=True))

@@ -73,7 +73,7 @@ def test_all_other_images_get_the_benchmarks_resize(tmp_path, sizes):
     for image, ours in zip(images, stored, strict=True):
         x = torch.from_numpy(image).permute(2, 0, 1)[None].float()
         torchs = F.interpolate(x, (32, 32), mode="bilinear", align_corners=False)[0].permute(1, 2, 0).numpy()
-        assert np.abs(ours - torchs).max() <= 0.51
+        assert np.abs(ours - torchs).max() <= 1
     assert list(zip(index["height"], index["width"], strict=True)) == sizes
 
 

@@ -17,7 +17,6 @@ from vptcore.data.decode import (
     resize_256_crop,
     resize_antialias,
     resize_bilinear,
-    to_pixels,
     to_rgb,
 )
 
@@ -34,11 +33,10 @@ def test_resize_equals_torch(height, width, size, seed):
     image = noise(seed, height, width)
     ours = resize_bilinear(image, size)
     assert ours.dtype == np.uint8
-    # Half a level is the rounding; torch's float32 positions add up to a hundredth.
-    for dtype, tolerance in ((torch.float64, 0.5005), (torch.float32, 0.51)):
+    for dtype in (torch.float64, torch.float32):
         x = torch.from_numpy(image).permute(2, 0, 1)[None].to(dtype)
         expected = F.interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=False)
-        assert np.abs(ours - expected[0].permute(1, 2, 0).numpy()).max() <= tolerance
+        assert np.abs(ours - expected[0].permute(1, 2, 0).numpy()).max() <= 1
 
 
 def test_resize_to_the_same_size_changes_nothing():
@@ -141,10 +139,56 @@ def test_the_sides_of_vpts_transforms():
     assert [crop_side(size) for size in (224, 384, 448)] == [256, 438, 512]
 
 
-def test_pixels_without_a_copy_are_the_same():
-    for form in ("PNG", "JPEG", "WEBP"):
-        data = encode(noise(7, 30, 41), form)
-        assert np.array_equal(to_pixels(data)[..., :3], to_rgb(data))
-        assert np.array_equal(resize_bilinear(to_pixels(data), 16), resize_bilinear(to_rgb(data), 16))
-    large = np.tile(noise(8, 64, 64), (40, 40, 1))  # 26 MB: more than one of Pillow's blocks
-    assert np.array_equal(to_pixels(encode(large, compress_level=0)), large)
+def with_pillow(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.integers(1, 90), st.integers(1, 90), st.sampled_from([0, 1, 2]), st.sampled_from([1, 50, 75, 95, 100]),
+    st.booleans(), st.sampled_from([1, 3]), st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_jpeg_files_have_pillows_pixels(height, width, subsampling, quality, progressive, channels, seed):
+    picture = Image.fromarray(
+        np.squeeze(noise(seed, height, width, channels), 2) if channels == 1 else noise(seed, height, width)
+    )
+    data = saved(picture, "JPEG", subsampling=subsampling, quality=quality, progressive=progressive)
+    assert np.array_equal(to_rgb(data), with_pillow(data))
+
+
+def test_a_jpeg_is_not_turned_by_its_orientation():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a camera held on its side
+    data = saved(Image.fromarray(noise(6, 8, 24)), "JPEG", exif=exif)
+    assert np.array_equal(to_rgb(data), with_pillow(data))
+    assert to_rgb(data).shape == (8, 24, 3)
+
+
+def test_only_whole_jpegs_in_three_colours_pass_pillow_by(monkeypatch):
+    plain = saved(Image.fromarray(noise(7)), "JPEG")
+    others = [
+        plain + b"\0",  # something behind the end: to Pillow it is no less whole
+        saved(Image.fromarray(noise(7)[..., 0]), "JPEG"),
+        saved(Image.new("CMYK", (4, 4)), "JPEG"),
+        saved(Image.fromarray(noise(7)), "WEBP"),
+    ]
+    opened = []
+    monkeypatch.setattr(Image, "open", lambda file, real=Image.open: opened.append(file) or real(file))
+    to_rgb(plain)
+    assert not opened
+    for data in others:
+        to_rgb(data)
+    assert len(opened) == len(others)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12 * 12 - 1)
+    with pytest.warns(Image.DecompressionBombWarning):
+        to_rgb(plain)
+
+
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+def test_a_jpeg_whose_data_lacks_is_one_line(end):
+    data = saved(Image.fromarray(noise(0, 64, 64)), "JPEG")
+    header = data[: data.index(b"\xff\xda")]
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - who finds it depends on the end
+        to_rgb(header + end)
+    assert "\n" not in str(caught.value)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
+import tarfile
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.data.archive_layouts import make_svhn
-from tests.data.layouts import make_folder, make_parquet, make_vtab1k, make_wds
+from tests.data.layouts import add_member, make_folder, make_parquet, make_vtab1k, make_wds
 from vptcore.cli import main
 from vptcore.data import wds
 from vptcore.data.arrays import prepare
@@ -26,14 +29,29 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def hub(files: Path, cut: dict[str, int] | None = None, refuse: frozenset | set = frozenset()):
+def hub(
+    files: Path,
+    cut: dict[str, int] | None = None,
+    refuse: frozenset | set = frozenset(),
+    spoil: frozenset | set = frozenset(),
+    cut_after: int = 1000,
+):
     """Serve a folder as the newest commit of any data set; yields the address and the list of paths that were sent.
 
-    The first `cut[path]` answers for a path end after 1,000 bytes; a path in `refuse` is answered with 403.
+    The first `cut[path]` answers for a path end after `cut_after` bytes; a path in `refuse` is answered with 403; of
+    one in `spoil` a byte changes on its way. As on the Hub, tar files lie in Git LFS and others in Git.
     """
     cuts = dict(cut or {})
     names = sorted(path.relative_to(files).as_posix() for path in files.rglob("*") if path.is_file())
     sent: list[str] = []
+
+    def listed(name: str) -> dict:
+        data = (files / name).read_bytes()
+        in_lfs = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
+        blob = hashlib.sha1(f"blob {len(data)}\0".encode() + data).hexdigest()
+        return {"rfilename": name, "size": len(data), "blobId": blob} | (
+            {"lfs": in_lfs} if name.endswith(".tar") else {}
+        )
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_):
@@ -50,11 +68,14 @@ def hub(files: Path, cut: dict[str, int] | None = None, refuse: frozenset | set 
                 body = json.dumps([{"type": "file", "path": n, "size": s, "oid": "0" * 40} for n, s in sizes.items()])
                 body = body.encode()
             elif not found:
-                siblings = [{"rfilename": name} for name in names]
+                siblings = [listed(name) for name in names]
                 body = json.dumps({"id": "x/y", "sha": COMMIT, "siblings": siblings}).encode()
             else:
                 body = (files / name).read_bytes()
-                headers["ETag"] = f'"{hashlib.sha1(body).hexdigest()}"'
+                as_listed = listed(name)
+                headers["ETag"] = f'"{as_listed["lfs"]["sha256"] if "lfs" in as_listed else as_listed["blobId"]}"'
+                if name in spoil:
+                    body = body[:-1] + bytes([body[-1] ^ 1])
             start = 0
             if found and self.command == "GET" and (asked := self.headers.get("Range")):
                 start = int(asked.removeprefix("bytes=").split("-")[0])
@@ -69,7 +90,7 @@ def hub(files: Path, cut: dict[str, int] | None = None, refuse: frozenset | set 
                 sent.append(f"{name} from {start}" if start else name)
                 if cuts.get(name, 0) > 0:
                     cuts[name] -= 1
-                    self.wfile.write(body[:1000])
+                    self.wfile.write(body[:cut_after])
                     self.close_connection = True
                 else:
                     self.wfile.write(body)
@@ -125,22 +146,64 @@ def test_a_cut_answer_is_asked_for_again_within_the_call(tmp_path, monkeypatch):
         assert (folder / name).read_bytes() == (served / name).read_bytes()
 
 
-def test_after_a_failed_fetch_whole_files_stay_and_the_cut_one_is_begun_again(tmp_path, monkeypatch):
+def test_a_cut_answer_goes_on_from_its_last_whole_piece(tmp_path, monkeypatch):
+    served, task = small(tmp_path)
+    with tarfile.open(served / "train/0.tar", "a") as tar:
+        add_member(tar, "s0000009.txt", np.random.default_rng(0).bytes(24_000_000))
+    monkeypatch.chdir(tmp_path)
+    with hub(served, cut={"train/0.tar": 1}, cut_after=13_000_000) as (address, sent):
+        folder = fetch(task, tmp_path / "data", address)
+        asked = [name for name in sent if name.startswith("train/0.tar")]
+    assert asked == ["train/0.tar", f"train/0.tar from {10 * 2**20}"]
+    assert (folder / "train/0.tar").read_bytes() == (served / "train/0.tar").read_bytes()
+
+
+def test_after_a_failed_fetch_whole_files_stay_and_the_others_are_fetched(tmp_path, monkeypatch):
     served, task = small(tmp_path)
     monkeypatch.chdir(tmp_path)
+    with hub(served) as (address, sent):
+        folder = fetch(task, tmp_path / "data", address)
+    (folder / "train/1.tar").unlink()
     with hub(served, refuse={"train/1.tar"}) as (address, sent):
-        message = fetch_fails(task, tmp_path / "data", address)
-    assert "try again" in message
-    folder = tmp_path / "data" / "mine"
+        assert "try again, whole files are kept" in fetch_fails(task, tmp_path / "data", address)
     assert not (folder / "train/1.tar").exists()
-    whole = [name for name in WIRE if (folder / name).exists()]
     with hub(served) as (address, sent):
         fetch(task, tmp_path / "data", address)
-        assert "train/1.tar" in sent
-        assert not set(whole) & set(sent)
+        assert [name for name in sent if name] == ["train/1.tar"]
     for name in WIRE:
         assert (folder / name).read_bytes() == (served / name).read_bytes()
     assert not list(folder.rglob("*.incomplete"))
+
+
+@pytest.mark.parametrize("name", ["train/1.tar", "classnames.txt"])
+def test_a_file_with_a_wrong_checksum_is_one_line_and_removed(tmp_path, monkeypatch, name):
+    served, task = small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with hub(served, spoil={name}) as (address, _):
+        message = fetch_fails(task, tmp_path / "data", address)
+    folder = tmp_path / "data" / "mine"
+    assert f"({name} came as " in message
+    assert "where the Hub lists" in message
+    assert "try again" in message
+    assert not (folder / name).exists()
+    with hub(served) as (address, sent):
+        fetch(task, tmp_path / "data", address)
+        assert [path for path in sent if path] == [name]
+    assert (folder / name).read_bytes() == (served / name).read_bytes()
+
+
+def test_a_file_that_changed_on_disk_is_fetched_again(tmp_path, monkeypatch):
+    served, task = small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with hub(served) as (address, _):
+        folder = fetch(task, tmp_path / "data", address)
+        whole, path = (served / "test/0.tar").read_bytes(), folder / "test/0.tar"
+        seen = path.stat()
+        path.write_bytes(whole[:-1] + b"x")
+        os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+        assert "test/0.tar came as " in fetch_fails(task, tmp_path / "data", address)
+        fetch(task, tmp_path / "data", address)
+    assert path.read_bytes() == whole
 
 
 def test_fetch_without_network_says_what_to_put_where(tmp_path):

@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from vptcore.data.decode import RESIZES, crop_side, is_grey, to_pixels
+from vptcore.data.decode import RESIZES, crop_side, is_grey, to_rgb
 from vptcore.data.items import Deferred, Image, Item, Range, load
 from vptcore.records import replacing, write_text
 
@@ -158,7 +158,7 @@ class Chunks:
         if len(shapes) > 1 or (self.form and self.form.shape_HWC[:2] not in shapes):
             raise DoesNotFit(self.resized)
         is_colour = self.form is not None and self.form.shape_HWC[2] == 3
-        channels = 3 if is_colour or not all(is_grey(image[..., :3]) for image in images) else 1
+        channels = 3 if is_colour or not all(is_grey(image) for image in images) else 1
         form = Form((*images[0].shape[:2], channels), native=True)
         if form != self.form:
             raise DoesNotFit(form)
@@ -189,7 +189,7 @@ class Chunks:
 
 def _pixels(item: Item, where: str) -> np.ndarray:
     try:
-        return to_pixels(load(item.image))
+        return to_rgb(load(item.image))
     except ValueError as error:
         raise ValueError(f"{where}: image {item.key} cannot be decoded ({error}); replace it or take it out") from None
 

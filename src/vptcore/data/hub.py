@@ -9,8 +9,10 @@ per task that says where it comes from, whether it is found, and under which lic
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +21,10 @@ from vptcore.data import archives, hf, shapes, wds
 from vptcore.data.sources import IMAGE_SUFFIXES, LAYOUTS, VTAB1K_LISTS, Request, locate
 from vptcore.data.tasks import SHIPPED, Task
 from vptcore.downloads import LOCK, revision
-from vptcore.records import RowsError, read_provenance
+from vptcore.records import RowsError, file_sha256, read_provenance
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
 
 PATTERNS = {
     "wds": ["*.txt", "train/nshards.txt", "train/*.tar", "test/nshards.txt", "test/*.tar"],
@@ -42,6 +47,7 @@ def fetch(task: Task, root: Path | str, endpoint: str | None = None) -> Path:
         raise ValueError(f"{task.id}: {why}; {instead}")
     try:
         from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub.utils import filter_repo_objects
     except ImportError:
         raise ValueError(f"{task.id}: fetching needs the package huggingface_hub; install it, or {instead}") from None
     try:
@@ -52,12 +58,36 @@ def fetch(task: Task, root: Path | str, endpoint: str | None = None) -> Path:
             task.repo, repo_type="dataset", revision=commit, local_dir=folder, allow_patterns=PATTERNS[task.source],
             endpoint=endpoint,
         )  # fmt: skip
+        listed = HfApi(endpoint=endpoint).dataset_info(task.repo, revision=commit, files_metadata=True).siblings
+        _hold_to_hashes(folder, filter_repo_objects(listed, allow_patterns=PATTERNS[task.source], key=_name))
     except Exception as error:  # whatever the HTTP library under huggingface_hub raises: it changes between versions
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         url = f"https://huggingface.co/datasets/{task.repo}"
         again = "try again, whole files are kept"
         raise ValueError(f"{task.id}: could not fetch {url} ({reason}); {again}, or {instead}") from None
     return locate(task.source, Request(task.id, task.classes, folder))
+
+
+def _name(listed: RepoSibling) -> str:
+    return listed.rfilename
+
+
+def _hold_to_hashes(folder: Path, listed: Iterable[RepoSibling]) -> None:
+    """Take away a file that is not what the Hub lists, and raise ValueError: huggingface_hub compares sizes only."""
+    for entry in listed:
+        path = folder / entry.rfilename
+        # Git's own name for a small file; a large one is listed with the SHA-256 of its bytes.
+        found, known = (file_sha256(path), entry.lfs.sha256) if entry.lfs else (_git_blob(path), entry.blob_id)
+        if found != known:
+            path.unlink()
+            raise ValueError(
+                f"{entry.rfilename} came as {found[:16]}… where the Hub lists {known[:16]}…; it was removed"
+            )
+
+
+def _git_blob(path: Path) -> str:
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()
 
 
 def run(job: Mapping) -> str:

@@ -106,7 +106,7 @@ def _is_there(source: str, path: Path) -> bool:
 
 
 def _is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def _places(source: str, request: Request) -> list[Path]:
@@ -221,8 +221,8 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _images(root: Path, names: list[str]) -> list[Path]:
-    files = (path for name in names if (root / name).is_dir() for path in sorted((root / name).iterdir()))
-    return [path for path in files if _is_image(path.name)]
+    folders = (root / name for name in names if (root / name).is_dir())
+    return [folder / file for folder in folders for file in sorted(os.listdir(folder)) if _is_image(file)]
 
 
 def vtab1k(request: Request) -> Source:

@@ -23,7 +23,9 @@ from vptcore.data.items import Deferred, Image, Request, load, numbered
 SUN_LISTS = {"train": "sun397_tfds_tr.txt", "validation": "sun397_tfds_va.txt", "test": "sun397_tfds_te.txt"}
 SUN_SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}  # of TFDS's own random partition
 SUN_PIXELS, SUN_QUALITY = 120_000, 72
-SUN_REDUCED = "images are reduced to 120,000 pixels as TFDS does, but by this package: equal but for rounding"
+SUN_REDUCED = (
+    "images are reduced to 120,000 pixels as TFDS does, but by this package: equal but for OpenCV's and JPEG's versions"
+)
 SUN_DRAWN = "no sun397_tfds_*.txt: the splits are drawn by the seed, not the benchmark's"
 
 
