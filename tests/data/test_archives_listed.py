@@ -97,7 +97,7 @@ def test_flowers_that_are_not_whole(tmp_path):
     message = fails("oxford_flowers102", root)
     assert "setid.mat: trnid has image 999 in row 5" in message
     (root / "setid.mat").write_bytes(b"not a mat file")
-    assert "setid.mat: not a readable .mat file" in fails("oxford_flowers102", root)
+    assert "setid.mat: not a readable MATLAB file" in fails("oxford_flowers102", root)
     (root / "setid.mat").unlink()
     message = fails("oxford_flowers102", root)
     assert "no setid.mat found" in message

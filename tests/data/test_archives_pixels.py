@@ -200,6 +200,16 @@ def test_pcam(tmp_path, packed, storage):
     assert np.array_equal(few[2][4], images[4])
 
 
+def test_a_damaged_copy_of_pcams_rows_is_one_line(tmp_path):
+    root = make_pcam(tmp_path / "patch_camelyon", {"train": 8, "valid": 8, "test": 8})
+    read("patch_camelyon", root)
+    copy = max(root.rglob("*-rows.npy"))
+    copy.write_bytes(b"<html>")
+    assert fails("patch_camelyon", root).startswith(f"{copy}: this copy of camelyonpatch_level_2_split_")
+    copy.unlink()
+    read("patch_camelyon", root)
+
+
 def test_pcam_files_that_cannot_be(tmp_path):
     root = make_pcam(tmp_path / "patch_camelyon", {"train": 8, "valid": 8, "test": 8}, packed=False)
     x, y = (root / f"camelyonpatch_level_2_split_valid_{name}.h5" for name in "xy")
@@ -215,6 +225,6 @@ def test_pcam_files_that_cannot_be(tmp_path):
     y.write_bytes(b"not h5")
     message = fails("patch_camelyon", root)
     assert str(y) in message
-    assert "not an .h5 file" in message
+    assert "not a whole .h5 file" in message
     y.unlink()
     assert "no camelyonpatch_level_2_split_valid_y.h5.gz found" in fails("patch_camelyon", root)

@@ -132,6 +132,25 @@ def test_stanford_cars(tmp_path, one_file):
     assert shown(items) == expected
 
 
+@pytest.mark.parametrize(
+    ("row", "fields", "words"),
+    [
+        (
+            ("AM General", "00001.jpg"),
+            ["class", "fname"],
+            "annotation 0 has class 'AM General'; expected a whole number",
+        ),
+        (("00001.jpg",), ["fname"], "its annotations have no class"),
+    ],
+)
+def test_car_lists_that_cannot_be(tmp_path, row, fields, words):
+    put(tmp_path, ["cars_train/00001.jpg", "cars_test/00001.jpg"])
+    annotations = records([row], [(field, "O") for field in fields])
+    for name in ("train_annos", "test_annos_withlabels"):
+        savemat(tmp_path / f"cars_{name}.mat", {"annotations": annotations})
+    assert fails(tmp_path) == f"{tmp_path / 'cars_train_annos.mat'}: {words}"
+
+
 def test_stanford_dogs(tmp_path):
     files = {"train": ["n01-Chihuahua/a.jpg", "n02-Japanese_spaniel/b.jpg"], "test": ["n02-Japanese_spaniel/c.jpg"]}
     for part, names in files.items():
@@ -142,6 +161,11 @@ def test_stanford_dogs(tmp_path):
     source, items = read(tmp_path, 2, "stanford_dogs")
     assert source.class_names == ("Chihuahua", "Japanese_spaniel")
     assert shown(items) == [(part, name, int("n02" in name)) for part, names in files.items() for name in names]
+    listed = np.array([["n02-Japanese_spaniel/c.jpg"], ["n01-Chihuahua/a.jpg"]], dtype=object)
+    savemat(tmp_path / "test_list.mat", {"file_list": listed, "labels": np.array([[1]])})
+    assert "test_list.mat: 2 files but 1 labels" in fails(tmp_path, 2)
+    savemat(tmp_path / "test_list.mat", {"file_list": listed, "labels": np.array([[1.5], [2]])})
+    assert "'labels' is float64 of shape (2, 1); expected whole numbers" in fails(tmp_path, 2)
 
 
 def test_class_folders(tmp_path):

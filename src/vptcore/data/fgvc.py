@@ -22,7 +22,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from vptcore.data.items import Item, Request, Source, capped, numbered
+from vptcore.data import matlab
+from vptcore.data.items import Item, Request, Source, capped, numbered, read_text
 
 LAYOUT = (
     "the images with train.json, val.json and test.json of {image: class}, or the makers' lists (images.txt, "
@@ -115,7 +116,7 @@ def _json(folder: Path) -> Lists:
         if split == "val" and not path.is_file():
             continue
         try:
-            labels = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)
+            labels = json.loads(read_text(path), object_pairs_hook=list)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}: not JSON (line {error.lineno}: {error.msg})") from None
         is_pairs = isinstance(labels, list) and all(isinstance(p, tuple) and len(p) == 2 for p in labels)
@@ -147,7 +148,7 @@ TEXTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     seen = set()
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         key, _, value = line.strip().partition(" ")
         if not value:
             raise ValueError(f"{path}: line {number} is {line!r}; expected 'ID VALUE'")
@@ -159,10 +160,10 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
 
 def _flowers(folder: Path) -> Lists:
     """Oxford Flowers: image numbers per split, from 1, and the class of every image. VPT's train, val and test."""
-    kinds = _mat(folder / "imagelabels.mat", "labels").ravel()
-    entries = []
-    for split, name in (("train", "trnid"), ("val", "valid"), ("test", "tstid")):
-        for number in map(int, _mat(folder / "setid.mat", name).ravel()):
+    (kinds,) = matlab.whole_numbers(folder / "imagelabels.mat", "labels")
+    splits, entries = {"trnid": "train", "valid": "val", "tstid": "test"}, []
+    for (name, split), numbers in zip(splits.items(), matlab.whole_numbers(folder / "setid.mat", *splits), strict=True):
+        for number in numbers.tolist():
             if not 1 <= number <= len(kinds):
                 raise ValueError(f"{folder / 'setid.mat'}: {name} has image {number}; labels are for 1 to {len(kinds)}")
             entries.append((split, f"image_{number:05d}.jpg", int(kinds[number - 1])))
@@ -173,23 +174,20 @@ def _cars(folder: Path) -> Lists:
     """Stanford Cars: one record per image with its class, a file for train and one for test."""
     entries = []
     for split, name in (("train", "cars_train_annos.mat"), ("test", "cars_test_annos_withlabels.mat")):
-        records = _mat(folder / name, "annotations").ravel()
         # Both folders number their images from 00001.jpg.
-        entries += [(split, f"cars_{split}/{_scalar(r['fname'])}", int(_scalar(r["class"]))) for r in records]
+        found = _records(folder / name, "fname", "class")
+        entries += [(split, f"cars_{split}/{image}", int(kind)) for image, kind in found]
     return Lists(entries, _car_names(folder / "cars_meta.mat"))
 
 
 def _cars_in_one(folder: Path) -> Lists:
-    records = _mat(folder / "cars_annos.mat", "annotations").ravel()
-    split = {0: "train", 1: "test"}
-    entries = [
-        (split[int(_scalar(r["test"]))], str(_scalar(r["relative_im_path"])), int(_scalar(r["class"]))) for r in records
-    ]
+    found = _records(folder / "cars_annos.mat", "relative_im_path", "class", "test")
+    entries = [("test" if test else "train", str(image), int(kind)) for image, kind, test in found]
     return Lists(entries, _car_names(folder / "cars_annos.mat"))
 
 
 def _car_names(path: Path) -> dict[object, str]:
-    names = _mat(path, "class_names").ravel() if path.is_file() else []
+    names = matlab.arrays(path, "class_names")[0].ravel() if path.is_file() else []
     return {number: str(_scalar(name)) for number, name in enumerate(names, start=1)}
 
 
@@ -197,26 +195,31 @@ def _dogs(folder: Path) -> Lists:
     entries, names = [], {}
     for split in ("train", "test"):
         path = folder / f"{split}_list.mat"
-        files, kinds = _mat(path, "file_list").ravel(), _mat(path, "labels").ravel()
-        for image, kind in zip(map(str, map(_scalar, files)), map(int, kinds), strict=True):
+        (files,), (kinds,) = matlab.arrays(path, "file_list"), matlab.whole_numbers(path, "labels")
+        if files.size != len(kinds):
+            raise ValueError(f"{path}: {files.size:,} files but {len(kinds):,} labels")
+        for image, kind in zip(map(str, map(_scalar, files.ravel())), kinds.tolist(), strict=True):
             entries.append((split, image, kind))
             names[kind] = PurePosixPath(image).parent.name.partition("-")[2] or str(kind)
     return Lists(entries, names)
 
 
-def _mat(path: Path, name: str):
-    """One array of a MATLAB file; scipy reads it without running anything."""
-    from scipy.io import loadmat
+def _records(path: Path, *fields: str) -> list[tuple]:
+    """The values of `fields` in every record of a MATLAB file's `annotations`; class and test are whole numbers."""
+    (records,) = matlab.arrays(path, "annotations")
+    if lacking := set(fields) - set(records.dtype.names or ()):
+        raise ValueError(f"{path}: its annotations have no {' or '.join(sorted(lacking))}")
+    found = []
+    for row, record in enumerate(records.ravel()):
+        values = [_scalar(record[field]) for field in fields]
+        for field, value in zip(fields, values, strict=True):
+            if field in NUMBERS and (np.ndim(value) or np.asarray(value).dtype.kind not in "iu"):
+                raise ValueError(f"{path}: annotation {row} has {field} {str(value)!r}; expected a whole number")
+        found.append(tuple(values))
+    return found
 
-    try:
-        found = loadmat(path)
-    except Exception as error:  # scipy raises whatever the broken bytes lead it to
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path}: not a readable MATLAB file ({reason})") from None
-    if name not in found:
-        known = ", ".join(key for key in found if not key.startswith("__")) or "nothing"
-        raise ValueError(f"{path}: no array {name!r}; found {known}")
-    return found[name]
+
+NUMBERS = ("class", "test")
 
 
 def _scalar(value):

@@ -9,7 +9,6 @@ one file per split). Out: items in the shards' order, splits from the file names
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from itertools import chain
@@ -18,11 +17,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vptcore.data import parquet_files
 from vptcore.data.items import SPLIT_NAMES, SPLITS, Item, Request, Source, numbered
 
 LAYOUT = "parquet files whose names or folders say train, validation or test, with an image and a label column"
 IMAGES, LABELS = ("image", "img"), ("label", "labels", "fine_label")
-BATCH = 64
 
 
 def shards(root: Path) -> list[tuple[str, Path]]:
@@ -42,10 +41,10 @@ def shards(root: Path) -> list[tuple[str, Path]]:
 def read_hf(root: Path, request: Request) -> Source:
     """Raises ValueError (one line) for files that are no parquet, or have no image or label column."""
     files = shards(root)
-    first = _open(files[0][1])
-    columns = first.schema_arrow.names
-    image, label = _one_of(files[0][1], columns, IMAGES), _one_of(files[0][1], columns, LABELS)
-    names = _class_names(first.schema_arrow, label) or numbered(request.classes)
+    path = files[0][1]
+    schema = parquet_files.opened(path).schema_arrow
+    image, label = _one_of(path, schema.names, IMAGES), _one_of(path, schema.names, LABELS)
+    names = _class_names(path, schema, label) or numbered(request.classes)
     return Source(str(root), names, chain.from_iterable(_parts(root, files, image, label, request)))
 
 
@@ -55,7 +54,7 @@ def _parts(root: Path, files: list[tuple[str, Path]], image: str, label: str, re
         # A shard beyond the cap is not opened.
         if split == "train" and request.max_train is not None and train >= request.max_train:
             continue
-        file = _open(path)
+        file = parquet_files.opened(path)
         train += file.metadata.num_rows if split == "train" else 0
         yield _items(root, split, path, file, image, label)
 
@@ -63,22 +62,11 @@ def _parts(root: Path, files: list[tuple[str, Path]], image: str, label: str, re
 def _items(root: Path, split: str, path: Path, file: pq.ParquetFile, image: str, label: str) -> Iterator[Item]:
     if missing := {image, label} - set(file.schema_arrow.names):
         raise ValueError(f"{path}: no column {' or '.join(sorted(missing))}, which the first shard has")
-    name, row = path.relative_to(root).as_posix(), 0
-    for batch in file.iter_batches(batch_size=BATCH, columns=[image, label]):
-        for values in batch.to_pylist():
-            picture = values[image]
-            encoded = picture.get("bytes") if isinstance(picture, dict) else picture
-            yield Item(f"{name}:{row}", split, values[label], encoded)
-            row += 1
-
-
-def _open(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(
-            f"{path}: not a readable parquet file ({str(error).splitlines()[0]}); fetch it again"
-        ) from None
+    name = path.relative_to(root).as_posix()
+    for row, values in enumerate(parquet_files.rows(path, file, [image, label])):
+        picture = values[image]
+        encoded = picture.get("bytes") if isinstance(picture, dict) else picture
+        yield Item(f"{name}:{row}", split, values[label], encoded)
 
 
 def _one_of(path: Path, columns: list[str], wanted: tuple[str, ...]) -> str:
@@ -88,10 +76,9 @@ def _one_of(path: Path, columns: list[str], wanted: tuple[str, ...]) -> str:
     return found
 
 
-def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
+def _class_names(path: Path, schema: pa.Schema, label: str) -> tuple[str, ...]:
     """The names of `datasets`' ClassLabel, which it stores in the schema's metadata."""
-    stored = (schema.metadata or {}).get(b"huggingface")
-    if not stored:
-        return ()
-    feature = json.loads(stored).get("info", {}).get("features", {}).get(label) or {}
-    return tuple(map(str, feature.get("names") or ()))
+    feature = parquet_files.stored_json(path, schema, "huggingface") or {}
+    for key in ("info", "features", label):
+        feature = feature.get(key) if isinstance(feature, dict) else None
+    return tuple(map(str, feature.get("names") or ())) if isinstance(feature, dict) else ()

@@ -14,10 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from vptcore.data import archives, hf, shapes, wds
+from vptcore.data import archives, hf, parquet_files, shapes, wds
+from vptcore.data.items import read_text
 from vptcore.data.sources import IMAGE_SUFFIXES, LAYOUTS, VTAB1K_LISTS, Request, locate
 from vptcore.data.tasks import SHIPPED, Task
 from vptcore.downloads import LOCK, revision
@@ -158,15 +156,13 @@ def _rows(source: str, where: Path, files: list[Path]) -> int | None:
     if source in ("folder", "fgvc"):
         return sum(path.suffix.lower() in IMAGE_SUFFIXES for path in files)
     if source == "vtab1k":
-        return sum(len((where / name).read_text(encoding="utf-8").splitlines()) for name in VTAB1K_LISTS.values())
+        return sum(len(read_text(where / name).splitlines()) for name in VTAB1K_LISTS.values())
     return None
 
 
 def _parquet_rows(path: Path) -> int:
-    try:
-        return pq.read_metadata(path).num_rows
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from None
+    with parquet_files.opened(path) as file:
+        return file.metadata.num_rows
 
 
 def _indexed(index: Path, source: str, given: Path, unknown: str) -> tuple[int | None, str]:

@@ -100,6 +100,15 @@ def load(image: Image) -> bytes | np.ndarray:
     return data
 
 
+def read_text(path: Path) -> str:
+    """The whole of a list that comes with images. Raises ValueError (one line) where it is no text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ValueError(f"{path}: line {line} is not text in UTF-8; fetch or write the file again") from None
+
+
 def whole_number(text: str, at: str) -> int:
     try:
         return int(text)

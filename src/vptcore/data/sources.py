@@ -9,7 +9,6 @@ torch.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,11 +17,10 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vptcore.config import choose_one
-from vptcore.data import fgvc, hf, shapes, tfds, wds
+from vptcore.data import fgvc, hf, parquet_files, shapes, tfds, wds
 from vptcore.data.items import (
     IMAGE_SUFFIXES,
     SPLIT_NAMES,
@@ -33,6 +31,7 @@ from vptcore.data.items import (
     capped,
     drawn_splits,
     numbered,
+    read_text,
     whole_number,
 )
 from vptcore.data.tasks import FETCHED
@@ -170,24 +169,20 @@ def parquet(request: Request) -> Source:
 
 
 def _parquet(path: Path, request: Request) -> Source:
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]})") from None
+    file = parquet_files.opened(path)
     columns = file.schema_arrow.names
     if missing := {"image", "label"} - set(columns):
         raise ValueError(f"{path}: no column {' or '.join(sorted(missing))}; found {', '.join(columns)}")
-    stored = (file.schema_arrow.metadata or {}).get(b"classes")
-    names = tuple(map(str, json.loads(stored))) if stored else numbered(request.classes)
-    return Source(str(path), names, _parquet_items(file, columns, request.seed))
+    stored = parquet_files.stored_json(path, file.schema_arrow, "classes")
+    names = tuple(map(str, stored)) if isinstance(stored, list) else numbered(request.classes)
+    return Source(str(path), names, _parquet_items(path, file, columns, request.seed))
 
 
-def _parquet_items(file: pq.ParquetFile, columns: list[str], seed: int) -> Iterator[Item]:
+def _parquet_items(path: Path, file: pq.ParquetFile, columns: list[str], seed: int) -> Iterator[Item]:
     count = file.metadata.num_rows
     drawn = None if "split" in columns else drawn_splits(count, round(count * OWN_TEST_SHARE), seed)
     wanted = [name for name in ("image", "label", "split", "name") if name in columns]
-    batches = file.iter_batches(batch_size=64, columns=wanted)
-    for row, values in enumerate(values for batch in batches for values in batch.to_pylist()):
+    for row, values in enumerate(parquet_files.rows(path, file, wanted)):
         image = values["image"]
         split = drawn[row] if drawn else SPLIT_NAMES.get(values["split"], values["split"])
         image = image.get("bytes") if isinstance(image, dict) else image
@@ -236,7 +231,7 @@ def vtab1k(request: Request) -> Source:
 
 def _listed(path: Path) -> list[tuple[str, int]]:
     lines = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         name, _, label = line.strip().rpartition(" ")
         if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise ValueError(f"{path}: line {number} is {line!r}; expected 'images/.../000000.jpg LABEL'")

@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from vptcore.data.items import Range
+from vptcore.data.items import Range, read_text
 from vptcore.data.labels import dsprites_bins
 
 MEMBER = re.compile(r"(s\d{7,})\.(webp|png|jpg|jpeg|cls)")
@@ -34,7 +34,7 @@ def samples(folder: Path) -> Iterator[tuple[str, str, Range]]:
 
 
 def shard_count(folder: Path) -> int:
-    text = (folder / "nshards.txt").read_text(encoding="utf-8").strip()
+    text = read_text(folder / "nshards.txt").strip()
     if not text.isdigit():
         raise ValueError(f"{folder / 'nshards.txt'}: found {text[:40]!r}, expected the number of shards")
     return int(text)
@@ -99,4 +99,4 @@ def binned(label: int, raw: int, at: str) -> int:
 
 def class_names(path: Path) -> tuple[str, ...]:
     """The lines of classnames.txt; empty if there is none."""
-    return tuple(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else ()
+    return tuple(read_text(path).splitlines()) if path.is_file() else ()

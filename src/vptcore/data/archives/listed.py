@@ -14,11 +14,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image as Pillow
 
-from vptcore.data.archives.files import AGAIN, Entries, below, entries, lines
+from vptcore.data import matlab
+from vptcore.data.archives.files import Entries, below, entries, lines
 from vptcore.data.archives.order import Original, Part
 from vptcore.data.archives.resize import resized
 from vptcore.data.decode import to_rgb
-from vptcore.data.items import Deferred, Image, Request, load, numbered
+from vptcore.data.items import Deferred, Image, Request, load, numbered, read_text
 
 SUN_LISTS = {"train": "sun397_tfds_tr.txt", "validation": "sun397_tfds_va.txt", "test": "sun397_tfds_te.txt"}
 SUN_SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}  # of TFDS's own random partition
@@ -58,12 +59,12 @@ def dtd(request: Request, found: dict[str, Path]) -> Original:
 def oxford_flowers102(request: Request, found: dict[str, Path]) -> Original:
     """Flowers; setid.mat numbers the images of each split, imagelabels.mat has their classes from 1."""
     labels_path, sets_path = found["imagelabels.mat"], found["setid.mat"]
-    labels_N = _mat(labels_path, "labels")
+    (labels_N,) = matlab.whole_numbers(labels_path, "labels")
     images = found["102flowers.tgz"]
     files = {PurePosixPath(name).name: entry for name, entry in entries(images).items()}
     parts = {}
-    for split, key in (("train", "trnid"), ("validation", "valid"), ("test", "tstid")):
-        numbers_N = _mat(sets_path, key)
+    splits = {"trnid": "train", "valid": "validation", "tstid": "test"}
+    for (key, split), numbers_N in zip(splits.items(), matlab.whole_numbers(sets_path, *splits), strict=True):
         wrong = np.flatnonzero((numbers_N < 1) | (numbers_N > len(labels_N)))
         if len(wrong):
             row = wrong[0]
@@ -73,18 +74,6 @@ def oxford_flowers102(request: Request, found: dict[str, Path]) -> Original:
         names = [f"image_{number:05d}.jpg" for number in numbers_N.tolist()]
         parts[split] = _part(images, files, names, (labels_N[numbers_N - 1] - 1).tolist(), f"{sets_path.name} {key}")
     return Original(numbered(request.classes), parts)
-
-
-def _mat(path: Path, name: str) -> np.ndarray:
-    from scipy.io import loadmat
-
-    try:
-        return loadmat(path, variable_names=[name])[name].ravel().astype(np.int64)
-    except KeyError:
-        raise ValueError(f"{path}: no array {name!r} in it") from None
-    except Exception as error:  # scipy raises whatever a broken file leads its parser to
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path}: not a readable .mat file ({reason}); {AGAIN}") from None
 
 
 def oxford_iiit_pet(request: Request, found: dict[str, Path]) -> Original:
@@ -124,9 +113,7 @@ def sun397(request: Request, found: dict[str, Path]) -> Original:
         raise ValueError(
             f"{next(iter(given.values())).parent}: no {lacking} beside the other lists of sun397_tfds_*.txt"
         )
-    splits = {split: listed.read_text("utf-8").split() for split, listed in given.items()} or _drawn(
-        files, request.seed
-    )
+    splits = {split: read_text(listed).split() for split, listed in given.items()} or _drawn(files, request.seed)
     classes = sorted({_scene(name) for names in splits.values() for name in names})
     label = {name: number for number, name in enumerate(classes)}
     parts = {}

@@ -12,12 +12,13 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from vptcore import records
+from vptcore.data import matlab
 from vptcore.data.archives.files import AGAIN, beside, extracted, plain
 from vptcore.data.archives.order import Original, Part
 from vptcore.data.archives.table import DSPRITES, NORB_TEST, NORB_TRAIN
@@ -28,6 +29,7 @@ DSPRITES_COLUMN = {"dsprites_orientation": (3, 40), "dsprites_location": (4, 32)
 NORB_COLUMN = {"smallnorb_elevation": (1, 1), "smallnorb_azimuth": (2, 2)}  # of info, steps: azimuths are 0, 2, ..., 34
 NORB_TYPES = {507333717: np.dtype("u1"), 507333716: np.dtype("<i4")}
 BLOCK = 1024
+H5_BROKEN = (OSError, RuntimeError, KeyError)  # what h5py raises for broken data differs from place to place
 
 
 def svhn(request: Request, found: dict[str, Path]) -> Original:
@@ -37,16 +39,7 @@ def svhn(request: Request, found: dict[str, Path]) -> Original:
 
 
 def _svhn_part(path: Path) -> Part:
-    from scipy.io import loadmat
-
-    try:
-        stored = loadmat(path, variable_names=["X", "y"])
-        images_HW3N, digits_N = stored["X"], stored["y"].ravel()
-    except KeyError as error:
-        raise ValueError(f"{path}: no array {error} in it; expected X and y") from None
-    except Exception as error:  # scipy raises whatever a broken file leads its parser to
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path}: not a readable .mat file ({reason}); {AGAIN}") from None
+    (images_HW3N,), (digits_N,) = matlab.arrays(path, "X"), matlab.whole_numbers(path, "y")
     if images_HW3N.ndim != 4 or images_HW3N.shape[2] != 3 or images_HW3N.dtype != np.uint8:
         raise ValueError(f"{path}: X is {images_HW3N.dtype} of shape {images_HW3N.shape}; expected uint8 (H, W, 3, N)")
     if images_HW3N.shape[3] != len(digits_N):
@@ -54,7 +47,7 @@ def _svhn_part(path: Path) -> Part:
     wrong = np.flatnonzero((digits_N < 1) | (digits_N > 10))
     if len(wrong):
         raise ValueError(f"{path}: row {wrong[0]} has label {digits_N[wrong[0]]}; expected 1 to 10")
-    labels_N = digits_N.astype(np.int64) % 10
+    labels_N = digits_N % 10
     return Part(str(path), range(len(labels_N)), labels_N, lambda row: images_HW3N[..., row])
 
 
@@ -145,7 +138,7 @@ def _pcam_part(split: str, found: dict[str, Path]) -> Part:
     stem = f"camelyonpatch_level_2_split_{split}"
     x, y = found[f"{stem}_x.h5.gz"], found[f"{stem}_y.h5.gz"]
     with _h5(y, "y") as stored:
-        labels_N = np.asarray(stored[:], np.int64).ravel()
+        labels_N = np.asarray(_h5_rows(stored, slice(None), y), np.int64).ravel()
     with _h5(x, "x") as images_NHW3:
         if images_NHW3.ndim != 4 or images_NHW3.shape[3] != 3 or images_NHW3.dtype != np.uint8:
             found_as = f"x is {images_NHW3.dtype} of shape {images_NHW3.shape}"
@@ -167,18 +160,26 @@ def _h5(path: Path, name: str) -> Iterator:
     """An array of an .h5 file; one that leads to another file is refused."""
     import h5py
 
-    try:
-        file = h5py.File(plain(path), "r")
-    except OSError as error:
-        raise ValueError(f"{path}: not an .h5 file ({str(error).splitlines()[0]}); {AGAIN}") from None
-    with file:
-        if name not in file:
-            raise ValueError(f"{path}: no array {name!r} in it; this is not the original file")
-        inner = isinstance(file.get(name, getlink=True), h5py.HardLink)
-        array = file[name] if inner else None
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(h5py.File(plain(path), "r"))
+            if name not in file:
+                raise ValueError(f"{path}: no array {name!r} in it; this is not the original file")
+            inner = isinstance(file.get(name, getlink=True), h5py.HardLink)
+            array = file[name] if inner else None
+        except H5_BROKEN as error:
+            raise ValueError(f"{path}: not a whole .h5 file ({str(error).splitlines()[0]}); {AGAIN}") from None
         if not isinstance(array, h5py.Dataset) or array.is_virtual or array.external:
             raise ValueError(f"{path}: {name!r} leads to another file; this is not the original file")
         yield array
+
+
+def _h5_rows(array, rows: slice, path: Path) -> np.ndarray:
+    try:
+        return array[rows]
+    except H5_BROKEN as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: its {array.name[1:]} cannot be read ({reason}); {AGAIN}") from None
 
 
 def _in_order(images_NHW3, numbers_R: np.ndarray, path: Path) -> np.ndarray:
@@ -195,10 +196,10 @@ def _in_order(images_NHW3, numbers_R: np.ndarray, path: Path) -> np.ndarray:
             for start in range(0, len(images_NHW3), BLOCK):
                 low, high = np.searchsorted(numbers_R[order], (start, start + BLOCK))
                 if low < high:
-                    try:
-                        block_BHW3 = images_NHW3[start : start + BLOCK]
-                    except OSError as error:
-                        raise ValueError(f"{path}: its images cannot be read ({str(error).splitlines()[0]})") from None
+                    block_BHW3 = _h5_rows(images_NHW3, slice(start, start + BLOCK), path)
                     out_RHW3[order[low:high]] = block_BHW3[numbers_R[order[low:high]] - start]
             out_RHW3.flush()
-    return np.load(copy, mmap_mode="r")
+    try:
+        return np.load(copy, mmap_mode="r")
+    except (ValueError, EOFError, OSError):
+        raise ValueError(f"{copy}: this copy of {path.name}'s images is damaged; delete it") from None
