@@ -30,9 +30,9 @@ include: "workflow/rules/audit.smk"
 include: "workflow/rules/plan.smk"
 
 
-# Results that were kept for second copies of jobs (vptcore.training.work): no copy is left when all went well.
+# Results that were kept for second copies of jobs (vptcore.jobs.workfolder): no copy is left when all went well.
 onsuccess:
-    work.tidy(ROOT)
+    workfolder.tidy(ROOT)
 
 
 rule all:

@@ -23,8 +23,8 @@ from rich.console import Console
 from bench.cases import ATTENTIONS, CASES, VIT_B, VIT_TI, Case, Work, with_random_weights
 from bench.measure import METRICS, Row, fresh_processes, measure
 from bench.show import draw, table_of, write
-from vptcore.config import choose_one
-from vptcore.training.jobs import open_device
+from vptcore.choices import choose_one
+from vptcore.jobs.device import open_device
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from vptcore.data.tensors import ImageSet
 from vptcore.models.heads import StackedHeads
 from vptcore.models.methods import Tuned, build, build_encoder, build_head, spec_of
 from vptcore.training.fit import fit, predict
-from vptcore.training.jobs import normalise_of
+from vptcore.training.stage import normalise_of
 
 # As a config says it by default: compiled on a GPU, not on a CPU.
 COMPILE = "auto"

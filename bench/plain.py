@@ -28,8 +28,8 @@ from bench.cases import EPOCHS, Case, Work, grid_of, job_of, random_images, reci
 from bench.clock import now
 from vptcore.data.tensors import Normalise
 from vptcore.models.methods import Tuned, build, spec_of
-from vptcore.training.jobs import normalise_of
 from vptcore.training.recipe import Recipe
+from vptcore.training.stage import normalise_of
 
 
 class PlainTuned(nn.Module):

@@ -20,7 +20,7 @@ from rich.table import Table
 from bench.cases import CASES, EPOCHS, Work
 from bench.measure import METRICS, Row
 from vptcore.records import METADATA_KEY, replacing
-from vptcore.report.style import FAINT, INK, PAGE, method_colour, new_figure, save, styled
+from vptstudy.report.figures.style import FAINT, INK, PAGE, method_colour, new_figure, save, styled
 
 SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("case", "metric")]

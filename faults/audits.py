@@ -46,7 +46,7 @@ def run(folder: Path, undisturbed: Trial, seed: int, quick: bool, say) -> list[O
 
 def audit(trial: Trial, *options: str) -> tuple[int, dict]:
     """`vptcore audit --json` of a trial: its exit code and what it says."""
-    from vptcore.cli import main
+    from vptstudy.cli.main import main
 
     printed = io.StringIO()
     words = ["audit", str(trial.root.relative_to(trial.folder)), "--configfile", "study.yaml", "--json", *options]

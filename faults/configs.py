@@ -25,8 +25,9 @@ from hypothesis import strategies as st
 from faults.mistakes import MISTAKES
 from faults.outcome import Outcome, judged
 from faults.small import NAME, Trial, environment_of, small_config
-from vptcore.config import SCHEMA, ConfigError
-from vptcore.resolve import load_study
+from vptcore.choices import ConfigError
+from vptstudy.config.resolve import load_study
+from vptstudy.config.schema import SCHEMA
 
 PART = "configs"
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
@@ -228,7 +229,7 @@ def told_badly(message: str, key: str) -> list[str]:
 
 def at_command(wrong: Wrong, trial: Trial) -> list[str]:
     """`vptcore check`, given this config as a file."""
-    words = ["vptcore.cli", "check", "study.yaml"]
+    words = ["vptstudy.cli.main", "check", "study.yaml"]
     return _ends_in_one_line(wrong, trial, words, "vptcore check: ")
 
 

@@ -94,7 +94,7 @@ class Trial:
         if raw:
             words = ["snakemake", *targets, "--profile", f"profiles/{NAME}"]
         else:
-            words = ["vptcore.cli", "run", *targets, "--profile", NAME]
+            words = ["vptstudy.cli.main", "run", *targets, "--profile", NAME]
         # To a file: a pipe would stay open, and be waited for, as long as any job that outlives its Snakemake.
         with open(self.folder / "run.log", "w", encoding="utf-8") as log:
             return subprocess.Popen(

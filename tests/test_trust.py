@@ -140,8 +140,8 @@ def test_no_name_leads_out_of_the_results(name, where):
     """Studies and tasks are folders: their names hold no path, no option, no markup. The refusal is one line."""
     import yaml
 
-    from vptcore.config import ConfigError
-    from vptcore.resolve import load_study
+    from vptcore.choices import ConfigError
+    from vptstudy.config.resolve import load_study
 
     config = yaml.safe_load((ROOT / "profiles/demo/study.yaml").read_text(encoding="utf-8"))
     assert load_study(config)
@@ -171,10 +171,10 @@ def hostile_table(request):
     """A table whose task and backbone have a hostile title."""
     from dataclasses import replace
 
-    from tests.report.synthetic import final_rows, make_study
+    from tests.vptstudy.report.synthetic import final_rows, make_study
     from vptcore.data.tasks import TASKS
-    from vptcore.report.tables import build
-    from vptcore.study import Cell
+    from vptstudy.report.tables.build import build
+    from vptstudy.study import Cell
 
     tasks = {**TASKS, "digits": replace(TASKS["digits"], title=request.param)}
     study = make_study([Cell("vit_mini_cifar10", m, "digits", "160") for m in ("full", "vpt")], base="160", tasks=tasks)
@@ -184,7 +184,7 @@ def hostile_table(request):
 def test_html_shows_a_hostile_title_as_text(hostile_table):
     from html.parser import HTMLParser
 
-    from vptcore.report.render import to_html
+    from vptstudy.report.tables.renderers import to_html
 
     title, table = hostile_table
     tags, attributes, texts, links = [], [], [], []
@@ -208,7 +208,7 @@ def test_html_shows_a_hostile_title_as_text(hostile_table):
 def test_markdown_keeps_its_rows_and_has_no_links(hostile_table):
     import re
 
-    from vptcore.report.render import to_markdown
+    from vptstudy.report.tables.renderers import to_markdown
 
     _, table = hostile_table
     text = to_markdown(table)
@@ -221,7 +221,7 @@ def test_markdown_keeps_its_rows_and_has_no_links(hostile_table):
 
 
 def test_latex_runs_no_command_of_a_title(hostile_table):
-    from vptcore.report.render import to_latex
+    from vptstudy.report.tables.renderers import to_latex
 
     _, table = hostile_table
     text = to_latex(table)
@@ -236,7 +236,7 @@ def test_the_terminal_reads_no_markup(hostile_table):
 
     from rich.console import Console
 
-    from vptcore.report.render import to_terminal
+    from vptstudy.report.tables.renderers import to_terminal
 
     title, table = hostile_table
     out = io.StringIO()
@@ -247,7 +247,7 @@ def test_the_terminal_reads_no_markup(hostile_table):
 @pytest.mark.parametrize("title", HOSTILE.values(), ids=HOSTILE)
 def test_a_figure_draws_any_name(title, tmp_path):
     """matplotlib would read a formula between dollar signs, and fail at a wrong one."""
-    from vptcore.report.style import new_figure, plain, save, styled
+    from vptstudy.report.figures.style import new_figure, plain, save, styled
 
     with styled():
         figure = new_figure(2, 1)
@@ -257,8 +257,8 @@ def test_a_figure_draws_any_name(title, tmp_path):
 
 
 def test_grad_cam_draws_a_class_called_like_a_broken_formula(tmp_path):
-    from vptcore.report.draw_maps import _class
-    from vptcore.report.style import new_figure, save, styled
+    from vptstudy.report.figures.draw_maps import _class
+    from vptstudy.report.figures.style import new_figure, save, styled
 
     with styled():
         figure = new_figure(2, 1)

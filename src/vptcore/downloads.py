@@ -2,9 +2,9 @@
 
 In: a name for the download and the file that came. Out: the file, or a ValueError of one line where its SHA-256 is not
 the one pinned or recorded. `downloads.lock.json` stands in the folder that the study runs in; put it under version
-control, and what a colleague fetches is what you fetched. Imports no torch.
+control, and what a colleague fetches is what you fetched.
 
-    python -m pytest tests/test_downloads.py
+    python -m pytest tests/vptcore/test_downloads.py
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@ at all.
 
 In: rows (dicts of columns or a pandas frame) of one of `KINDS`. Out: `<folder>/rows.parquet` in a hive-style path whose
 `key=value` parts (backbone, method, task, train) are columns to pandas, pyarrow, polars and DuckDB; the file itself
-does not repeat them. Imports no torch.
+does not repeat them.
 
-    python -m pytest tests/test_records.py
+    python -m pytest tests/vptcore/test_records.py
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ import pyarrow.parquet as pq
 METADATA_KEY = b"vptcore"
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)
+
+
+def digest(value: object) -> str:
+    """Twelve hex digits that change when a JSON-like value does, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class RowsError(ValueError):
@@ -286,8 +292,6 @@ def provenance(
     `time.time()`. Further keywords (device, seed, ...) are kept as they are. `substitutes`, where images or splits are
     not the benchmark's own, is what the inputs say of themselves, so that it reaches every row made of them.
     """
-    from vptcore.training.recipe import digest
-
     note = {
         "job": dict(job),
         "job_hash": digest(dict(job)),

@@ -6,8 +6,9 @@ import pytest
 
 from faults.configs import at_load, draw, from_people, from_schema, right_config, told_badly
 from faults.mistakes import MISTAKES
-from vptcore.config import ConfigError, check_schema
-from vptcore.resolve import load_study
+from vptcore.choices import ConfigError
+from vptstudy.config.resolve import load_study
+from vptstudy.config.schema import check_schema
 
 
 def test_the_right_config_is_right():

@@ -10,7 +10,7 @@ import pytest
 
 from faults.kills import _reaches, find, killed, plan_of, warm_servers
 from faults.small import Trial, end_group, small_config
-from vptcore.resolve import load_study
+from vptstudy.config.resolve import load_study
 
 JOB = "import time; time.sleep(60)"
 SNAKEMAKE = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {JOB!r}]).wait()"

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.workflow.conftest import Study, tiny_config
-from vptcore import cli
-from vptcore.audit.expected import jobs
-from vptcore.audit.run import audit
-from vptcore.config import read_config
 from vptcore.records import KINDS, METADATA_KEY
-from vptcore.resolve import load_study
+from vptstudy.audit.examine import audit
+from vptstudy.audit.expected import jobs
+from vptstudy.cli import main
+from vptstudy.config.resolve import load_study
+from vptstudy.config.schema import read_config
 
 pytestmark = pytest.mark.xdist_group("workflow")
 CELL = "backbone=vit_mini_cifar10/method={}/task={}/train={}"
@@ -340,14 +340,14 @@ def test_what_is_not_yet_made_is_said_and_is_not_wrong(damaged, damage, capsys):
 
 def test_the_command_says_what_and_ends_with_1(damaged, damage, capsys):
     config = str(damaged.folder / "study.yaml")
-    assert cli.main(["audit", str(damaged.root), "--configfile", config]) == 0
+    assert main.main(["audit", str(damaged.root), "--configfile", config]) == 0
     assert "files hold (" in " ".join(capsys.readouterr().out.split())
     damage.edit(rows("final"), column("test_accuracy", 0, 0.99))
-    assert cli.main(["audit", str(damaged.root)]) == 1
+    assert main.main(["audit", str(damaged.root)]) == 1
     out = capsys.readouterr().out
     assert f"wrong    {rows('final')}: plausible: seed 1: test_accuracy 0.9900, but its predictions give" in out
     assert "files do not hold: plausible 1, manifest 1" in out
-    assert cli.main(["audit", str(damaged.root / rows("final")), "--json"]) == 1
+    assert main.main(["audit", str(damaged.root / rows("final")), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert [file["file"] for file in found["files"]] == [rows("final")]
     assert not found["holds"]
@@ -364,7 +364,7 @@ def test_the_command_says_what_and_ends_with_1(damaged, damage, capsys):
 )
 def test_a_wrong_call_ends_in_one_line_and_2(damaged, capsys, arguments, message):
     filled = [argument.format(folder=damaged.folder, root=damaged.root) for argument in arguments]
-    assert cli.main(["audit", *filled]) == 2
+    assert main.main(["audit", *filled]) == 2
     line = capsys.readouterr().err
     assert message in line
     assert line.count("\n") == 1
@@ -389,7 +389,7 @@ def test_fix_removes_what_is_broken_and_what_was_made_from_it_and_the_next_run_m
     (study.root / model / "seed=1.safetensors").write_bytes(b"no")
     before = {p.relative_to(study.root).as_posix() for p in study.root.rglob("*") if p.is_file()}
     config = str(study.folder / "study.yaml")
-    assert cli.main(["audit", str(study.root), "--configfile", config, "--fix"]) == 1
+    assert main.main(["audit", str(study.root), "--configfile", config, "--fix"]) == 1
     said = {line.split()[1].rstrip(":") for line in capsys.readouterr().out.splitlines() if line.startswith("remove")}
     gone = before - {p.relative_to(study.root).as_posix() for p in study.root.rglob("*") if p.is_file()}
     assert {name for name in gone if not name.startswith("manifest/") and name[-10:] != "_timestamp"} == said
@@ -399,7 +399,7 @@ def test_fix_removes_what_is_broken_and_what_was_made_from_it_and_the_next_run_m
     plan = study.run("--dry-run")
     assert "3 final" in plan.stderr
     assert "search" not in plan.stderr.splitlines()[-1]
-    assert cli.main(["audit", str(study.root), "--configfile", config]) == 0
+    assert main.main(["audit", str(study.root), "--configfile", config]) == 0
 
 
 def test_fix_leaves_rows_that_are_only_of_another_config(damaged, damage, capsys):
@@ -408,7 +408,7 @@ def test_fix_leaves_rows_that_are_only_of_another_config(damaged, damage, capsys
 
     other.write_text(yaml.safe_dump(tiny_config() | {"epochs": 3}))
     before = sorted(p for p in damaged.root.rglob("*"))
-    assert cli.main(["audit", str(damaged.root), "--configfile", str(other), "--fix"]) == 1
+    assert main.main(["audit", str(damaged.root), "--configfile", str(other), "--fix"]) == 1
     out = capsys.readouterr().out
     assert f"leave    {rows('final')}: made from another config: recipe.epochs 2, now 3" in out
     assert "remove   " not in out
@@ -417,7 +417,7 @@ def test_fix_leaves_rows_that_are_only_of_another_config(damaged, damage, capsys
 
 def test_why_draws_the_chain_from_a_table_to_the_images(damaged, damage, capsys):
     config = ["--configfile", str(damaged.folder / "study.yaml")]
-    assert cli.main(["audit", str(damaged.root), *config, "--why", "tables/table_01.csv"]) == 0
+    assert main.main(["audit", str(damaged.root), *config, "--why", "tables/table_01.csv"]) == 0
     text = capsys.readouterr().out
     lines = [line.strip("│├└─ ") for line in text.splitlines()]
     order = [
@@ -428,33 +428,33 @@ def test_why_draws_the_chain_from_a_table_to_the_images(damaged, damage, capsys)
     assert places == sorted(places)
     assert "1,797 images, 10 classes" in text
     damage.path(rows("search")).write_bytes(b"")
-    assert cli.main(["audit", str(damaged.root), *config, "--why", str(damaged.root / rows("final"))]) == 1
+    assert main.main(["audit", str(damaged.root), *config, "--why", str(damaged.root / rows("final"))]) == 1
     assert "✗ search" in capsys.readouterr().out
-    assert cli.main(["audit", str(damaged.root), *config, "--why", "tables/table_99.csv"]) == 2
+    assert main.main(["audit", str(damaged.root), *config, "--why", "tables/table_99.csv"]) == 2
     assert "is no file of study tiny; did you mean tables/" in capsys.readouterr().err
 
 
 def test_why_finds_the_study_from_the_file_alone(damaged, capsys, monkeypatch):
     monkeypatch.chdir(damaged.folder)
     config = ["--configfile", str(damaged.folder / "study.yaml")]
-    assert cli.main(["audit", *config, "--why", str(damaged.root / "tables/table_01.csv")]) == 0
+    assert main.main(["audit", *config, "--why", str(damaged.root / "tables/table_01.csv")]) == 0
     assert "✓ tables/table_01.csv" in capsys.readouterr().out
     for line in (["--why", "nowhere.csv"], []):
-        assert cli.main(["audit", *config, *line]) == 2
+        assert main.main(["audit", *config, *line]) == 2
         assert "such as results/demo" in capsys.readouterr().err
 
 
 def test_compare_tells_identical_cells_from_those_within_and_beyond_the_spread(finished, damaged, damage, capsys):
     pair = [str(finished.root), str(damaged.root)]
-    assert cli.main(["compare", *pair]) == 0
+    assert main.main(["compare", *pair]) == 0
     assert capsys.readouterr().out.split() == ["10", *["the", "same", "in", "every", "number", "of", "every", "seed"]]
     damage.edit(rows("final"), lambda f: f.assign(seconds=1e3, images_per_second=1.0))
-    assert cli.main(["compare", *pair, "--exact"]) == 0
+    assert main.main(["compare", *pair, "--exact"]) == 0
     damage.edit(rows("final"), lambda f: f.assign(test_accuracy=f["test_accuracy"] + [0.01, -0.005]))
     damage.edit(rows("final", "full"), lambda f: f.assign(test_accuracy=[0.91, 0.911]))
     damage.path(rows("final", "linear")).unlink()
     capsys.readouterr()
-    assert cli.main(["compare", *pair, "--json"]) == 1
+    assert main.main(["compare", *pair, "--json"]) == 1
     cells = {(c["method"], c["task"], c["train"]): c for c in json.loads(capsys.readouterr().out)["cells"]}
     states = {key: cell["state"] for key, cell in cells.items()}
     assert states.pop(("vpt", "digits", "40")) == "within"
@@ -470,7 +470,7 @@ def test_compare_tells_identical_cells_from_those_within_and_beyond_the_spread(f
     interval = scipy.stats.ttest_ind(sides[1], sides[0], equal_var=False).confidence_interval(0.95)
     beyond = cells["full", "digits", "40"]
     assert (beyond["low"], beyond["high"]) == pytest.approx((interval.low, interval.high), rel=1e-6)
-    assert cli.main(["compare", *pair]) == 1
+    assert main.main(["compare", *pair]) == 1
     assert "only in the first" in capsys.readouterr().out
-    assert cli.main(["compare", str(damaged.folder), str(damaged.root)]) == 2
+    assert main.main(["compare", str(damaged.folder), str(damaged.root)]) == 2
     assert "no rows of finals in it; expected a study's folder" in capsys.readouterr().err

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.test_browser import CHROMIUM, visit
+from tests.vptstudy.report.test_browser import CHROMIUM, visit
 from tests.workflow.conftest import tiny_config
-from vptcore.report import inputs
-from vptcore.resolve import load_study
+from vptstudy.config.resolve import load_study
+from vptstudy.graph import targets
 
 pytestmark = pytest.mark.xdist_group("workflow")
 
@@ -57,8 +57,8 @@ def entries(text: str) -> dict[str, dict]:
 def test_every_table_and_figure_is_in_it_with_its_caption(finished, report):
     study = load_study(tiny_config())
     found = entries(report.read_text(encoding="utf-8"))
-    names = [("table", inputs.padded(n)) for n in inputs.tables_of(study)]
-    names += [("figure", inputs.padded(n)) for n in inputs.figures_of(study)]
+    names = [("table", targets.padded(n)) for n in targets.tables_of(study)]
+    names += [("figure", targets.padded(n)) for n in targets.figures_of(study)]
     assert len(found) == len(names)
     for kind, name in names:
         entry = found[f"results/tiny/{kind}s/{kind}_{name}.{'html' if kind == 'table' else 'png'}"]

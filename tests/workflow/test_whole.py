@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from tests.workflow.conftest import REPO, Study, tiny_config
-from vptcore import cli
 from vptcore.records import KINDS, read_many, read_provenance, read_rows
 from vptcore.training.choose import choose
+from vptstudy.cli import main
 
 pytestmark = pytest.mark.xdist_group("workflow")
 
@@ -207,7 +207,7 @@ def test_split_over_several_jobs_the_rows_are_the_same(finished, own):
     for kind in ("search", "final"):
         shards = (own.root / "shards" / kind / cell).glob("shard=*/rows.parquet")
         assert {read_provenance(path)["gpu"] for path in shards} == {"0", "1"}
-    assert cli.main(["audit", str(own.root), "--configfile", str(own.folder / "study.yaml")]) == 0
+    assert main.main(["audit", str(own.root), "--configfile", str(own.folder / "study.yaml")]) == 0
     own.config["shards"] = {}
     own.write()
     assert "nothing to do" in own.run(*targets).stderr, "what is there stays"

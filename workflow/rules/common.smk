@@ -2,13 +2,14 @@
 import os
 import sys
 
-from vptcore import flow, gpus, plan, warm
-from vptcore.audit.locate import record_config
-from vptcore.config import ConfigError
-from vptcore.report import inputs as report_inputs
-from vptcore.resolve import load_study
-from vptcore.study import VERSIONS, Cell
-from vptcore.training import work
+from vptcore.jobs import workfolder
+from vptstudy import plan
+from vptstudy.graph import flow, targets
+from vptstudy.run import gpus, warm
+from vptstudy.audit.locate import record_config
+from vptcore.choices import ConfigError
+from vptstudy.config.resolve import load_study
+from vptstudy.study import VERSIONS, Cell
 
 try:
     STUDY = load_study(config)
@@ -58,6 +59,6 @@ def in_report(path: str, kind: str):
     return report(
         path,
         caption="../report/note.rst",
-        category=lambda wildcards: report_inputs.category(kind, wildcards[0]),
-        labels=lambda wildcards: report_inputs.labels(kind, wildcards[0]),
+        category=lambda wildcards: targets.category(kind, wildcards[0]),
+        labels=lambda wildcards: targets.labels(kind, wildcards[0]),
     )

@@ -1,15 +1,15 @@
 # tables and figures: everything the paper prints, from cached rows alone; and the report that holds them.
 from vptcore.analysis.examples import EXAMPLES
 
-TABLES = [report_inputs.padded(n) for n in report_inputs.tables_of(STUDY)]
-FIGURES = [report_inputs.padded(n) for n in report_inputs.figures_of(STUDY)]
+TABLES = [targets.padded(n) for n in targets.tables_of(STUDY)]
+FIGURES = [targets.padded(n) for n in targets.figures_of(STUDY)]
 
 
 rule table:
     input:
         unpack(
-            lambda wildcards: report_inputs.table_files(
-                STUDY, report_inputs.table_id(wildcards.number)
+            lambda wildcards: targets.table_files(
+                STUDY, targets.table_id(wildcards.number)
             )
         ),
     output:
@@ -25,7 +25,7 @@ rule table:
         kind="table",
         job=lambda wildcards: {
             "config": STUDY.config,
-            "number": report_inputs.table_id(wildcards.number),
+            "number": targets.table_id(wildcards.number),
             "version": VERSIONS["tables"],
         },
     script:
@@ -50,8 +50,8 @@ rule examples:
 rule figure:
     input:
         unpack(
-            lambda wildcards: report_inputs.figure_files(
-                STUDY, report_inputs.unpadded(wildcards.name)
+            lambda wildcards: targets.figure_files(
+                STUDY, targets.unpadded(wildcards.name)
             )
         ),
     output:
@@ -68,7 +68,7 @@ rule figure:
         kind="figure",
         job=lambda wildcards: {
             "config": STUDY.config,
-            "number": report_inputs.unpadded(wildcards.name),
+            "number": targets.unpadded(wildcards.name),
             "version": VERSIONS["figures"],
         },
     script:
@@ -79,8 +79,8 @@ rule report:
     input:
         final=[STUDY.path("final", c) for c in STUDY.cells],
         search=[STUDY.path("search", c) for c in STUDY.searches],
-        fid=report_inputs.rows_files(STUDY, "fid", STUDY.used("task")),
-        explain=report_inputs.rows_files(
+        fid=targets.rows_files(STUDY, "fid", STUDY.used("task")),
+        explain=targets.rows_files(
             STUDY, "explain", [task for _, task, _ in STUDY.explained]
         ),
         tables=expand(f"{TABLE}.html", number=TABLES),
@@ -93,7 +93,7 @@ rule report:
     localrule: True
     params:
         kind="page",
-        job=lambda wildcards: report_inputs.page_slice(STUDY)
+        job=lambda wildcards: targets.page_slice(STUDY)
         | {"version": VERSIONS["report"]},
     script:
         "../scripts/report.py"

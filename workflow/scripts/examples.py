@@ -1,6 +1,6 @@
 """A few images of one task."""
 
-from vptcore.warm import call
+from vptstudy.run.warm import call
 
 call(
     "vptcore.analysis.examples:run",

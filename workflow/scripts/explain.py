@@ -1,6 +1,6 @@
 """One task's Grad-CAM pairs."""
 
-from vptcore.warm import call
+from vptstudy.run.warm import call
 
 call(
     "vptcore.analysis.explain:run",

@@ -1,6 +1,6 @@
 """One task's features, its Fréchet distance, or the reference's statistics."""
 
-from vptcore.warm import call
+from vptstudy.run.warm import call
 
 call(
     f"vptcore.analysis.fid:{snakemake.params.stage}",

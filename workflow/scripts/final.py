@@ -1,6 +1,6 @@
 """One cell's finals, all seeds or a shard of them, or put together from their shards."""
 
-from vptcore.warm import call
+from vptstudy.run.warm import call
 
 joins = "shards" in dict(snakemake.input.items())
 outputs = dict(snakemake.output.items()) | {"work": snakemake.params.work}

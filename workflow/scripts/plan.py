@@ -2,8 +2,8 @@
 
 from contextlib import redirect_stdout
 
-from vptcore.plan import command
+from vptstudy.plan import printout
 
 with open(snakemake.log[0], "w", encoding="utf-8") as log, redirect_stdout(log):
-    command.plan(snakemake.params.config, as_json=True)
-command.plan(snakemake.params.config)
+    printout.plan(snakemake.params.config, as_json=True)
+printout.plan(snakemake.params.config)

@@ -1,6 +1,6 @@
 """One task's images, decoded once."""
 
-from vptcore.warm import call
+from vptstudy.run.warm import call
 
 call(
     "vptcore.data.arrays:prepare",

@@ -1,9 +1,9 @@
 """One table, one figure or the report, from cached rows."""
 
-from vptcore.warm import call
+from vptstudy.run.warm import call
 
 call(
-    f"vptcore.report.jobs:{snakemake.params.kind}",
+    f"vptstudy.report.produce:{snakemake.params.kind}",
     job=snakemake.params.job,
     inputs=dict(snakemake.input.items()),
     outputs=dict(snakemake.output.items()),

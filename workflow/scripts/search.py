@@ -1,6 +1,6 @@
 """One cell's grid search, whole or a shard of it, or put together from its shards."""
 
-from vptcore.warm import call
+from vptstudy.run.warm import call
 
 joins = "shards" in dict(snakemake.input.items())
 call(

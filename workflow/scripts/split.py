@@ -1,6 +1,6 @@
 """The rows of one task that one train size uses."""
 
-from vptcore.warm import call
+from vptstudy.run.warm import call
 
 call(
     "vptcore.data.splits:run",

@@ -1,9 +1,9 @@
 """Calibration: how often an answer is right that a model is so and so sure of.
 
 In: rows of kind predictions. Out: reliability bins and the expected calibration error (Guo et al. 2017), per seed and
-as their mean. Imports no torch.
+as their mean.
 
-    python -m pytest tests/analysis/test_calibration.py
+    python -m pytest tests/vptcore/analysis/test_calibration.py
 """
 
 from __future__ import annotations

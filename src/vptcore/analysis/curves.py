@@ -1,9 +1,9 @@
 """Loss curves: their mean over seeds, and which of them overfit by a stated rule.
 
 In: rows of kind `curves`, and of kind `final` for the spread between seeds, as `records.read_many` gives them. Out:
-frames, one row per cell and epoch, or one per cell. Imports no torch.
+frames, one row per cell and epoch, or one per cell.
 
-    python -m pytest tests/analysis/test_curves.py
+    python -m pytest tests/vptcore/analysis/test_curves.py
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A few images of every data set, as rows: what the figure of examples is drawn from.
 
 In: a task's arrays and index. Out: rows of kind `examples`, the image as PNG bytes. The images are the first of the
-test split in its order, one a class as far as the classes go: no choice of ours. Imports no torch.
+test split in its order, one a class as far as the classes go: no choice of ours.
 
-    python -m pytest tests/analysis/test_examples.py
+    python -m pytest tests/vptcore/analysis/test_examples.py
 """
 
 from __future__ import annotations

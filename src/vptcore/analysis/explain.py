@@ -8,7 +8,7 @@ The layer is the first norm of the last block (the authors' encoder.layer[11].at
 the one predicted. Only patch tokens enter: prompts are left out because they are other tensors, not by counting.
 Integrated gradients are captum's, from the normalised input 0 (as the authors'), and their error is kept with them.
 
-    python -m pytest tests/analysis/test_explain.py
+    python -m pytest tests/vptcore/analysis/test_explain.py
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vptcore.analysis.examples import png
+from vptcore.jobs.device import device_name, open_device
 from vptcore.models.methods import Tuned, build, load_tuned, spec_of
 from vptcore.records import provenance, read_rows, write_rows
-from vptcore.training import jobs
+from vptcore.training import stage
 
 STEPS = 50
 # Pixels a side that are kept of an attribution: it is printed on two centimetres.
@@ -117,8 +118,8 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
     """Choose images, draw both maps for each, and write the rows."""
     started = time.time()
     models = job["models"]
-    device = jobs.open_device(models["vpt"]["device"], say)
-    parts = jobs.Parts(models["vpt"], inputs["images"], inputs["index"], inputs["splits"], device)
+    device = open_device(models["vpt"]["device"], say)
+    parts = stage.Parts(models["vpt"], inputs["images"], inputs["index"], inputs["splits"], device)
     predictions = {m: _of_seed(inputs[f"predictions_{m}"], job["seed"]) for m in models}
     picks = pick_images(predictions, job["images"])
     rows = []
@@ -127,9 +128,7 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
             method, slice_, inputs[f"model_{method}"], picks, predictions[method], parts, job["seed"], device
         )
     rows.sort(key=lambda row: (row["pick"], row["method"]))
-    write_rows(
-        outputs["rows"], "explain", rows, provenance(job, inputs, started=started, device=jobs.device_name(device))
-    )
+    write_rows(outputs["rows"], "explain", rows, provenance(job, inputs, started=started, device=device_name(device)))
     counts = picks["case"].value_counts()
     return (
         f"{len(picks)} images: only VPT right {counts.get('vpt_only', 0)}, only FT right {counts.get('full_only', 0)}"
@@ -147,7 +146,7 @@ def _explain(
     state: str,
     picks: pd.DataFrame,
     predicted: pd.DataFrame,
-    parts: jobs.Parts,
+    parts: stage.Parts,
     seed: int,
     device,
 ) -> list[dict]:

@@ -5,7 +5,7 @@ pytorch-fid's Inception, or the main backbone, whose name then stands in the row
 
 Shapes: B batch, N images, H W source, S input size, D dimensions of the feature.
 
-    python -m pytest tests/analysis/test_features.py
+    python -m pytest tests/vptcore/analysis/test_features.py
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from vptcore.analysis import inception
 from vptcore.data.tensors import Normalise
+from vptcore.jobs.device import open_device
 from vptcore.models.backbones import HALF
 from vptcore.models.methods import build_encoder, spec_of
-from vptcore.training import jobs
+from vptcore.training import stage
 
 BATCH = 64
 RESIZES = ("pytorch-fid", "clean")
@@ -50,13 +51,13 @@ class Extractor:
 
 def extractor_of(job: Mapping) -> Extractor:
     """The network of a slice, on its device, in plain float32: TF32 and half precision would show in the distance."""
-    device = jobs.open_device(job["device"])
+    device = open_device(job["device"])
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     if job["network"] == "inception":
         network, normalise = inception.load_inception(job["weights"]), Normalise(inception.SIZE, HALF, HALF)
     else:
         model_job = {**job, "method": "linear", "classes": 2, "prompt_length": 0, "deep": True}
-        network, normalise = build_encoder(spec_of(model_job), seed=0), jobs.normalise_of(job)
+        network, normalise = build_encoder(spec_of(model_job), seed=0), stage.normalise_of(job)
     return Extractor(network.to(device).eval(), normalise, job["resize"], name_of(job), device)
 
 

@@ -22,13 +22,12 @@ from safetensors.numpy import save_file
 from vptcore.analysis import frechet
 from vptcore.analysis.reference import Found, read_reference
 from vptcore.records import provenance, read_rows, replacing, write_rows
-from vptcore.study import Study
 
 
 def features(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say=print) -> str:
     """The features of a task's train and val images."""
     from vptcore.analysis.features import batched, extractor_of
-    from vptcore.training.jobs import device_name
+    from vptcore.jobs.device import device_name
 
     started = time.time()
     extractor = extractor_of(job)
@@ -111,11 +110,3 @@ def read_features(path: Path | str) -> tuple[np.ndarray, dict]:
         bad = np.flatnonzero(~np.isfinite(features_ND).all(1))
         raise ValueError(f"{path}: the features of {len(bad)} images hold NaN or infinity; look at the weights")
     return features_ND, json.loads(note)
-
-
-def write_reference(study: Study, images: Path, out: Path) -> str:
-    """`vptcore fid-reference`: statistics of images, in the network and resize of the study's `fid`."""
-    if not images.exists():
-        raise ValueError(f"{images}: no such file or folder; expected images in a folder, parquet or tar files")
-    job = study.reference_slice() | {"reference": str(images)}
-    return reference(job, {}, {"statistics": str(out)})

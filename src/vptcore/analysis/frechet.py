@@ -8,9 +8,9 @@ features / sqrt(n - 1), S1 = A' A and S2 = R R', the last trace is the sum of th
 complex, and without `sqrtm`. Their squares are the eigenvalues of A S2 A' (N x N) and of R' S1 R (D x D); the smaller
 is taken, because 1,000 images give 2,048 features a covariance of rank 999 at most.
 
-Shapes: N images, M images of the reference, D dimensions of the feature, B subsets. Imports no torch.
+Shapes: N images, M images of the reference, D dimensions of the feature, B subsets.
 
-    python -m pytest tests/analysis/test_frechet.py
+    python -m pytest tests/vptcore/analysis/test_frechet.py
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Weights: pt_inception-2015-12-05 (Apache-2.0, ported from TensorFlow's), from a 
 cache; in both cases only the file with the pinned SHA-256 is used. They are not torchvision's, with which the distance
 is another number.
 
-    python -m pytest tests/analysis/test_features.py
+    python -m pytest tests/vptcore/analysis/test_features.py
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The paper's printed numbers, its known slips, and where ours stand beside them.
 
 In: published/published.csv and published/slips.csv. Out: frames with this project's ids, and a verdict for one number
-beside ours. Imports no torch.
+beside ours.
 
-    python -m pytest tests/analysis/test_published.py
+    python -m pytest tests/vptcore/analysis/test_published.py
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 In: a cell's rows of kind `search`, whose `val_predictions` are kept, and the labels of its val images. Out: how often
 another configuration would have been chosen on other images of the same kind, and what the chosen one's accuracy is
-worth. Nothing is trained again. Imports no torch.
+worth. Nothing is trained again.
 
-    python -m pytest tests/analysis/test_selection.py
+    python -m pytest tests/vptcore/analysis/test_selection.py
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Is one method better than another? Per task over test images and over seeds, across tasks by ranks, with correction.
 
 In: rows of kind `final`, and counts of test images that one method gets right and the other wrong. Out: frozen records,
-and p values corrected for the number of tests. Imports no torch; scipy.stats, which loads slowly, where it is called.
+and p values corrected for the number of tests.stats, which loads slowly, where it is called.
 
-    python -m pytest tests/analysis/test_significance.py
+    python -m pytest tests/vptcore/analysis/test_significance.py
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Statistics over seeds: mean, spread and interval of a cell, group means, wins against full fine-tuning, differences.
 
 In: rows of kind `final` as `records.read_many` gives them. Out: `Estimate`, `Wins` and `Difference` values, or a frame
-with one row per cell. Accuracies stay fractions here; `percent` is the only place that turns them into text. Imports no
-torch.
+with one row per cell. Accuracies stay fractions here; `percent` is the only place that turns them into text.
 
-    python -m pytest tests/analysis/test_statistics.py
+    python -m pytest tests/vptcore/analysis/test_statistics.py
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 In: a job (task, source, path, classes, size, resize, max_pool, seed, version, workers). Out: `images.npy`, uint8
 (N, H, W, C), to be memory-mapped, and rows of kind `index` in the same order. Images that all have one size no larger
 than the model's input stay as they are, for the model to resize on its device; all others are resized here. Finished
-chunks stay in a work folder, so that a killed preparation goes on where it was. Imports no torch.
+chunks stay in a work folder, so that a killed preparation goes on where it was.
 
-    python -m pytest tests/data/test_arrays.py
+    python -m pytest tests/vptcore/data/test_arrays.py
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pathlib import Path
 
 from vptcore import records
 from vptcore.data.chunks import CHUNK, Chunk, Chunks, DoesNotFit, Form
-from vptcore.data.items import SPLITS, Request, Source
+from vptcore.data.item import SPLITS, Request, Source
 from vptcore.data.sources import open_source
 from vptcore.data.tasks import TASKS
-from vptcore.training.recipe import digest
+from vptcore.records import digest
 
 SAY_SECONDS = 10
 LISTED = 20  # duplicates named in the metadata

@@ -3,7 +3,7 @@
 VTAB-1k uses none. Pretraining the demo backbone uses `crop_flip`; FGVC trains on random crops and flips, `random_crop`,
 and is scored on the `centre_crop` (KMnP/vpt src/data/transforms.py).
 
-    python -m pytest tests/data/test_augment.py
+    python -m pytest tests/vptcore/data/test_augment.py
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ still hold is not decoded again. All images share one `Form`; the first chunk pr
 fit has it widened: grey to colour, native size to resized. What was written in the narrower form is converted, not
 decoded again; native pixels are stored whole, so the outcome does not depend on the order.
 
-    python -m pytest tests/data/test_chunks.py
+    python -m pytest tests/vptcore/data/test_chunks.py
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import BinaryIO
 import numpy as np
 
 from vptcore.data.decode import RESIZES, crop_side, is_grey, to_rgb
-from vptcore.data.items import Deferred, Image, Item, Range, load
+from vptcore.data.item import Deferred, Image, Item, Range, load
 from vptcore.records import replacing, write_text
 
 CHUNK = 32  # images: 5 MB at 224 pixels, what a kill costs each worker, and what the last worker makes alone

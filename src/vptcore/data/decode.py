@@ -1,9 +1,9 @@
 """One image from bytes or pixels to uint8 RGB, and the ways to bring it to the model's size.
 
 In: an encoded file or an array. Out: uint8 (H, W, 3). Whatever the file's mode, a person sees the same picture:
-palettes are looked up, transparency lies on white, 16 bits become 8. Imports no torch.
+palettes are looked up, transparency lies on white, 16 bits become 8.
 
-    python -m pytest tests/data/test_decode.py
+    python -m pytest tests/vptcore/data/test_decode.py
 """
 
 from __future__ import annotations

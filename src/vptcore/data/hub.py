@@ -1,7 +1,7 @@
 """Fetching the VTAB tasks from the Hugging Face Hub, and a list of what is there already.
 
 In: tasks and the folder that holds the data, one folder per task. Out: the task's shards in `<root>/<task>`, or one row
-per task that says where it comes from, whether it is found, and under which licence. Imports no torch.
+per task that says where it comes from, whether it is found, and under which licence.
 
     vptcore data list
     vptcore data fetch eurosat
@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vptcore.data import archives, hf, parquet_files, shapes, wds
-from vptcore.data.items import read_text
+from vptcore.data.item import read_text
+from vptcore.data.readers import archives, hf, parquet_files, shapes, wds
 from vptcore.data.sources import IMAGE_SUFFIXES, LAYOUTS, VTAB1K_LISTS, Request, locate
 from vptcore.data.tasks import SHIPPED, Task
 from vptcore.downloads import LOCK, revision

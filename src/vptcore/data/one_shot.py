@@ -1,7 +1,7 @@
 """One image per class for train and another for val: which, out of a pool (paper Appendix G.4).
 
 In: the pool's rows in a seeded order, their labels and, for the two rules that look at images, the task's array. Out:
-two arrays of rows in the order of the classes. Test images are never looked at. Imports no torch.
+two arrays of rows in the order of the classes. Test images are never looked at.
 
 - `first`: the first two of each class in the source's order.
 - `random`: the first two of each class in the seeded order.
@@ -13,7 +13,7 @@ two arrays of rows in the order of the classes. Test images are never looked at.
 
 Distances are Euclidean between thumbnails of `THUMB` pixels a side: no network has a say in which images it sees.
 
-    python -m pytest tests/data/test_one_shot.py
+    python -m pytest tests/vptcore/data/test_one_shot.py
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Readers of the layouts that image data sets come in. Each yields the same record, lazily, in the source's own order.
 
 In: a `Request` (task, number of classes, path). Out: a `Source`: class names and `Item`s of key, split, label and
-image. Every mistake in the data ends in a ValueError of one line that names the file and the row or key. Imports no
-torch.
+image. Every mistake in the data ends in a ValueError of one line that names the file and the row or key.
 
-    python -m pytest tests/data/test_sources.py
+    python -m pytest tests/vptcore/data/test_sources.py
 """
 
 from __future__ import annotations
@@ -19,9 +18,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pyarrow.parquet as pq
 
-from vptcore.config import choose_one
-from vptcore.data import fgvc, hf, parquet_files, shapes, tfds, wds
-from vptcore.data.items import (
+from vptcore.choices import choose_one
+from vptcore.data.item import (
     IMAGE_SUFFIXES,
     SPLIT_NAMES,
     SPLITS,
@@ -34,6 +32,7 @@ from vptcore.data.items import (
     read_text,
     whole_number,
 )
+from vptcore.data.readers import fgvc, hf, parquet_files, shapes, tfds, wds
 from vptcore.data.tasks import FETCHED
 
 OWN_TEST_SHARE = 0.2  # of a person's images that come without a split
@@ -79,7 +78,7 @@ def open_source(source: str, request: Request) -> Source:
 def locate(source: str, request: Request) -> Path:
     """The folder or file a source is read from. Raises ValueError that says what is missing and what to put where."""
     if source == "original":
-        from vptcore.data import archives
+        from vptcore.data.readers import archives
 
         return archives.locate(request)
     needs, layout = LAYOUTS[source]
@@ -155,7 +154,7 @@ def shapes_source(request: Request) -> Source:
     choose_one("shapes task", request.task, shapes.TASKS)
     drawn = shapes.images(request.task, request.seed)
     items = (Item(f"{split}/{i:05d}", split, label, pixels) for i, (split, pixels, label) in enumerate(drawn))
-    return Source("vptcore.data.shapes", shapes.CLASS_NAMES[request.task], items)
+    return Source("vptcore.data.readers.shapes", shapes.CLASS_NAMES[request.task], items)
 
 
 def embedded_parquet(request: Request) -> Source:
@@ -276,10 +275,10 @@ def hf_source(request: Request) -> Source:
 def original(request: Request) -> Source:
     """The archives as their makers publish them.
 
-    `vptcore.data.archives` gives `open_original(request) -> Source`, and `locate(request) -> Path` that raises the one
-    line on what is missing and what to put where.
+    `vptcore.data.readers.archives` gives `open_original(request) -> Source`, and `locate(request) -> Path` that raises
+    the one line on what is missing and what to put where.
     """
-    from vptcore.data.archives import open_original
+    from vptcore.data.readers.archives import open_original
 
     return open_original(request)
 

@@ -1,9 +1,9 @@
 """Which images a train size uses: the VTAB-1k split, seeded subsets of other sizes, one image per class, or all.
 
 In: a job (task, train, seed, classes, version) and the task's index. Out: rows of kind `splits`, part train, val or
-test, and notes: what had to be substituted, which classes are absent. Imports no torch.
+test, and notes: what had to be substituted, which classes are absent.
 
-    python -m pytest tests/data/test_splits.py
+    python -m pytest tests/vptcore/data/test_splits.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from vptcore import records
-from vptcore.config import choose_one
+from vptcore.choices import choose_one
 from vptcore.data.one_shot import SELECTIONS
 from vptcore.data.tasks import VTAB
 

@@ -2,7 +2,7 @@
 
 One row per task. `pool` counts the images that may be trained or validated on, `test` those that are scored; a train
 size N needs 1.25 N of the pool (4:1 train to val), which is how tasks drop out of the larger sizes: by count, and by
-what the task's source has of them (`reach`). Imports no torch.
+what the task's source has of them (`reach`).
 
     vptcore data list
 """
@@ -12,7 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 GROUPS = ("natural", "specialized", "structured", "fgvc")
-SHIPPED = {"sklearn_digits": "scikit-learn", "embedded_parquet": "vptcore/assets", "shapes": "vptcore.data.shapes"}
+SHIPPED = {
+    "sklearn_digits": "scikit-learn",
+    "embedded_parquet": "vptcore/assets",
+    "shapes": "vptcore.data.readers.shapes",
+}
 FETCHED = ("wds", "hf")
 VTAB1K_POOL = 1000  # the folders of the NOAH family have train800 and val200 and no more
 

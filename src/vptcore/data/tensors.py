@@ -7,7 +7,7 @@ that were computed once (N, D) travel in the same record and pass through untouc
 Nothing here writes into the stored array: the in-place normalisation of the authors' loader is only right while
 forked workers copy it each epoch (KMnP/vpt src/data/datasets/tf_dataset.py:204-209).
 
-    python -m pytest tests/data/test_tensors.py
+    python -m pytest tests/vptcore/data/test_tensors.py
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The backbones, one row each.
 
-A config may add its own: any plain ViT or Swin of timm by its name. `pretrained.py` makes the models. Imports no torch.
+A config may add its own: any plain ViT or Swin of timm by its name. `pretrained.py` makes the models.
 
-    python -m pytest tests/models/test_backbones.py
+    python -m pytest tests/vptcore/models/test_backbones.py
 """
 
 from __future__ import annotations

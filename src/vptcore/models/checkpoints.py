@@ -5,7 +5,7 @@ In: a timm model without a head and a backbone row whose `checkpoint` is `asset:
 same model with every weight loaded. A file that does not fit ends in one line with the missing and the left-over keys.
 Nothing is unpickled: .pth files are read with weights_only, .npz without pickles.
 
-    python -m pytest tests/models/test_checkpoints.py
+    python -m pytest tests/vptcore/models/test_checkpoints.py
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 In: a feature (B, D). Out: logits (B, C), or (G, B, C) for a stack.
 
-    python -m pytest tests/models/test_heads.py
+    python -m pytest tests/vptcore/models/test_heads.py
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 In: a job slice (plain values: backbone row, method, classes, prompt length, protocol) and, for ft_then_pt, the tuned
 backbone's state. Out: a `Tuned` model for `fit`, or for probes a frozen backbone and a head on its cached features.
 
-    python -m pytest tests/models/test_methods.py
+    python -m pytest tests/vptcore/models/test_methods.py
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""The seven ways to tune: one row each. What a method is stands here; how it is built stands in `methods`. Imports no
-torch.
+"""The seven ways to tune: one row each. What a method is stands here; how it is built stands in `methods`.
 
 python -m pytest tests/models
 """

@@ -2,7 +2,7 @@
 
 In: a row of `backbones.BACKBONES`, or one that the config adds. Out: a timm model without a head, held against its row.
 
-    python -m pytest tests/models/test_backbones.py
+    python -m pytest tests/vptcore/models/test_backbones.py
 """
 
 from __future__ import annotations

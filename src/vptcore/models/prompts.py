@@ -8,7 +8,7 @@ against the concatenated form in float64.
 
 Shapes: B batch, N tokens (class token first, then patches), P prompts a layer, D width, L layers, H heads, E = D / H.
 
-    python -m pytest tests/models/test_prompts.py
+    python -m pytest tests/vptcore/models/test_prompts.py
 """
 
 from __future__ import annotations

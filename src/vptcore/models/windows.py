@@ -9,7 +9,7 @@ shallow prompts everywhere, they are tokens.
 Shapes: B batch, X x Y the token grid, W windows a image, A tokens a window, P prompts, D width of the stage, H heads, E
 = D / H.
 
-    python -m pytest tests/models/test_windows.py
+    python -m pytest tests/vptcore/models/test_windows.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Choosing a configuration from a search's rows. Pure, torch-free: the audit repeats it.
 
-python -m pytest tests/training/test_choose.py
+python -m pytest tests/vptcore/training/test_choose.py
 """
 
 from __future__ import annotations

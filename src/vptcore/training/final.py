@@ -23,6 +23,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vptcore.data.tensors import ImageSet
+from vptcore.jobs.device import device_name, open_device
+from vptcore.jobs.workfolder import open_work
 from vptcore.models.methods import (
     backbone_state,
     build,
@@ -33,12 +35,11 @@ from vptcore.models.methods import (
     tuned_state,
 )
 from vptcore.records import provenance, read_rows, replacing, write_rows, write_text
-from vptcore.training import jobs
-from vptcore.training.accelerate import renew
+from vptcore.training import stage
 from vptcore.training.choose import choose
 from vptcore.training.fit import fit, predict, scores
 from vptcore.training.recipe import Recipe
-from vptcore.training.work import open_work
+from vptcore.training.step import renew
 
 
 def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object], say=print) -> str:
@@ -48,27 +49,27 @@ def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object
     curves, predictions, work, and where tuned states are kept `models` (one file per seed).
     """
     started = time.time()
-    device = jobs.open_device(job["device"], say)
+    device = open_device(job["device"], say)
     files = {k: v for k, v in inputs.items() if isinstance(v, str)} | {
         f"base{i}": p for i, p in enumerate(inputs.get("bases") or [])
     }
-    note = provenance(job, files, device=jobs.device_name(device))
+    note = provenance(job, files, device=device_name(device))
     with open_work(outputs, note, say) as work:
         if work.summary:
             return work.summary
         test_rows = _all_seeds(job, inputs, device, work.folder, say)
         rows = [json.loads((work.folder / f"seed={seed}.json").read_text()) for seed in job["seeds"]]
-        _write(job, work.staged, rows, work.folder, test_rows, note | jobs.timing(started))
+        _write(job, work.staged, rows, work.folder, test_rows, note | stage.timing(started))
         return work.publish(_summary(job, [row["final"] for row in rows], device))
 
 
 def _all_seeds(job, inputs, device: torch.device, work: Path, say) -> np.ndarray:
     """Every seed's record in the work folder, those that are there already left alone. Returns test's index rows."""
-    parts = jobs.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
+    parts = stage.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
     recipe, config = chosen(job, inputs["search"])
-    train, test = parts.take(*jobs.final_parts(job)), parts.take("test")
-    recipe = jobs.fit_batch(job, recipe, train)
-    sets = _as_features(job, train, test, device) if jobs.is_probe(job) else (train, test)
+    train, test = parts.take(*stage.final_parts(job)), parts.take("test")
+    recipe = stage.fit_batch(job, recipe, train)
+    sets = _as_features(job, train, test, device) if stage.is_probe(job) else (train, test)
     setting = _Setting(job, recipe, config, *sets, device, work, say)
     bases, model = inputs.get("bases") or [None] * len(job["seeds"]), None
     for position, (seed, base) in enumerate(zip(job["seeds"], bases, strict=True)):
@@ -113,7 +114,7 @@ def _one_seed(setting: _Setting, seed: int, base: str | None, model: nn.Module |
     `model`, the last seed's, is used again with fresh weights and returned.
     """
     job, recipe, train, test, device = setting.job, setting.recipe, setting.train, setting.test, setting.device
-    spec, is_probe = spec_of(job), jobs.is_probe(job)
+    spec, is_probe = spec_of(job), stage.is_probe(job)
     base_state = backbone_state(load_file(base)) if base else None
     fresh = build_head(spec, seed=seed) if is_probe else build(spec, seed=seed, base_state=base_state)
     model = renew(model, fresh, device)
@@ -147,7 +148,7 @@ def _one_seed(setting: _Setting, seed: int, base: str | None, model: nn.Module |
         "test_accuracy": float(accuracy), "test_loss": _finite(loss), "train_accuracy": float(last["train_accuracy"]),
         "train_loss": _finite(last["train_loss"]), "diverged": diverged, "tuned_parameters": counts[0],
         "total_parameters": counts[1], "train_images": len(train), "test_images": len(test),
-        "images_per_second": history.images_per_second, "seconds": history.seconds, "device": jobs.device_name(device),
+        "images_per_second": history.images_per_second, "seconds": history.seconds, "device": device_name(device),
     }  # fmt: skip
     curves = [
         {name: _finite(record.get(name)) for name in _CURVE} | {"seed": seed, "epoch": record["epoch"]}
@@ -212,4 +213,4 @@ def _write(job, outputs, rows, work: Path, test_rows, note) -> None:
 def _summary(job: Mapping, rows: list[dict], device: torch.device) -> str:
     accuracy = pd.Series([row["test_accuracy"] for row in rows]) * 100
     spread = f" ± {accuracy.std():.1f}" if len(rows) > 1 else ""
-    return f"{len(rows)} seeds, test {accuracy.mean():.1f}{spread} %, {jobs.rate_text(job, rows, device)}"
+    return f"{len(rows)} seeds, test {accuracy.mean():.1f}{spread} %, {stage.rate_text(job, rows, device)}"

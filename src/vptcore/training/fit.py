@@ -7,7 +7,7 @@ heads returns (G, B, C), and each head's loss, metrics and divergence are its ow
 
 Shapes: B batch, C classes, N images, G configurations trained side by side.
 
-    python -m pytest tests/training/test_fit.py
+    python -m pytest tests/vptcore/training/test_fit.py
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vptcore import stopping
 from vptcore.data.tensors import ImageSet
-from vptcore.training.accelerate import forward_of
+from vptcore.jobs import stopping
 from vptcore.training.optimizers import make_optimizer
 from vptcore.training.recipe import Recipe
+from vptcore.training.step import forward_of
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 OnEpoch = Callable[[dict, float], None]
@@ -120,13 +120,13 @@ def fit(
 ) -> History:
     """Train `model` on `train`.
 
-    `recipe` is one recipe, or one for each configuration of a stack (equal but for lr and weight decay).
-    `watch` is scored after every epoch (the loss curves of the paper's Figure 5); leave it out where only the last
-    epoch counts. `checkpoint` names a file from which a killed run goes on, bit for bit on a CPU: it is written after
-    an epoch when `checkpoint_seconds` have passed since the last time, and at the next step when the job is asked to
-    end (`vptcore.stopping`). Removing it is the caller's, who knows when the result is safe. Batches are drawn without
-    replacement in an order that depends on the seed alone, and the last, smaller batch is used (KMnP/vpt:
-    drop_last False).
+    `recipe` is one recipe, or one for each configuration of a stack (equal but for lr and weight decay). `watch` is
+    scored after every epoch (the loss curves of the paper's Figure 5); leave it out where only the last epoch counts.
+    `checkpoint` names a file from which a killed run goes on, bit for bit on a CPU: it is written after an epoch when
+    `checkpoint_seconds` have passed since the last time, and at the next step when the job is asked to end
+    (`vptcore.jobs.stopping`). Removing it is the caller's, who knows when the result is safe. Batches are drawn without
+    replacement in an order that depends on the seed alone, and the last, smaller batch is used (KMnP/vpt: drop_last
+    False).
 
     A model whose loss is no longer finite is marked in `History.diverged`; training stops when all are.
     """

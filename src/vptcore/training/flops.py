@@ -3,9 +3,9 @@
 In: the model part of a job slice (backbone row, method, prompt length, protocol, LoRA). Out: FLOPs per image of our own
 form, prompts as keys and values and the last block for the class token alone: matrix products only, multiply-add as 2.
 A product's backward pass costs as much again for each operand that needs a gradient, so a step is
-sum(flops x (1 + operands with a gradient)); which operands those are is followed through the network. Imports no torch.
+sum(flops x (1 + operands with a gradient)); which operands those are is followed through the network.
 
-    python -m pytest tests/training/test_flops.py
+    python -m pytest tests/vptcore/training/test_flops.py
 """
 
 from __future__ import annotations

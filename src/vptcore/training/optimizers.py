@@ -3,7 +3,7 @@
 In: a model, a recipe (or one per configuration of a stack). Out: an optimizer whose `set_lr` takes one learning rate
 per configuration.
 
-    python -m pytest tests/training/test_optimizers.py
+    python -m pytest tests/vptcore/training/test_optimizers.py
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from torch import nn
 
 from vptcore.data.augment import crop_flip
 from vptcore.data.decode import resize_bilinear, to_rgb
-from vptcore.data.items import load
+from vptcore.data.item import load
 from vptcore.data.sources import Request, open_source
 from vptcore.data.tensors import ImageSet, Normalise
 from vptcore.models.backbones import MINI

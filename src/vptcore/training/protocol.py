@@ -1,9 +1,9 @@
 """The protocol, switch by switch: what the paper says, what its authors' code does, and what is sound.
 
 In: a name (`paper`, `authors`, `sound`) and overrides from the config. Out: a frozen `Protocol`. docs/protocol.md has
-the table with the reasons; tests hold that it names every switch. Imports no torch.
+the table with the reasons; tests hold that it names every switch.
 
-    python -m pytest tests/training/test_protocol.py
+    python -m pytest tests/vptcore/training/test_protocol.py
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-from vptcore.config import ConfigError, choose_one
+from vptcore.choices import ConfigError, choose_one
 
 CHOICES = {
     "full_optimizer": ("adamw", "sgd"),

@@ -1,19 +1,19 @@
 """A recipe: everything that decides how one model is trained, and the grid of recipes that a search tries.
 
 In: the `methods:` part of a study's config and the protocol's switches. Out: frozen `Recipe` values, their
-learning-rate schedule, and a stable hash that names them in file metadata. Imports no torch.
+learning-rate schedule, and a stable hash that names them in file metadata.
 
-    python -m pytest tests/training/test_recipe.py
+    python -m pytest tests/vptcore/training/test_recipe.py
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+
+from vptcore.records import digest
 
 OPTIMIZERS = ("sgd", "adamw")
 
@@ -62,12 +62,6 @@ class Recipe:
 
     def hash(self) -> str:
         return digest(asdict(self))
-
-
-def digest(value: object) -> str:
-    """Twelve hex digits that change when a JSON-like value does, whatever the order of its keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def expand_grid(base: Recipe, grid: Mapping[str, Iterable[float]]) -> list[Recipe]:

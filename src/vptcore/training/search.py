@@ -22,6 +22,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vptcore.data.tensors import ImageSet
+from vptcore.jobs.device import device_name, open_device
+from vptcore.jobs.workfolder import open_work
 from vptcore.models.heads import StackedHeads
 from vptcore.models.methods import (
     backbone_state,
@@ -33,12 +35,11 @@ from vptcore.models.methods import (
     tuned_state,
 )
 from vptcore.records import provenance, replacing, write_rows, write_text
-from vptcore.training import jobs
-from vptcore.training.accelerate import renew
+from vptcore.training import stage
 from vptcore.training.choose import choose
 from vptcore.training.fit import fit, predict, scores
 from vptcore.training.recipe import Recipe
-from vptcore.training.work import open_work
+from vptcore.training.step import renew
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class _Setting:
 def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say=print) -> str:
     """Run or go on with the search and write its rows. Returns one line: configurations, the best, img/s."""
     started = time.time()
-    device = jobs.open_device(job["device"], say)
-    note = provenance(job, inputs, device=jobs.device_name(device))
+    device = open_device(job["device"], say)
+    note = provenance(job, inputs, device=device_name(device))
     with open_work(outputs, note, say) as work:
         if work.summary:
             return work.summary
@@ -70,21 +71,21 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
                 save_file({}, work.staged["best"])
             else:
                 shutil.copyfile(work.folder / f"config={best['config']}.safetensors", work.staged["best"])
-        write_rows(work.staged["rows"], "search", rows, note | jobs.timing(started))
+        write_rows(work.staged["rows"], "search", rows, note | stage.timing(started))
         found = "all diverged" if best is None else f"best lr {best['lr']:g} with val {best['val_accuracy']:.1%}"
         many = "" if len(rows) == 1 else "s"
-        return work.publish(f"{len(rows)} configuration{many}, {found}, {jobs.rate_text(job, rows, device)}")
+        return work.publish(f"{len(rows)} configuration{many}, {found}, {stage.rate_text(job, rows, device)}")
 
 
 def _grid(job, inputs, device: torch.device, work: Path, keeps_best: bool, say) -> list[dict]:
     """A row for every configuration of the job."""
-    parts = jobs.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
+    parts = stage.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
     train, val = parts.take("train"), parts.take("val")
-    recipes = [jobs.fit_batch(job, recipe, train) for recipe in jobs.recipes_of(job)]
+    recipes = [stage.fit_batch(job, recipe, train) for recipe in stage.recipes_of(job)]
     if job["method"] == "linear":
         return _linear_rows(job, recipes, train, val, device)
     base_state = backbone_state(load_file(inputs["base"])) if "base" in inputs else None
-    train, val = _as_features(job, train, val, device) if jobs.is_probe(job) else (train, val)
+    train, val = _as_features(job, train, val, device) if stage.is_probe(job) else (train, val)
     return _rows(_Setting(job, train, val, device, base_state, work, keeps_best, say), recipes)
 
 
@@ -122,7 +123,7 @@ def _train_one(setting: _Setting, config: int, recipe: Recipe, model: nn.Module 
     """Train one configuration; `model`, the last one's, is used again with fresh weights."""
     job, device = setting.job, setting.device
     spec, seed = spec_of(job), job["seed"]
-    is_probe = jobs.is_probe(job)
+    is_probe = stage.is_probe(job)
     fresh = build_head(spec, seed=seed) if is_probe else build(spec, seed=seed, base_state=setting.base_state)
     model = renew(model, fresh, device)
 
@@ -194,7 +195,7 @@ def search_row(
         "train_loss": None if diverged else pick(last["train_loss"]),
         "diverged": diverged, "tuned_parameters": counts[0], "total_parameters": counts[1],
         "val_images": len(val), "images_per_second": history.images_per_second * share,
-        "seconds": history.seconds / share, "device": jobs.device_name(device),
+        "seconds": history.seconds / share, "device": device_name(device),
         "val_predictions": logits_NC.argmax(-1).tolist(),
     }  # fmt: skip
 

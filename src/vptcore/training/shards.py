@@ -4,7 +4,7 @@ In: a cell's job slice, its inputs with the shards' rows, and its outputs. Out: 
 shard has every n-th configuration of the grid, or every n-th seed; each is trained on its own, so nothing is trained
 here, and torch is not imported.
 
-    python -m pytest tests/training/test_shards.py
+    python -m pytest tests/vptcore/training/test_shards.py
 """
 
 from __future__ import annotations

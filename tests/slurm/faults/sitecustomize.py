@@ -35,6 +35,6 @@ def _eat(megabytes: int, kept=[]) -> None:  # noqa: B006 the list is the point
 if (_file := os.environ.get("VPTCORE_TEST_FAULTS")) and os.environ.get("SLURM_JOB_ID"):
     from functools import partial
 
-    from vptcore import stopping
+    from vptcore.jobs import stopping
 
     stopping.check = partial(_misbehave, json.loads(Path(_file).read_text()), stopping.check)

@@ -1,0 +1,137 @@
+"""`vptcore audit`: every file of a study held against its config, its inputs and its rows.
+
+Exit code 0 where everything that is there holds, 1 where something does not, 2 for a mistake in the call.
+
+    vptcore audit results/demo
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from vptcore.choices import ConfigError
+from vptcore.records import write_text
+from vptstudy.audit import locate, printing
+from vptstudy.audit.findings import Audit
+
+WIDTH = 160
+
+
+def run(options) -> int:
+    """Audit the studies that the paths lie in, one after the other."""
+    if options.why:
+        return _why(options)
+    if not options.paths:
+        raise ConfigError("expected a study's folder, such as results/demo, or files in one")
+    places: dict[Path, tuple[locate.Place, list[str]]] = {}
+    for path in options.paths:
+        place, name = locate.find(path, options.configfile)
+        places.setdefault(place.root.resolve(), (place, []))[1].append(name or "")
+    statuses = [_one(place, [] if "" in names else names, options) for place, names in places.values()]
+    return max(statuses)
+
+
+def _one(place: locate.Place, names: list[str], options) -> int:
+    began = time.monotonic()
+    with _Progress(place.root.name) as progress:
+        found = _audit(place, deep=options.deep, only=names, say=progress.say)
+    seconds = time.monotonic() - began
+    if options.json:
+        print(json.dumps(printing.as_json(found, seconds), indent=1))
+    else:
+        printing.print_audit(found, seconds, verbose=options.verbose, console=_console())
+    if options.fix and not found.holds:
+        from vptstudy.audit.expected import jobs
+        from vptstudy.audit.fix import fix
+
+        for line in fix(found, jobs(place.study), place.root):
+            print(line, file=sys.stderr if options.json else sys.stdout)
+    return status_of(found, complete=options.complete)
+
+
+def _why(options) -> int:
+    """The tree of one file: given inside the study, or as a path."""
+    from vptstudy.audit.context import View
+    from vptstudy.audit.expected import inside, jobs
+    from vptstudy.audit.store import Store
+    from vptstudy.audit.why import chain, tree
+
+    near_by = next(p for p in (Path(options.why), *Path(options.why).parents) if p.exists())
+    if not options.paths and near_by == Path():
+        raise ConfigError(
+            f"--why: no file {options.why}; expected one of a study, such as results/demo/tables/table_01.csv"
+        )
+    place, _ = locate.find(options.paths[0] if options.paths else near_by, options.configfile)
+    asked, name = jobs(place.study), inside(options.why)
+    files = [file for job in asked for file in job.files]
+    if name not in files:
+        near = difflib.get_close_matches(name, files, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"--why: {options.why} is no file of study {place.study.name}{hint}")
+    found = _audit(place, only=chain(asked, name))
+    view = View(place.study, Store(place.root, place.base))
+    _console().print(tree(view, asked, found, name))
+    return status_of(found)
+
+
+def status_of(found: Audit, *, complete: bool = False) -> int:
+    return 0 if found.holds and not (complete and found.missing) else 1
+
+
+def of_run(config: Mapping, log: str) -> None:
+    """The rule `audit`: today's study, whole, in this process. Exits with status 1 if something does not hold."""
+    from vptstudy.config.resolve import load_study
+
+    study = load_study(config)
+    began = time.monotonic()
+    found = _audit(locate.Place(study, Path(study.root), Path(), "of this run"))
+    seconds = time.monotonic() - began
+    printing.print_audit(found, seconds, verbose=False, console=Console(file=sys.stderr, width=WIDTH))
+    word = "done" if found.holds else "error"
+    write_text(log, "\n".join([*printing.lines(found, verbose=True), f"{word}: {printing.verdict(found, seconds)}\n"]))
+    if not found.holds:
+        raise SystemExit(1)
+
+
+def _audit(place: locate.Place, **how) -> Audit:
+    # Here, not above: `vptcore --help` needs none of what the checks read with.
+    from vptstudy.audit.examine import audit
+
+    # A slice holds what lies in the folders of images, which are named from the folder that the study was run in.
+    root, base = place.root.resolve(), place.base.resolve()
+    with contextlib.chdir(base):
+        found = audit(place.study, root, base, place.config, **how)
+    return replace(found, root=str(place.root))
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
+
+
+class _Progress:
+    """How far an audit is, on a terminal only."""
+
+    def __init__(self, study: str):
+        self.study, self.began = study, time.monotonic()
+        self.is_terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.is_terminal:
+            print("\r\033[2K", end="", file=sys.stderr, flush=True)
+
+    def say(self, done: int, of: int) -> None:
+        if self.is_terminal:
+            left = (time.monotonic() - self.began) / done * (of - done)
+            print(f"\r\033[2K{self.study}: {done}/{of} jobs, {left:.0f} s left", end="", file=sys.stderr, flush=True)

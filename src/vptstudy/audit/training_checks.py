@@ -1,0 +1,342 @@
+"""Checks of searches and finals: complete grids and seeds, numbers that agree with the predictions they stand for.
+
+In: a `View` and a job. Out: pairs of a file's name and a finding. The grid, the schedule and the choice are computed
+again from today's config; accuracies are counted again from the stored predictions.
+
+    python -m pytest tests/workflow/test_audit.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from vptcore.training.choose import choose
+from vptcore.training.recipe import Recipe, recipes_of
+from vptstudy.audit.context import Found, View, only
+from vptstudy.audit.expected import Job
+from vptstudy.audit.findings import Finding
+
+Rows = dict[str, np.ndarray]
+EXACT = 1e-9
+# Float32 columns, and on a GPU two passes over the same images.
+CLOSE = 2e-4
+
+
+def check_search(view: View, job: Job) -> Iterator[Found]:
+    name = only(job, "rows")
+    rows = view.rows(name, "search")
+    index, parts = _task_rows(view, job)
+    yield from ((name, finding) for finding in _grid(job, rows, parts))
+    yield from ((name, finding) for finding in _search_numbers(rows))
+    if index is None or parts is None:
+        return
+    labels = index["label"][parts["val"]]
+    for key, images in (("train_images", len(parts["train"])), ("val_images", len(labels))):
+        if (rows[key] != images).any():
+            yield name, Finding("plausible", f"{key} is {rows[key][rows[key] != images][0]}; its split has {images}")
+    yield from ((name, finding) for finding in _val_accuracy(rows, labels, job.slice["classes"]))
+
+
+def _grid(job: Job, rows: Rows, parts: dict[str, np.ndarray] | None) -> Iterator[Finding]:
+    """Every configuration once, each the one that the grid has at its number; one-shot batches at most all images."""
+    recipes = recipes_of(job.slice)
+    found = rows["config"].tolist()
+    if len(set(found)) != len(found):
+        yield Finding("complete", f"configuration {_first_twice(found)} occurs twice")
+    elif sorted(found) != list(range(len(recipes))):
+        yield Finding("complete", f"{len(found)} configurations; the grid has {len(recipes)}")
+    shared = {"seed": job.slice["seed"], "prompt_length": job.slice["prompt_length"]}
+    for place, config in enumerate(found):
+        if config not in range(len(recipes)):
+            continue
+        recipe = recipes[config]
+        if parts is not None and job.slice["train"] == "one_shot":
+            recipe = replace(recipe, batch=min(recipe.batch, len(parts["train"])))
+        wanted = {key: getattr(recipe, key) for key in ("optimizer", "lr", "weight_decay", "batch", "epochs")} | shared
+        for key, value in wanted.items():
+            if rows[key][place] != value:
+                yield Finding("plausible", f"configuration {config} has {key} {rows[key][place]}; the grid has {value}")
+                return
+
+
+def _search_numbers(rows: Rows) -> Iterator[Finding]:
+    good = ~rows["diverged"].astype(bool)
+    for key in ("val_accuracy", "train_accuracy"):
+        values = rows[key][good].astype(float)
+        if not ((values >= 0) & (values <= 1)).all():
+            yield Finding("plausible", f"{key} {_first(values, ~((values >= 0) & (values <= 1)))} is not in [0, 1]")
+    for key in ("val_loss", "train_loss"):
+        if not np.isfinite(rows[key][good].astype(float)).all():
+            yield Finding("plausible", f"{key} is not finite in a configuration that is not marked diverged")
+    if np.isfinite(rows["val_accuracy"][~good].astype(float)).any():
+        yield Finding("plausible", "a diverged configuration has a score")
+    yield from _parameters(rows)
+
+
+def _val_accuracy(rows: Rows, labels: np.ndarray, classes: int) -> Iterator[Finding]:
+    """The stored predictions against the labels of the val images."""
+    for place, config in enumerate(rows["config"]):
+        predicted = np.asarray(rows["val_predictions"][place])
+        if len(predicted) != len(labels):
+            yield Finding("complete", f"configuration {config}: {len(predicted)} val predictions of {len(labels)}")
+            return
+        if len(predicted) and (predicted.min() < 0 or predicted.max() >= classes):
+            yield Finding("plausible", f"configuration {config}: a val prediction is none of {classes} classes")
+            return
+        hits = float((predicted == labels).mean())
+        if not rows["diverged"][place] and abs(hits - rows["val_accuracy"][place]) > EXACT:
+            said = rows["val_accuracy"][place]
+            yield Finding("plausible", f"configuration {config}: val_accuracy {said:.4f}, but its predictions "
+                          f"give {hits:.4f}")  # fmt: skip
+            return
+
+
+def check_final(view: View, job: Job) -> Iterator[Found]:
+    name, curves_name, predictions_name = (only(job, key) for key in ("rows", "curves", "predictions"))
+    final = view.rows_if(name, "final")
+    if final is not None:
+        yield from ((name, finding) for finding in _seeds(job, final))
+        yield from ((name, finding) for finding in _final_numbers(final))
+        yield from ((name, finding) for finding in _final_images(view, job, final))
+    recipe = _chosen(view, job)
+    if final is not None and recipe is not None:
+        yield from ((name, finding) for finding in _is_chosen(final, *recipe))
+    curves = view.rows_if(curves_name, "curves")
+    if curves is not None:
+        batch = _batch(view, job)
+        schedule = recipe[0] if recipe is None or batch is None else replace(recipe[0], batch=batch)
+        yield from ((curves_name, finding) for finding in _curves(job, curves, final, schedule))
+    predictions = view.rows_if(predictions_name, "predictions")
+    if predictions is not None:
+        yield from ((predictions_name, finding) for finding in _predictions(view, job, predictions, final))
+    if final is not None and curves is not None:
+        yield from ((name, finding) for finding in _ends_as_its_curves(job, final, curves))
+    if final is not None and predictions is not None:
+        yield from ((name, finding) for finding in _counts_its_predictions(final, predictions))
+
+
+def _seeds(job: Job, final: Rows) -> Iterator[Finding]:
+    found = final["seed"].tolist()
+    if len(set(found)) != len(found):
+        yield Finding("complete", f"seed {_first_twice(found)} occurs twice")
+    elif sorted(found) != sorted(job.slice["seeds"]):
+        yield Finding("complete", f"seeds {_listed(found)}; the config asks for {_listed(job.slice['seeds'])}")
+
+
+def _final_numbers(final: Rows) -> Iterator[Finding]:
+    good = ~final["diverged"].astype(bool)
+    for key, where in (("test_accuracy", good | ~good), ("train_accuracy", good)):
+        values = final[key][where].astype(float)
+        inside = (values >= 0) & (values <= 1)
+        if not inside.all():
+            yield Finding("plausible", f"{key} {_first(values, ~inside)} is not in [0, 1]")
+    for key in ("test_loss", "train_loss"):
+        if not np.isfinite(final[key][good].astype(float)).all():
+            yield Finding("plausible", f"{key} is not finite in a seed that is not marked diverged")
+    yield from _parameters(final)
+
+
+def _parameters(rows: Rows) -> Iterator[Finding]:
+    tuned, total = rows["tuned_parameters"], rows["total_parameters"]
+    if (tuned <= 0).any() or (tuned > total).any():
+        yield Finding("plausible", f"{tuned[0]:,} tuned of {total[0]:,} parameters")
+    elif len(set(tuned.tolist())) > 1 or len(set(total.tolist())) > 1:
+        yield Finding("plausible", "its rows tuned different numbers of parameters")
+
+
+def _final_images(view: View, job: Job, final: Rows) -> Iterator[Finding]:
+    """Train and test images as many as the split and the index say."""
+    _, parts = _task_rows(view, job)
+    if parts is None:
+        return
+    train = sum(len(parts[part]) for part in final_parts(job.slice))
+    for key, images in (("train_images", train), ("test_images", len(parts["test"]))):
+        if (final[key] != images).any():
+            yield Finding("plausible", f"{key} is {_first(final[key], final[key] != images)}; expected {images}")
+    batch = _batch(view, job)
+    if batch is not None and (final["batch"] != batch).any():
+        yield Finding(
+            "plausible", f"batch {_first(final['batch'], final['batch'] != batch)}; the config asks for {batch}"
+        )
+
+
+def final_parts(slice_: dict) -> tuple[str, ...]:
+    """The parts that finals train on (as training.jobs.final_parts, which imports torch)."""
+    if slice_["train"] == "one_shot" and slice_["protocol"]["one_shot_final"] == "same":
+        return ("train",)
+    return ("train", "val")
+
+
+def _batch(view: View, job: Job) -> int | None:
+    _, parts = _task_rows(view, job)
+    if parts is None:
+        return None
+    images, batch = sum(len(parts[part]) for part in final_parts(job.slice)), job.slice["recipe"]["batch"]
+    return min(batch, images) if job.slice["train"] == "one_shot" else batch
+
+
+def _chosen(view: View, job: Job) -> tuple[Recipe, int] | None:
+    """The recipe of the best row of the search as it stands there, and its number."""
+    search = view.rows_if(job.inputs["search"][0], "search")
+    if search is None:
+        return None
+    keys = ("config", "optimizer", "lr", "weight_decay", "val_accuracy", "diverged")
+    try:
+        best = choose(pd.DataFrame({key: search[key] for key in keys}))
+    except ValueError:
+        return None
+    recipe = Recipe(**job.slice["recipe"])
+    decay = float(best["weight_decay"])
+    recipe = replace(recipe, optimizer=str(best["optimizer"]), lr=float(best["lr"]), weight_decay=decay)
+    return recipe, int(best["config"])
+
+
+def _is_chosen(final: Rows, recipe: Recipe, config: int) -> Iterator[Finding]:
+    wanted = {"config": config, **{k: getattr(recipe, k) for k in ("optimizer", "lr", "weight_decay", "epochs")}}
+    for key, value in wanted.items():
+        if any(found != value for found in final[key].tolist()):
+            shown = next(found for found in final[key].tolist() if found != value)
+            yield Finding("plausible", f"{key} {shown}, but the best configuration of its search has {value}")
+            return
+
+
+def _curves(job: Job, curves: Rows, final: Rows | None, recipe: Recipe | None) -> Iterator[Finding]:
+    """Every epoch of every seed once, at the schedule's learning rate; fewer epochs only where a seed diverged."""
+    keys = list(zip(curves["seed"].tolist(), curves["epoch"].tolist(), strict=True))
+    if len(set(keys)) != len(keys):
+        seed, epoch = _first_twice(keys)
+        yield Finding("complete", f"epoch {epoch} of seed {seed} occurs twice")
+        return
+    diverged = {} if final is None else dict(zip(final["seed"].tolist(), final["diverged"].tolist(), strict=True))
+    epochs = job.slice["recipe"]["epochs"]
+    for seed in job.slice["seeds"]:
+        found = curves["epoch"][curves["seed"] == seed].tolist()
+        whole = list(range(1, (len(found) if diverged.get(seed) else epochs) + 1))
+        if found != whole:
+            yield Finding("complete", f"seed {seed} has {len(found)} epochs; the config asks for {epochs}")
+    if extra := sorted(set(curves["seed"].tolist()) - set(job.slice["seeds"])):
+        yield Finding("complete", f"seed {extra[0]} is none of the config's")
+    watched = np.isin(curves["seed"], job.slice["seeds"][: job.slice["curve_seeds"]])
+    ended = np.isin(curves["seed"], [seed for seed, stopped in diverged.items() if stopped])
+    tested = np.isfinite(curves["test_loss"])
+    if (tested & ~watched).any() or (~tested & watched & ~ended).any():
+        yield Finding("complete", f"test losses of other seeds than the first {job.slice['curve_seeds']}")
+    if not np.isfinite(curves["train_loss"][~ended]).all():
+        yield Finding("plausible", "a train_loss is not finite in a seed that is not marked diverged")
+    for key in ("train_accuracy", "test_accuracy"):
+        values = curves[key][np.isfinite(curves[key])]
+        if ((values < 0) | (values > 1)).any():
+            yield Finding("plausible", f"{key} {_first(values, (values < 0) | (values > 1))} is not in [0, 1]")
+    if recipe is not None and len(keys):
+        epochs, place = np.unique(curves["epoch"], return_inverse=True)
+        rates = np.array([recipe.lr_at(epoch - 1) for epoch in epochs.tolist()])
+        if not np.allclose(curves["lr"], rates[place], rtol=1e-9, atol=1e-15):
+            yield Finding("plausible", "its learning rates are not those of the recipe that its search chose")
+
+
+def _ends_as_its_curves(job: Job, final: Rows, curves: Rows) -> Iterator[Finding]:
+    """A final's row is the last epoch of its curve; and two seeds are not one run twice."""
+    seen: dict[tuple, int] = {}
+    for place, seed in enumerate(final["seed"].tolist()):
+        mine = np.flatnonzero(curves["seed"] == seed)
+        if not len(mine) or final["diverged"][place]:
+            continue
+        last = mine[np.argmax(curves["epoch"][mine])]
+        pairs = ["train_loss", "train_accuracy"] + ["test_loss", "test_accuracy"] * bool(
+            np.isfinite(curves["test_loss"][last])
+        )
+        for key in pairs:
+            if not np.isclose(final[key][place], curves[key][last], rtol=CLOSE, atol=1e-6):
+                yield Finding("plausible", f"seed {seed}: {key} {final[key][place]:.6g}, but its curve ends "
+                              f"at {curves[key][last]:.6g}")  # fmt: skip
+                return
+        run = tuple(curves["train_loss"][mine].tolist())
+        if run in seen and any(run):
+            yield Finding("plausible", f"seeds {seen[run]} and {seed} have one and the same loss curve")
+            return
+        seen[run] = seed
+
+
+def _predictions(view: View, job: Job, rows: Rows, final: Rows | None) -> Iterator[Finding]:
+    """Every test image once for every seed, in the split's order, with the index's label."""
+    index, parts = _task_rows(view, job)
+    seeds, classes = job.slice["seeds"], job.slice["classes"]
+    if (found := sorted(set(rows["seed"].tolist()))) != sorted(seeds):
+        yield Finding("complete", f"seeds {_listed(found)}; the config asks for {_listed(seeds)}")
+        return
+    if parts is not None and index is not None:
+        test = parts["test"]
+        wanted = np.repeat(np.array(seeds), len(test)), np.tile(test, len(seeds))
+        if len(rows["row"]) != len(wanted[0]):
+            yield Finding("complete", f"{len(rows['row']):,} predictions; {len(seeds)} seeds of {len(test):,} test "
+                          f"images are {len(wanted[0]):,}")  # fmt: skip
+            return
+        if not (np.array_equal(rows["seed"], wanted[0]) and np.array_equal(rows["row"], wanted[1])):
+            yield Finding("complete", "not every test image once for every seed, in the order of the split")
+            return
+        if not np.array_equal(rows["label"], index["label"][rows["row"]]):
+            yield Finding("plausible", "labels are not those of the index")
+    if len(rows["prediction"]) and (rows["prediction"].min() < 0 or rows["prediction"].max() >= classes):
+        yield Finding("plausible", f"a prediction is none of {classes} classes")
+    ended = [] if final is None else final["seed"][final["diverged"].astype(bool)].tolist()
+    yield from _confidences(rows, ~np.isin(rows["seed"], ended), classes)
+
+
+def _confidences(rows: Rows, good: np.ndarray, classes: int) -> Iterator[Finding]:
+    """A confidence is the largest of C probabilities, and where the prediction is right the loss is its -log."""
+    confidence, loss = rows["confidence"][good].astype(float), rows["loss"][good].astype(float)
+    if not ((confidence >= 1 / classes - 1e-6) & (confidence <= 1 + 1e-6)).all():
+        yield Finding("plausible", f"a confidence is not in [1/{classes}, 1]")
+        return
+    if not (np.isfinite(loss).all() and (loss >= -1e-6).all()):
+        yield Finding("plausible", "a loss is negative or not finite in a seed that is not marked diverged")
+        return
+    hit = (rows["prediction"] == rows["label"])[good]
+    # Rounding of a confidence near 1 to float32 moves its logarithm by 1e-7.
+    gap = loss - -np.log(np.maximum(confidence, 1e-30))
+    if (np.abs(gap[hit]) > 1e-5 + 1e-5 * loss[hit]).any() or (gap[~hit] < -1e-5 - 1e-5 * loss[~hit]).any():
+        yield Finding("plausible", "losses do not go with their confidences")
+
+
+def _counts_its_predictions(final: Rows, predictions: Rows) -> Iterator[Finding]:
+    hits = predictions["prediction"] == predictions["label"]
+    for place, seed in enumerate(final["seed"].tolist()):
+        mine = predictions["seed"] == seed
+        if not mine.any():
+            continue
+        accuracy, said = float(hits[mine].mean()), float(final["test_accuracy"][place])
+        if abs(accuracy - said) > EXACT:
+            yield Finding(
+                "plausible", f"seed {seed}: test_accuracy {said:.4f}, but its predictions give {accuracy:.4f}"
+            )
+            return
+        loss = float(predictions["loss"][mine].astype(float).mean())
+        if not final["diverged"][place] and not np.isclose(final["test_loss"][place], loss, rtol=CLOSE, atol=1e-6):
+            yield Finding("plausible", f"seed {seed}: test_loss {final['test_loss'][place]:.5f}, but its predictions "
+                          f"give {loss:.5f}")  # fmt: skip
+            return
+
+
+def _task_rows(view: View, job: Job) -> tuple[Rows | None, dict[str, np.ndarray] | None]:
+    """The index's columns, and part -> rows of the split; None where one cannot be used."""
+    index = view.rows_if(job.inputs["index"][0], "index")
+    split = view.rows_if(job.inputs["splits"][0], "splits")
+    if index is None or split is None or (len(split["row"]) and split["row"].max() >= len(index["row"])):
+        return None, None
+    return index, {part: split["row"][split["part"] == part] for part in ("train", "val", "test")}
+
+
+def _first_twice(values: list):
+    return next(value for place, value in enumerate(values) if value in values[:place])
+
+
+def _first(values: np.ndarray, where: np.ndarray) -> str:
+    return f"{values[where][0]:.6g}"
+
+
+def _listed(values) -> str:
+    return ", ".join(map(str, values))

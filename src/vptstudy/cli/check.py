@@ -1,0 +1,32 @@
+"""`vptcore check`: hold a config against the schema and the tables, and say what it asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vptstudy.config.schema import read_config
+
+
+def add(commands) -> None:
+    parser = commands.add_parser("check", help="check a config and say what it asks for")
+    parser.add_argument("config", type=Path, nargs="?", default=Path("config.yaml"))
+    parser.set_defaults(do=run)
+
+
+def run(options) -> int:
+    from vptstudy.config.resolve import load_study
+
+    study = load_study(read_config(options.config))
+    backbones, tasks = study.used("backbone"), study.used("task")
+    print(
+        f"{options.config}: study {study.name}, protocol {study.protocol.name}: {len(study.cells)} cells, "
+        f"{len(study.searches)} searches"
+    )
+    print(f"  backbones  {', '.join(backbones)}")
+    print(f"  methods    {', '.join(study.used('method'))}")
+    print(f"  tasks      {len(tasks)}: {', '.join(tasks)}")
+    print(f"  sizes      {', '.join(study.used('train'))}; seeds {', '.join(map(str, study.seeds))}")
+    if study.left_out:
+        pairs = ", ".join(f"{task} at {train}" for task, train in study.left_out)
+        print(f"  left out   {len(study.left_out)} for want of images: {pairs}")
+    return 0

@@ -1,0 +1,35 @@
+"""The command line: `vptcore run | check | render | audit | compare | rehearse | plan | data | pretrain | …`.
+
+A module of this package is a command: `add` declares its options, `run` does it. A mistake of the user's ends in one
+line and exit code 2.
+
+    vptcore --help
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from vptstudy.cli import audit, check, compare, data, plan, pretrain, reference, rehearse, render, run
+
+COMMANDS = (run, check, render, audit, compare, rehearse, plan, data, pretrain, reference)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="vptcore", description="Visual prompt tuning, or full fine-tuning?")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add(commands)
+    options = parser.parse_args(arguments)
+    try:
+        return options.do(options) or 0
+    except (ValueError, OSError) as mistake:
+        print(f"vptcore {options.command}: {' '.join(str(mistake).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,36 @@
+"""`vptcore fid-reference`: statistics of images, for the Fréchet distance of a study.
+
+vptcore fid-reference IMAGES data/fid_reference.safetensors
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vptstudy.config.schema import read_config
+from vptstudy.study import Study
+
+
+def add(commands) -> None:
+    parser = commands.add_parser("fid-reference", help="Fréchet reference statistics of images")
+    parser.add_argument("images", type=Path, help="a folder, a parquet or a tar file")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"))
+    parser.set_defaults(do=run)
+
+
+def run(options) -> int:
+    from vptstudy.config.resolve import load_study
+
+    print(write_reference(load_study(read_config(options.config)), options.images, options.out))
+    return 0
+
+
+def write_reference(study: Study, images: Path, out: Path) -> str:
+    """`vptcore fid-reference`: statistics of images, in the network and resize of the study's `fid`."""
+    from vptcore.analysis.fid import reference
+
+    if not images.exists():
+        raise ValueError(f"{images}: no such file or folder; expected images in a folder, parquet or tar files")
+    job = study.reference_slice() | {"reference": str(images)}
+    return reference(job, {}, {"statistics": str(out)})

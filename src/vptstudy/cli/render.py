@@ -1,0 +1,33 @@
+"""`vptcore render`: tables, figures and the report from the rows that are there; nothing is trained."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def add(commands) -> None:
+    parser = commands.add_parser(
+        "render", help="tables, figures and the report of a study that is still at work, from the rows that are there"
+    )
+    parser.add_argument("study", type=Path, help="the study's folder, such as results/demo")
+    parser.add_argument("targets", nargs="*", help="table_01, figure_05, ... (default: all, and the report)")
+    parser.add_argument("--configfile", type=Path, help="the study's config (default: what its last run was asked for)")
+    parser.set_defaults(do=run)
+
+
+def run(options) -> int:
+    from vptstudy.audit import locate
+    from vptstudy.config.resolve import load_study
+    from vptstudy.report import produce, so_far
+
+    place, _ = locate.find(options.study, options.configfile)
+    # Where the folder is now, wherever the config says that it is written.
+    results = os.path.relpath(place.root.resolve().parent)
+    study = load_study({**place.study.config, "results": results})
+    folder = so_far.render(study, options.targets)
+    if options.targets:
+        print(f"Rendered in {folder}")
+    else:
+        produce.print_results(study.config, so_far.FOLDER)
+    return 0

@@ -1,0 +1,115 @@
+"""What a config's schema cannot say: names of shipped files, values that must go together.
+
+In: a `study.Study` whose cells are resolved. Out: nothing, or a `ConfigError` of one line that starts with the key,
+and before any job starts.
+
+    python -m faults configs
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from vptcore.choices import ConfigError, choose_one
+from vptcore.data.tasks import EMBEDDED, TASKS
+
+if TYPE_CHECKING:
+    from vptstudy.study import Cell, Study
+
+# The linear layers of a block in timm's names, ViT and Swin alike.
+LORA_LAYERS = ("qkv", "proj", "fc1", "fc2")
+SHIPPED_SOURCES = {task.source for task in EMBEDDED}
+HUB_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+def check_settings(study: Study) -> None:
+    """Raise ConfigError for the first mistake."""
+    config = study.config
+    if "main_backbone" in config["report"]:
+        choose_one("report.main_backbone", config["report"]["main_backbone"], study.used("backbone"))
+    _check_file("fid.reference", config["fid"]["reference"])
+    for name, setting in config["backbones"].items():
+        _check_file(f"backbones.{name}.checkpoint", setting.get("checkpoint", ""))
+    for name, setting in config["tasks"].items():
+        _check_task(name, setting)
+    for target in config["methods"].get("lora", {}).get("lora", {}).get("targets", ()):
+        choose_one("methods.lora.lora.targets", target.rsplit(".", 1)[-1], LORA_LAYERS)
+    _check_batches(study)
+
+
+def _check_file(key: str, where: str) -> None:
+    """A shipped asset must be one, and a hub repository be named as such; a path may still be made or mounted."""
+    if where.startswith("asset:"):
+        names = sorted(file.name for file in (resources.files("vptcore") / "assets").iterdir())
+        choose_one(key, where, [f"asset:{name}" for name in names if name.endswith(".safetensors")])
+    if where.startswith("hub:") and not HUB_REPOSITORY.fullmatch(where.removeprefix("hub:")):
+        raise ConfigError(f"{key}: {where!r} is no repository of the hub; expected hub:OWNER/NAME")
+
+
+def _check_task(name: str, setting: dict) -> None:
+    if name in ("vtab", "fgvc", "embedded"):
+        raise ConfigError(f"tasks.{name}: {name} is the name of a set of tasks; choose another")
+    source = setting.get("source", "")
+    if source in SHIPPED_SOURCES and (name not in TASKS or TASKS[name].source != source):
+        raise ConfigError(
+            f"tasks.{name}.source: {source!r} has no images of {name}; it reads what ships with the package; say "
+            "folder, parquet, hf, vtab1k or wds"
+        )
+
+
+def _check_batches(study: Study) -> None:
+    """A batch must fit into the images of every train size that is given as a number."""
+    searched = frozenset(study.searches)
+    for cell in study.cells:
+        batch, images = study.config["methods"][cell.method]["batch"], _fewest_images(cell, cell in searched)
+        if images is not None and batch > images:
+            raise ConfigError(
+                f"methods.{cell.method}.batch: {batch} is larger than the {images} training images of {cell.task} "
+                f"with train {cell.train}; choose at most {images}"
+            )
+
+
+def _fewest_images(cell: Cell, is_searched: bool) -> int | None:
+    """What a search trains on, or where another size's recipe is used, what the finals do: train and val."""
+    if not cell.train.isdigit():
+        return None
+    train = int(cell.train)
+    return train if is_searched else train + train // 4
+
+
+def check_shards(study: Study) -> None:
+    """No more shards than there is work to split."""
+    shards = study.config.get("shards") or {}
+    for method in shards.get("methods", []):
+        choose_one("shards.methods", method, study.config["methods"])
+    if shards.get("final", 1) > len(study.seeds):
+        most = len(study.seeds)
+        raise ConfigError(f"shards.final: {shards['final']} is more than the {most} seeds; choose {most} or less")
+    for cell in study.searches:
+        grid = study.config["methods"][cell.method]["grid"]
+        most = len(grid["lr"]) * len(grid["weight_decay"])
+        if study.shards("search", cell) > most:
+            raise ConfigError(
+                f"shards.search: {shards['search']} is more than the {most} configurations of {cell.method}; choose "
+                f"{most} or less, or name the methods it is for in shards.methods"
+            )
+
+
+def check_dependencies(study: Study) -> None:
+    """What one cell reads from another must be in the study."""
+    for cell in study.cells:
+        base = study.tuned_from(cell)
+        if base and base not in study.cell_set:
+            raise ConfigError(
+                f"experiments: {cell.method} on {cell.task} (train {cell.train}) starts from {base.method}; add "
+                f"{base.method} to its methods"
+            )
+        search = study.searched_by(cell)
+        if search != cell and search not in study.cell_set:
+            raise ConfigError(
+                f"experiments: {cell.method} on {cell.task} with train {cell.train} reuses the recipe of train "
+                f"{study.base_train}, which is "
+                f"not in the study; add {study.base_train} to its sizes or set regrid: true"
+            )

@@ -1,0 +1,118 @@
+"""From a config to a study: names looked up in the tables, experiments spelt out into cells.
+
+In: the config as a mapping (config.yaml, or another). Out: a frozen `study.Study`; a mistake ends in a `ConfigError` of
+one line that names the key, the value and the choices.
+
+    vptcore check config.yaml
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+
+from vptcore.choices import ConfigError, choose_one
+from vptcore.data.tasks import EMBEDDED, FGVC, TASKS, VTAB, Task, needed
+from vptcore.models.backbones import BACKBONES, Backbone
+from vptcore.training.protocol import resolve_protocol
+from vptstudy.config.checks import check_dependencies, check_settings, check_shards
+from vptstudy.config.schema import check_schema
+from vptstudy.study import Cell, Study
+
+TASK_SETS = {"vtab": VTAB, "fgvc": FGVC, "embedded": EMBEDDED}
+
+
+def load_study(config: Mapping) -> Study:
+    """Check a config and resolve it. Raises ConfigError."""
+    check_schema(config)
+    config = dict(config)
+    tasks = _tasks(config["tasks"])
+    backbones = _backbones(config["backbones"])
+    protocol = resolve_protocol(config["protocol"], config["switches"])
+    prompts = config["prompts"]
+    choose_one("prompts.lengths", prompts["lengths"], prompts["sets"])
+    for name, lengths in prompts["sets"].items():
+        _check_lengths(f"prompts.sets.{name}", lengths, backbones, tasks)
+    cells, left_out = _cells(config, backbones, tasks)
+    for task in config["explain"]["tasks"]:
+        choose_one("explain.tasks", task, tasks)
+    seeds = tuple(config["seeds"])
+    study = Study(config["study"], config, protocol, backbones, tasks, seeds, cells, left_out)
+    check_dependencies(study)
+    check_settings(study)
+    check_shards(study)
+    return study
+
+
+def _tasks(extra: Mapping) -> dict[str, Task]:
+    tasks = dict(TASKS)
+    for name, setting in extra.items():
+        row = {k: v for k, v in setting.items() if k != "path"}
+        if name in tasks:
+            tasks[name] = Task(**{**asdict(tasks[name]), **row})
+            continue
+        missing = [key for key in ("group", "classes", "source") if key not in row]
+        if missing:
+            raise ConfigError(
+                f"tasks.{name}: a task of your own needs {', '.join(missing)} as well (known tasks: vptcore data list)"
+            )
+        tasks[name] = Task(**{"id": name, "title": name, "pool": 10**9, "test": 0, **row})
+    return tasks
+
+
+def _backbones(extra: Mapping) -> dict[str, Backbone]:
+    backbones = dict(BACKBONES)
+    for name, setting in extra.items():
+        row = {k: tuple(v) if isinstance(v, list) else v for k, v in setting.items()}
+        if name in backbones:
+            backbones[name] = Backbone(**{**asdict(backbones[name]), **row})
+        elif "timm" not in row:
+            raise ConfigError(
+                f"backbones.{name}: a backbone of your own needs timm, the name of a plain ViT or Swin (known "
+                f"backbones: {', '.join(BACKBONES)})"
+            )
+        else:
+            backbones[name] = Backbone(**{"id": name, "title": name, **row})
+    return backbones
+
+
+def _check_lengths(key: str, lengths: Mapping, backbones, tasks) -> None:
+    if "default" not in lengths:
+        raise ConfigError(f"{key}: the key 'default' is missing: the length where no task is named")
+    for backbone, by_task in lengths.items():
+        if backbone == "default":
+            continue
+        choose_one(f"{key}", backbone, backbones)
+        for task in by_task:
+            choose_one(f"{key}.{backbone}", task, tasks)
+
+
+def _cells(config: Mapping, backbones, tasks) -> tuple[tuple[Cell, ...], tuple]:
+    """Every combination that the experiments name, once; sizes that a task cannot give are left out by count."""
+    cells: dict[Cell, None] = {}
+    left_out: dict[tuple[str, str], None] = {}
+    for name, experiment in config["experiments"].items():
+        key = f"experiments.{name}"
+        for backbone in experiment["backbones"]:
+            choose_one(f"{key}.backbones", backbone, backbones)
+        for method in experiment["methods"]:
+            choose_one(f"{key}.methods", method, config["methods"])
+        for backbone in experiment["backbones"]:
+            for task in _expand_tasks(f"{key}.tasks", experiment["tasks"], tasks):
+                for train in map(str, experiment["train"]):
+                    if train.isdigit() and needed(int(train)) > tasks[task].reach:
+                        left_out[task, train] = None
+                        continue
+                    cells.update({Cell(backbone, method, task, train): None for method in experiment["methods"]})
+    if not cells:
+        raise ConfigError("experiments: no cell is left; every task has too few images for every train size")
+    return tuple(cells), tuple(left_out)
+
+
+def _expand_tasks(key: str, names: Iterable[str], tasks: Mapping[str, Task]) -> list[str]:
+    """Task ids, with the sets vtab, fgvc and embedded spelt out."""
+    ids: dict[str, None] = {}
+    for name in names:
+        choose_one(key, name, [*TASK_SETS, *tasks])
+        ids.update({task.id: None for task in TASK_SETS.get(name, ())} or {name: None})
+    return list(ids)

@@ -1,0 +1,214 @@
+"""Which files each job of a study reads: the edges of the graph, as plain functions of a study and a cell.
+
+In: a `Study` and what a job's wildcards name. Out: input files by name, as the stages' `run` functions take them.
+
+    python -m pytest tests/vptstudy/graph/test_flow.py
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from glob import glob
+from pathlib import Path
+
+from vptcore.data.one_shot import LOOKS
+from vptcore.data.tasks import Task
+from vptstudy.study import ONE_SHOT, Cell, Study, shard_of
+
+ROWS = "rows.parquet"
+
+
+def task_files(study: Study, task: str, train: str) -> dict[str, str]:
+    """The arrays, the index and the split that every cell of this task and size reads."""
+    return {
+        "images": f"{study.root}/data/task={task}/images.npy",
+        "index": f"{study.root}/index/task={task}/{ROWS}",
+        "splits": f"{study.root}/splits/task={task}/train={train}/{ROWS}",
+    }
+
+
+def fetched_files(study: Study, task: str) -> list[str]:
+    """What a task's preparation waits for: a person's parquet file, or the mark of a download that is still to come."""
+    row, path = study.tasks[task], study.source_path(task)
+    if row.source == "parquet" and path and os.path.isfile(path):
+        return [path]
+    # A path of the person's own is never downloaded to.
+    is_wanted = row.fetched and path == f"{study.config['data_root']}/{task}" and not _is_there(row.source, path)
+    return [f"{path}/.fetched"] if is_wanted else []
+
+
+def split_files(study: Study, task: str, train: str) -> dict[str, str]:
+    """The index; the images too for a one-shot rule that looks at them."""
+    files = task_files(study, task, train)
+    looks = train == ONE_SHOT and study.one_shot_selection in LOOKS
+    return {name: files[name] for name in (("index", "images") if looks else ("index",))}
+
+
+def prepare_threads(study: Study, task: str) -> int:
+    """Decoding goes on as many cores as a machine is likely to spare; what ships is small."""
+    return 1 if study.tasks[task].shipped else 8
+
+
+def _is_there(source: str, path: str) -> bool:
+    if source == "wds":
+        return os.path.isdir(f"{path}/test")
+    return os.path.isdir(path) and any(not name.startswith(".") for name in os.listdir(path))
+
+
+def _is_found(row: Task, path: str) -> bool:
+    """Whether the preparation of a task would find its images, as it looks for them: an empty folder is none."""
+    from vptcore.data.item import Request
+    from vptcore.data.sources import locate  # 0.2 s, which a study of shipped images is spared
+
+    try:
+        locate(row.source, Request(row.id, row.classes, Path(path)))
+    except ValueError:
+        return False
+    return True
+
+
+def missing_data(study: Study) -> str:
+    """One line that names the tasks whose images are not there and cannot be fetched; empty where there are none."""
+    missing = []
+    for task in study.used("task"):
+        path, row = study.source_path(task), study.tasks[task]
+        # Once decoded, a task's images are no longer needed where they came from.
+        decoded = os.path.exists(f"{study.root}/index/task={task}/{ROWS}")
+        if path and not row.fetched and not decoded and not _is_found(row, path):
+            missing.append(task)
+    if not missing:
+        return ""
+    return (
+        f"data: no images yet for {', '.join(missing)}; their jobs will stop with a line that says what to put where "
+        "(vptcore data list)"
+    )
+
+
+def features_files(study: Study, task: str) -> dict[str, str]:
+    return task_files(study, task, study.base_fid_train(task))
+
+
+def fid_files(study: Study, task: str) -> dict[str, str]:
+    """The task's features, and the reference where it is a file or made by this study from images.
+
+    Statistics that are not there are left to the job, whose one line says how to make them: the rest of a study can be
+    planned and run without them.
+    """
+    files, reference = {"features": f"{study.root}/features/task={task}/features.safetensors"}, reference_file(study)
+    return files | ({"reference": reference} if reference else {})
+
+
+def reference_file(study: Study) -> str:
+    """The statistics that the distances are taken to; '' for shipped ones and those that are not there."""
+    where = study.config["fid"]["reference"]
+    if not is_statistics(where):
+        return f"{study.root}/reference/statistics.safetensors"
+    return where if os.path.isfile(where) else ""
+
+
+def is_statistics(where: str) -> bool:
+    """Whether `fid.reference` names statistics that exist, and not images."""
+    return where.startswith("asset:") or where.endswith((".safetensors", ".npz"))
+
+
+def search_files(study: Study, cell: Cell) -> dict[str, str]:
+    """The task's files, and for ft_then_pt the tuned model that its search starts from.
+
+    That is the best of full's own search, which has seen the train part alone; under the authors' protocol it is a
+    final, which has seen val too.
+    """
+    files, base = task_files(study, cell.task, cell.train), study.tuned_from(cell)
+    if base is None:
+        return files
+    leaks = study.protocol.ft_then_pt_base == "trainval"
+    return files | {"base": model_file(study, base, study.seeds[0]) if leaks else best_of_search(study, base)}
+
+
+def cell_files(study: Study, kind: str, cell: Cell) -> dict[str, str | list[str]]:
+    """What the job of a whole cell reads: the inputs of its search or finals, and its shards' rows if it is split.
+
+    A cell whose rows are there stays as it was made: changing `shards` makes nothing again.
+    """
+    files = dict((search_files if kind == "search" else final_files)(study, cell))
+    shards = _made_shards(study, kind, cell) if os.path.exists(study.path(kind, cell)) else _shards(study, kind, cell)
+    return files | {"shards": [shard_file(study, kind, cell, shard) for shard in shards]} if shards else files
+
+
+def _shards(study: Study, kind: str, cell: Cell) -> list[str]:
+    count = study.shards(kind, cell)
+    return [f"{number}of{count}" for number in range(1, count + 1)] if count > 1 else []
+
+
+def _made_shards(study: Study, kind: str, cell: Cell) -> list[str]:
+    """The complete set of shards on the disk, the config's count first."""
+    found = defaultdict(list)
+    for path in glob(shard_file(study, kind, cell, "*")):
+        number, count = shard_of(path.split("/shard=")[1].split("/")[0])
+        found[count].append(number)
+    sets = [count for count, numbers in found.items() if len(numbers) == count]
+    wanted = study.shards(kind, cell)
+    count = wanted if wanted in sets else min(sets, default=0)
+    return [f"{number}of{count}" for number in range(1, count + 1)]
+
+
+def shard_file(study: Study, kind: str, cell: Cell, shard: str, name: str = ROWS) -> str:
+    return f"{study.root}/shards/{kind}/{cell.folder}/shard={shard}/{name}"
+
+
+def share(shard: str) -> float:
+    """A shard's part of its cell's work."""
+    return 1 / shard_of(shard)[1]
+
+
+def final_shard_files(study: Study, cell: Cell, shard: str) -> dict[str, str | list[str]]:
+    """What one shard of the finals reads: of the tuned models to start from, those of its own seeds."""
+    files, (number, count) = final_files(study, cell), shard_of(shard)
+    return files | {"bases": files["bases"][number - 1 :: count]} if "bases" in files else files
+
+
+def shard_models(study: Study, cell: Cell, shard: str) -> list[str]:
+    """The tuned models of one shard of the finals, one a seed."""
+    seeds = study.final_shard_slice(cell, shard)["seeds"]
+    return [shard_file(study, "final", cell, shard, f"models/seed={seed}.safetensors") for seed in seeds]
+
+
+def best_of_search(study: Study, cell: Cell) -> str:
+    return study.path("models", cell, "search.safetensors")
+
+
+def model_file(study: Study, cell: Cell, seed: int) -> str:
+    return study.path("models", cell, f"seed={seed}.safetensors")
+
+
+def final_files(study: Study, cell: Cell) -> dict[str, str | list[str]]:
+    """The task's files, the search that found the recipe, and for ft_then_pt one tuned model a seed."""
+    files: dict[str, str | list[str]] = dict(task_files(study, cell.task, cell.train))
+    files["search"] = study.path("search", study.searched_by(cell))
+    base = study.tuned_from(cell)
+    return files if base is None else files | {"bases": [model_file(study, base, seed) for seed in study.seeds]}
+
+
+def explain_files(study: Study, backbone: str, task: str, train: str) -> dict[str, str]:
+    files = task_files(study, task, train)
+    for method in ("full", "vpt"):
+        cell = Cell(backbone, method, task, train)
+        files[f"predictions_{method}"] = study.path("predictions", cell)
+        files[f"model_{method}"] = model_file(study, cell, study.seeds[0])
+    return files
+
+
+def searched_models(study: Study) -> frozenset[Cell]:
+    """Cells whose best searched model is kept: those that another method starts from."""
+    return study.tuned_from_cells
+
+
+def final_models(study: Study) -> frozenset[Cell]:
+    """Cells whose tuned models are kept: those that another method starts from, and those that are explained."""
+    explained = {Cell(b, method, task, train) for b, task, train in study.explained for method in ("full", "vpt")}
+    return study.tuned_from_cells | explained
+
+
+def one_of(names) -> str:
+    """A wildcard constraint that matches just these names, and nothing where there are none."""
+    return "|".join(sorted(set(names))) or "(?!)"

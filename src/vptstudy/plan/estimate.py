@@ -1,0 +1,187 @@
+"""What every job behind a target costs, and sums of it by target, stage, phase and method.
+
+In: a study, targets and a `Speed`. Out: a `Plan`. What is done already, by its files, is counted apart.
+
+    python -m pytest tests/vptstudy/plan/test_estimate.py
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from vptstudy.plan import schedule
+from vptstudy.plan.devices import DEVICES
+from vptstudy.plan.graph import STAGES, Graph, Job
+from vptstudy.plan.images import bytes_each, counts_of, pool_images, test_images
+from vptstudy.plan.limits import MAX_POOL, slice_of, work_of
+from vptstudy.plan.seconds import Speed, key_of
+from vptstudy.plan.workload import dimensions_of, tuned_bytes
+from vptstudy.study import Study
+
+# Light jobs, which compute nothing: seconds each. Downloads are not counted, they depend on the line.
+LIGHT = {
+    "fetch": 0.0,
+    "split": 2.0,
+    "reference": 600.0,
+    "table": 4.0,
+    "figure": 6.0,
+    "report": 15.0,
+    "examples": 5.0,
+    "merge": 15.0,
+}
+PREDICTION_BYTES, ROW_BYTES = 14, 40_000
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One job: seconds by phase, on a GPU or not, and the bytes that it leaves on disk."""
+
+    phases: Mapping[str, float]
+    on_gpu: bool
+    disk: float
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.phases.values())
+
+    @property
+    def gpu_seconds(self) -> float:
+        return self.seconds if self.on_gpu else 0.0
+
+
+class Plan:
+    """The jobs behind some targets of a study and their costs at one speed. `whole`: as if nothing were done yet."""
+
+    def __init__(self, study: Study, targets: Iterable[str], speed: Speed, *, whole: bool = False):
+        self.study, self.speed, self.graph = study, speed, Graph(study)
+        self.targets = list(targets)
+        self.jobs = self.graph.behind(self.targets)
+        self.costs = {id: cost_of(study, job, speed) for id, job in self.jobs.items()}
+        self.done = set() if whole else {id for id, job in self.jobs.items() if job.is_done}
+        self.left = {id: job for id, job in self.jobs.items() if id not in self.done}
+
+    @cached_property
+    def gpu_seconds(self) -> float:
+        return sum(self.costs[id].gpu_seconds for id in self.left)
+
+    @cached_property
+    def cpu_seconds(self) -> float:
+        return sum(self.costs[id].seconds - self.costs[id].gpu_seconds for id in self.left)
+
+    @property
+    def disk(self) -> float:
+        return sum(self.costs[id].disk for id in self.left)
+
+    @cached_property
+    def tasks(self) -> dict[str, schedule.Step]:
+        return {
+            id: schedule.Step(self.costs[id].seconds, [n for n in job.needs if n in self.left], self.costs[id].on_gpu)
+            for id, job in self.left.items()
+        }
+
+    def wall_seconds(self, gpus: int) -> float:
+        return schedule.makespan(self.tasks, gpus)
+
+    @cached_property
+    def chain(self) -> list[Job]:
+        return [self.jobs[id] for id in schedule.longest_chain(self.tasks)]
+
+    @property
+    def chain_seconds(self) -> float:
+        return sum(self.costs[job.id].seconds for job in self.chain)
+
+    def by_stage(self) -> list[dict]:
+        """Jobs, how many are done, and what is left, stage by stage."""
+        rows = []
+        for stage in STAGES:
+            ids = [id for id, job in self.jobs.items() if job.stage == stage]
+            if ids:
+                left = [self.costs[id] for id in ids if id not in self.done]
+                rows.append({"stage": stage, "jobs": len(ids), "done": len(ids) - len(left), **_sums(left)})
+        return rows
+
+    def by_target(self) -> list[dict]:
+        """Each table and figure among the targets' jobs: what it costs alone, and what it adds to those above it.
+
+        The last row is whatever no table or figure reads; so the increments' sum is the plan's.
+        """
+        seen: set[str] = set()
+        rows = []
+        for target, id in self.graph.targets.items():
+            if id not in self.jobs or target == "report":
+                continue
+            mine = [i for i in self.graph.behind([target]) if i in self.left]
+            more = [i for i in mine if i not in seen]
+            seen |= set(mine)
+            alone, added = _sums([self.costs[i] for i in mine]), _sums([self.costs[i] for i in more])
+            rows.append({"target": target, "jobs": len(mine), "jobs_more": len(more), "alone": alone, "more": added})
+        rest = [i for i in self.left if i not in seen]
+        sums = _sums([self.costs[i] for i in rest])
+        if rest:
+            rows.append({"target": "others", "jobs": len(rest), "jobs_more": len(rest), "alone": sums, "more": sums})
+        return rows
+
+    def by_phase(self) -> dict[str, float]:
+        """GPU seconds of what is left, by stage and phase, the largest first."""
+        return self._largest(lambda job, cost: {f"{job.stage}: {name}": s for name, s in cost.phases.items()})
+
+    def by_method(self) -> dict[str, float]:
+        return self._largest(
+            lambda job, cost: {job.of.method: cost.seconds} if job.stage in ("search", "final") else {}
+        )
+
+    def by_train(self) -> dict[str, float]:
+        return self._largest(lambda job, cost: {job.of.train: cost.seconds} if job.stage in ("search", "final") else {})
+
+    def _largest(self, parts) -> dict[str, float]:
+        total: defaultdict[str, float] = defaultdict(float)
+        for id, job in self.left.items():
+            if self.costs[id].on_gpu:
+                for name, seconds in parts(job, self.costs[id]).items():
+                    total[name] += seconds
+        return dict(sorted(total.items(), key=lambda item: -item[1]))
+
+
+def _sums(costs: Iterable[Cost]) -> dict[str, float]:
+    costs = list(costs)
+    gpu = sum(cost.gpu_seconds for cost in costs)
+    return {
+        "gpu_seconds": gpu,
+        "cpu_seconds": sum(cost.seconds for cost in costs) - gpu,
+        "disk": sum(cost.disk for cost in costs),
+    }
+
+
+def cost_of(study: Study, job: Job, speed: Speed) -> Cost:
+    """A job's seconds by phase at this speed, and its bytes on disk."""
+    if job.stage in LIGHT:
+        disk = 0.0 if job.stage == "fetch" else ROW_BYTES
+        return Cost({"other": LIGHT[job.stage]}, job.on_gpu and speed.device.is_gpu, disk)
+    on_gpu = job.on_gpu and speed.device.is_gpu
+    mine = speed if job.on_gpu else Speed(DEVICES["cpu"])
+    if job.stage not in ("search", "final"):
+        return Cost(mine.seconds_by_phase(work_of(study, job.stage, job.of)), on_gpu, disk_of(study, job))
+    row = slice_of(study, job.stage, job.of)
+    phases = mine.seconds_by_phase(work_of(study, job.stage, job.of, row).share(job.share), key_of(row))
+    return Cost(phases, on_gpu, _models_and_rows(study, job, row))
+
+
+def _models_and_rows(study: Study, job: Job, row: Mapping) -> float:
+    """Bytes of a search's or final's rows, and of the tuned models that a later stage reads."""
+    models = sum(path.endswith(".safetensors") for path in job.outputs) * tuned_bytes(row)
+    seeds = len(study.seeds) if job.stage == "final" else 0
+    return ROW_BYTES * len(job.outputs) + models + seeds * test_images(study, job.of.task) * PREDICTION_BYTES
+
+
+def disk_of(study: Study, job: Job) -> float:
+    """Bytes that stay of the other stages: arrays, features, maps."""
+    if job.stage == "prepare":
+        images = min(MAX_POOL, pool_images(study, job.of)) + test_images(study, job.of)
+        return images * (bytes_each(study, job.of) + 80)
+    if job.stage == "features":
+        counts = counts_of(study, job.of, study.base_fid_train(job.of))
+        return 8.0 * (counts.train + counts.val) * dimensions_of(study.features_slice(job.of))
+    return 10 * ROW_BYTES

@@ -1,0 +1,85 @@
+"""What a job needs of memory: on the host, for `mem_mb`, and on the GPU.
+
+In: a job slice, the images of its parts, and the parts that it loads. Out: bytes. Weights, gradients, optimizer states,
+what autograd saves of a batch, scoring batches, and the task's arrays.
+
+    python -m pytest tests/vptstudy/plan/test_memory.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vptcore.models.methods_table import METHODS
+from vptcore.training.flops import shape_of
+from vptstudy.plan.images import Counts
+from vptstudy.plan.workload import SCORE_BATCH, tuned_bytes
+
+# Resident memory of an idle job: Python, torch and timm; on a GPU also the driver's and CUDA's libraries.
+IDLE_CPU, IDLE_GPU = 900e6, 4e9
+CONTEXT_GPU = 0.6e9  # CUDA context and the kernels' code
+# What autograd saves of a block, in numbers a token and width. Trained: inputs of every projection too.
+SAVED_TRAINED, SAVED_FROZEN = 22.0, 15.0
+
+
+@dataclass(frozen=True)
+class Need:
+    host: float
+    gpu: float = 0.0
+
+
+def saved_numbers(job: Mapping, batch: int) -> float:
+    """Numbers that autograd keeps of one training batch."""
+    shape, method = shape_of(job["backbone"]), METHODS[job["method"]]
+    if method.probe:
+        return 4.0 * batch * (shape.width + job["classes"])
+    saved = SAVED_TRAINED if method.trains_backbone else SAVED_FROZEN
+    prompts = job["prompt_length"] if method.prompts else 0
+    blocks = sum(s.blocks * s.width * (saved * s.tokens + 8.0 * prompts * s.tokens / s.window) for s in shape.stages)
+    return batch * blocks
+
+
+def model_bytes(job: Mapping) -> float:
+    """fp32 weights; where tuned, their gradients and optimizer states too (AdamW two, SGD one)."""
+    states = 3 if job["recipe"]["optimizer"] == "adamw" else 2
+    return 4.0 * shape_of(job["backbone"]).parameters + states * tuned_bytes(job)
+
+
+def training_bytes(job: Mapping, number_bytes: float) -> float:
+    """Model, one training batch and one scoring batch, whichever is larger."""
+    shape, size = shape_of(job["backbone"]), job["backbone"]["size"]
+    widest = max(stage.tokens * stage.width for stage in shape.stages)
+    scoring = SCORE_BATCH * (3 * size**2 * 4 * 2 + 12 * widest * number_bytes)
+    training = saved_numbers(job, job["recipe"]["batch"]) * number_bytes
+    return model_bytes(job) + max(training, scoring)
+
+
+def need_of(kind: str, job: Mapping, counts: Counts) -> Need:
+    """Of a search or a final. Reading a part copies it twice before it is on the device."""
+    parts = ("train", "val") if kind == "search" else ("train", "val", "test")
+    arrays = counts.bytes_of(*parts)
+    largest = max(counts.bytes_of(part) for part in parts)
+    # Fresh weights beside those of the last run; and a final holds every seed's tuned state when it writes.
+    copies = model_bytes(job) + tuned_bytes(job) * (len(job["seeds"]) if kind == "final" else 1)
+    if job["device"] == "cpu":
+        return Need(IDLE_CPU + arrays + largest + copies + training_bytes(job, 4))
+    gpu = CONTEXT_GPU + arrays + 1.2 * training_bytes(job, 2.5)
+    return Need(IDLE_GPU + arrays + 2 * largest + copies, gpu)
+
+
+def features_need(job: Mapping, counts: Counts) -> Need:
+    """Images a batch at a time, their features in float64, and the network."""
+    idle = IDLE_CPU if job["device"] == "cpu" else IDLE_GPU
+    return Need(idle + 1e9 + 3 * (counts.train + counts.val) * 2048 * 8, CONTEXT_GPU + 6e9)
+
+
+def fid_need(counts: Counts) -> Need:
+    """Features in float64, a product and a copy of the same size, and a few covariances."""
+    return Need(IDLE_CPU + 4 * (counts.train + counts.val) * 2048 * 8 + 6 * 2048**2 * 8)
+
+
+def explain_need(job: Mapping, counts: Counts) -> Need:
+    slice_ = job["models"]["full"]
+    idle = IDLE_CPU if slice_["device"] == "cpu" else IDLE_GPU
+    return Need(idle + 4 * model_bytes(slice_), CONTEXT_GPU + 2 * training_bytes(slice_, 4))

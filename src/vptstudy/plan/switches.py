@@ -1,0 +1,101 @@
+"""What each switch of a config would save or cost, each thrown alone against the plan as it stands.
+
+In: a config and a way to count GPU seconds of one. Out: `Switch` rows with the difference.
+
+    python -m pytest tests/vptstudy/plan/test_estimate.py
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from vptcore.choices import ConfigError
+
+
+@dataclass(frozen=True)
+class Switch:
+    """`keys` is what to write into the config; `loses` says in a few words what is given up, or gained."""
+
+    keys: str
+    loses: str
+    gpu_seconds: float
+
+
+def switches(config: Mapping, gpu_seconds: Callable[[Mapping], float]) -> list[Switch]:
+    """Every switch that applies, largest saving first; differences are negative where a switch saves."""
+    now, found = gpu_seconds(config), []
+    for keys, loses, changed in _changes(config):
+        try:
+            found.append(Switch(keys, loses, gpu_seconds(changed) - now))
+        except ConfigError:  # what this switch leaves out is needed by something else in this config
+            continue
+    return sorted((s for s in found if abs(s.gpu_seconds) > 1e-6), key=lambda s: s.gpu_seconds)
+
+
+def _changes(config: Mapping) -> Iterator[tuple[str, str, dict]]:
+    seeds, curves = config["seeds"], config["curves"]["seeds"]
+    if curves:
+        yield "curves: {seeds: 0}", "no test loss in Figures 5, 6, 9-13", _with(config, "curves", {"seeds": 0})
+    if curves < len(seeds):
+        yield (
+            f"curves: {{seeds: {len(seeds)}}}", "test curves of every seed, as the authors' code scores them",
+            _with(config, "curves", {"seeds": len(seeds)}),
+        )  # fmt: skip
+    if len(seeds) > 3:
+        yield f"seeds: {seeds[:3]}", "wider intervals: three runs in place of five", _with(config, "seeds", seeds[:3])
+    regrid = not config["regrid"]
+    told = "each size searched anew" if regrid else f"other sizes reuse the recipe of {config['base_train']}"
+    yield f"regrid: {str(regrid).lower()}", told, _with(config, "regrid", regrid)
+    yield from _grids(config)
+    if config["protocol"] == "paper":
+        fixed = _with(config, "switches", {**config["switches"], "full_decay": "fixed"})
+        yield "switches: {full_decay: fixed}", "FT's distinct settings under the authors' AdamW: 8 of 16", fixed
+        watch = _with(config, "switches", {**config["switches"], "val_every_epoch": True})
+        yield "switches: {val_every_epoch: true}", "val after every epoch, which no number is read from", watch
+    for name in config["prompts"]["sets"]:
+        if name != config["prompts"]["lengths"]:
+            prompts = _with(config["prompts"], "lengths", name)
+            yield f"prompts: {{lengths: {name}}}", "other prompt lengths", _with(config, "prompts", prompts)
+    yield from _left_out(config)
+
+
+def _grids(config: Mapping) -> Iterator[tuple[str, str, dict]]:
+    """Every other learning rate of the prompts' grids."""
+    methods = copy.deepcopy(dict(config["methods"]))
+    thinned = [m for m, setting in methods.items() if len(setting["grid"]["lr"]) >= 8]
+    for method in thinned:
+        methods[method]["grid"]["lr"] = sorted(methods[method]["grid"]["lr"], reverse=True)[::2]
+    if thinned:
+        told = f"a coarser search: every other learning rate of {', '.join(thinned)}"
+        yield "methods: half the learning rates", told, _with(config, "methods", methods)
+    decayed = copy.deepcopy(dict(config["methods"]))
+    if any(len(setting["grid"]["weight_decay"]) > 1 for setting in decayed.values()):
+        for setting in decayed.values():
+            setting["grid"]["weight_decay"] = sorted(setting["grid"]["weight_decay"])[:1]
+        told = "weight decay not searched: the smallest value alone"
+        yield "methods: one weight decay", told, _with(config, "methods", decayed)
+
+
+def _left_out(config: Mapping) -> Iterator[tuple[str, str, dict]]:
+    """The largest train size, and each experiment but the first, left out."""
+    experiments = copy.deepcopy(dict(config["experiments"]))
+    sizes = {int(t) for e in experiments.values() for t in e["train"] if str(t).isdigit()} - {config["base_train"]}
+    if sizes:
+        largest = max(sizes)
+        for experiment in experiments.values():
+            experiment["train"] = [t for t in experiment["train"] if str(t) != str(largest)]
+        kept = {name: e for name, e in experiments.items() if e["train"]}
+        yield (
+            f"no train size {largest:,}",
+            "its rows in the tables and figures by size",
+            _with(config, "experiments", kept),
+        )
+    for name in list(config["experiments"])[1:]:
+        kept = {n: e for n, e in config["experiments"].items() if n != name}
+        yield f"no experiment {name}", "its tables and figures", _with(config, "experiments", kept)
+
+
+def _with(config: Mapping, key: str, value: object) -> dict:
+    return {**config, key: value}

@@ -1,0 +1,197 @@
+"""What a job computes: how many images go through which network, and how often.
+
+In: a job slice of a study (or one found in the metadata of a finished file) and the images of its parts. Out:
+`Workload`: phases in the order of the job, each with images, FLOPs an image and steps. Follows `training.search`,
+`training.final`, `analysis.fid` and `analysis.explain` line by line.
+
+    python -m pytest tests/vptstudy/plan/test_estimate.py
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from vptcore.analysis.frechet import LINE_SIZES
+from vptcore.analysis.reference import SAMPLE
+from vptcore.data.splits import ONE_SHOT
+from vptcore.models.methods_table import METHODS
+from vptcore.training.flops import forward_flops, shape_of, step_flops
+from vptcore.training.recipe import recipes_of
+from vptstudy.plan.images import Counts
+
+SCORE_BATCH = 512  # training.fit.predict
+INCEPTION_FLOPS = 11.5e9  # Inception-v3 at 299 px
+FLOAT64_RATE = 15e9  # linear algebra on one core: 3.9 s for all numbers of 1,000 images in 2,048 dimensions (bench.fid)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """`regime`: train (a compiled step), score (forward only) or head (small eager steps on cached features)."""
+
+    name: str
+    regime: str
+    images: float
+    flops_each: float
+    steps: float
+    is_swin: bool = False
+
+    @property
+    def flops(self) -> float:
+        return self.images * self.flops_each
+
+    def times(self, factor: float) -> Phase:
+        return replace(self, images=self.images * factor, steps=self.steps * factor)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A job's phases; `builds` counts models that are made anew and filled with `parameters` weights each.
+
+    `compiles`: whether its networks are compiled. `extra` is CPU seconds that are no network's. `written` is bytes of
+    tuned models and rows; `kept` those that stay.
+    """
+
+    phases: tuple[Phase, ...] = ()
+    builds: float = 0
+    parameters: float = 0
+    compiles: bool = False
+    extra: float = 0.0
+    written: float = 0.0
+
+    @property
+    def flops(self) -> float:
+        return sum(phase.flops for phase in self.phases)
+
+    def share(self, share: float) -> Workload:
+        """A shard's part: less of everything but the features that every shard computes for itself."""
+        phases = tuple(p if p.name == "features" else p.times(share) for p in self.phases)
+        return replace(self, phases=phases, builds=self.builds * share, written=self.written * share)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A slice's costs an image."""
+
+    job: Mapping
+    step: float = field(init=False)
+    score: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "step", step_flops(self.job))
+        object.__setattr__(self, "score", forward_flops(self.job, SCORE_BATCH))
+
+    @property
+    def is_swin(self) -> bool:
+        return self.job["backbone"]["timm"].startswith("swin_")
+
+    def train(self, images: int, runs: int = 1, heads: int = 1) -> Phase:
+        """`runs` runs one after the other, of `heads` stacked heads each."""
+        recipe = self.job["recipe"]
+        batch = min(recipe["batch"], images)
+        passes = recipe["epochs"] * runs
+        regime = "head" if METHODS[self.job["method"]].probe else "train"
+        return Phase(
+            "train", regime, passes * images, self.step * heads, passes * math.ceil(images / batch), self.is_swin
+        )
+
+    def scoring(self, name: str, images: int, times: float = 1) -> Phase:
+        """`images` scored so often: with the last batch filled up, and by the head alone where features are cached."""
+        filled = SCORE_BATCH * math.ceil(images / SCORE_BATCH) if images > SCORE_BATCH else images
+        steps = times * math.ceil(images / SCORE_BATCH)
+        if METHODS[self.job["method"]].probe and name != "features":
+            return Phase(name, "head", times * filled, self.step / 2, steps, False)
+        return Phase(name, "score", times * filled, self.score, steps, self.is_swin)
+
+
+def search_work(job: Mapping, counts: Counts) -> Workload:
+    """Every configuration trained on train and scored on val."""
+    model, configs = _Model(job), len(recipes_of(job))
+    often = configs * (job["recipe"]["epochs"] + 1 if job["protocol"]["val_every_epoch"] else 1)
+    phases: list[Phase] = []
+    is_stacked = job["method"] == "linear"
+    if METHODS[job["method"]].probe:
+        phases.append(model.scoring("features", counts.train + counts.val))
+    stacked = {"runs": 1, "heads": configs} if is_stacked else {"runs": configs}
+    phases += [model.train(counts.train, **stacked), model.scoring("val", counts.val, often)]
+    return _work(job, phases, configs)
+
+
+def final_work(job: Mapping, counts: Counts) -> Workload:
+    """The recipe under every seed, on train+val, scored on test; after every epoch too for the seeds with a curve."""
+    model, seeds = _Model(job), len(job["seeds"])
+    alone = job["train"] == ONE_SHOT and job["protocol"]["one_shot_final"] == "same"
+    images = counts.train + (0 if alone else counts.val)
+    curves = min(job["curve_seeds"], seeds) * job["recipe"]["epochs"]
+    phases: list[Phase] = []
+    if METHODS[job["method"]].probe:
+        phases += [model.scoring("features", images), model.scoring("features", counts.test)]
+    phases += [model.train(images, seeds), model.scoring("test curve", counts.test, curves)]
+    work = _work(job, [*phases, model.scoring("test", counts.test, seeds)], seeds)
+    predictions = seeds * counts.test * 14  # a row of kind `predictions`, compressed
+    return replace(work, written=seeds * tuned_bytes(job) + predictions)
+
+
+def _work(job: Mapping, phases: list[Phase], builds: int) -> Workload:
+    is_probe = METHODS[job["method"]].probe
+    compiles = job["compile"] != "never" and job["device"] != "cpu" and not is_probe
+    parameters = shape_of(job["backbone"]).parameters
+    kept = tuple(phase for phase in phases if phase.images)
+    # A probe makes its backbone once for the features, and once a seed or configuration to count parameters.
+    return Workload(kept, builds + is_probe, parameters, compiles)
+
+
+def tuned_bytes(job: Mapping) -> int:
+    """A tuned state on disk, in fp32: the backbone where it is tuned, prompts and head."""
+    shape, method = shape_of(job["backbone"]), METHODS[job["method"]]
+    weights = shape.parameters if method.trains_backbone else 0
+    prompts = sum(s.blocks * s.width for s in shape.stages) * job["prompt_length"]
+    return 4 * round(weights + prompts + shape.width * job["classes"])
+
+
+def features_work(job: Mapping, counts: Counts) -> Workload:
+    """Train and val through the network of the Fréchet distance."""
+    images = counts.train + counts.val
+    inception = job["network"] == "inception"
+    probe = {**job, "method": "linear", "classes": 2, "prompt_length": 0, "deep": True}
+    each = INCEPTION_FLOPS if inception else forward_flops(probe)
+    phase = Phase("features", "score", images, each, math.ceil(images / SCORE_BATCH))
+    parameters = 24e6 if inception else shape_of(job["backbone"]).parameters
+    return Workload((phase,), 1, parameters, written=8 * images * dimensions_of(job))
+
+
+def dimensions_of(job: Mapping) -> int:
+    return 2048 if job["network"] == "inception" else int(job["backbone"]["width"])
+
+
+def fid_work(job: Mapping, dimensions: int, counts: Counts) -> Workload:
+    """Inner products once; eigenvalues of their smaller side for every resample and subset (`analysis.frechet`)."""
+    images = counts.train + counts.val
+    wide = 2 * dimensions > images
+    side = images if wide else dimensions
+    products = 2 * images * dimensions * (dimensions + side)
+    kernels = 2 * images * dimensions * (images + SAMPLE)
+    # Symmetric eigenvalues of m x m take 4/3 m^3. A resample of n images holds 0.63 n of them, a subset 0.78 n in the
+    # mean of cubes; the whole is taken twice.
+    shares = (0.632, 0.78) if wide else (1, 1)
+    solved = job["bootstrap"] * shares[0] ** 3 + LINE_SIZES * shares[1] ** 3 + 2
+    again = 0 if wide else (job["bootstrap"] + LINE_SIZES) * 2 * images * dimensions**2
+    return Workload(extra=(products + kernels + 4 / 3 * solved * side**3 + again) / FLOAT64_RATE)
+
+
+def explain_work(job: Mapping, counts: Counts) -> Workload:
+    """Two models, each one step on at most 2 x images."""
+    images = 2 * job["images"]
+    phases = [
+        Phase("maps", "train", images, step_flops(slice_ | {"recipe": {"batch": images}}), 1)
+        for slice_ in job["models"].values()
+    ]
+    parameters = max(shape_of(slice_["backbone"]).parameters for slice_ in job["models"].values())
+    return Workload(tuple(phases), 2, parameters)
+
+
+def prepare_work(images: int, bytes_each: int) -> Workload:
+    """Decoding on one core: small images at thousands a second, photographs at a hundred."""
+    rate = 3000 if bytes_each <= 96 * 96 * 3 else 100
+    return Workload(extra=images / rate, written=images * bytes_each)

@@ -1,0 +1,269 @@
+"""Captions, computed: what is shown, on what, under which protocol, over how many seeds, and what is missing.
+
+In: a spec, a study and the frames it was made from. Out: plain text of whole sentences.
+
+    python -m pytest tests/vptstudy/report/test_captions.py
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+
+import pandas as pd
+
+from vptcore.analysis.curves import RISE, overfitting
+from vptcore.models.methods_table import METHODS
+from vptstudy.study import ONE_SHOT, WHOLE_TRAIN, Cell, Study
+
+MARKS = {"within": "✓", "outside": "×", "slip": "‡", "not run": "–", "no interval": "?", "equal": "=", "different": "≠"}
+_MEANINGS = {
+    "within": "the paper's number lies in our 95 % interval over seeds",
+    "outside": "the paper's number lies outside our 95 % interval over seeds",
+    "slip": "a known slip of the paper",
+    "not run": "not run here",
+    "no interval": "one seed, so no interval",
+    "equal": "equal to the last printed digit",
+    "different": "not equal",
+}
+# More names than this in a caption are a list nobody reads.
+MOST_NAMES = 8
+
+
+def protocol_line(study: Study) -> str:
+    """'Protocol: paper.', and the config's own notice on everything that it shows (report.notice)."""
+    name = getattr(study.protocol, "name", "")
+    return " ".join(filter(None, (f"Protocol: {name}." if name else "", notice(study))))
+
+
+def notice(study: Study) -> str:
+    """What the config says of all its results ('Synthetic rows: ...'), '' for most studies."""
+    return study.config["report"].get("notice", "")
+
+
+def seeds_phrase(count: int) -> str:
+    return "one seed" if count == 1 else f"{count} seeds"
+
+
+def train_phrase(trains: Collection[str]) -> str:
+    """'train size 800', 'one-shot', 'the whole train split', 'train sizes 400 and 800'."""
+    names = {ONE_SHOT: "one-shot", WHOLE_TRAIN: "the whole train split"}
+    shown = [names.get(train, train) for train in trains]
+    if len(shown) == 1:
+        return shown[0] if shown[0] in names.values() else f"train size {shown[0]}"
+    return f"train sizes {join(shown)}"
+
+
+def join(names: Iterable[str]) -> str:
+    """'a, b and c'; beyond MOST_NAMES the rest is counted."""
+    names = list(names)
+    if len(names) > MOST_NAMES:
+        names = [*names[:MOST_NAMES], f"{len(names) - MOST_NAMES} more"]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def full_stop(words: str) -> str:
+    """A sentence's end, also after 'KITTI/dist.', which has its stop."""
+    return words if words.endswith(".") else words + "."
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def have_verb(count: int) -> str:
+    return "has" if count == 1 else "have"
+
+
+def cell_title(cell: Cell, study: Study) -> str:
+    return f"{study.tasks[cell.task].title} ({METHODS[cell.method].title}, {train_phrase([cell.train])})"
+
+
+def seeds_line(study: Study, wanted: list[Cell], summary: Mapping[Cell, Mapping]) -> str:
+    """Which cells have no rows, which fewer seeds than the study asks for, and which seeds diverged."""
+    parts = []
+    absent = sum(cell not in summary for cell in wanted)
+    if absent:
+        parts.append(f"{absent} of {plural(len(wanted), 'cell')} {have_verb(absent)} no rows yet (–).")
+    short = sum(summary[cell]["n"] < len(study.seeds) for cell in wanted if cell in summary)
+    if short:
+        parts.append(f"{plural(short, 'cell')} {have_verb(short)} fewer than {seeds_phrase(len(study.seeds))}.")
+    diverged = [
+        f"{cell_title(cell, study)} seed {', '.join(map(str, summary[cell]['diverged']))}"
+        for cell in wanted
+        if cell in summary and summary[cell]["diverged"]
+    ]
+    if diverged:
+        parts.append(f"Diverged, and counted as they are: {join(diverged)}.")
+    return " ".join(parts)
+
+
+def table_caption(spec, study: Study, backbone: str, wanted: list[Cell], summary: Mapping, frame: pd.DataFrame) -> str:
+    """The caption of one table. `frame` is the table's own."""
+    trains = list(dict.fromkeys(frame.train))
+    parts = [f"{spec.title}. {study.backbones[backbone].title}, {train_phrase(trains)}."]
+    if spec.metric == "prompt_length":
+        parts.append("Prompt length in tokens a layer.")
+    else:
+        parts.append(_accuracy_legend(study, frame))
+    parts += [protocol_line(study), recipe_line(study, wanted), seeds_line(study, wanted, summary)]
+    parts += [_states_line(frame), _ties_line(study, frame)]
+    wins_slip = ["slip"] if (frame["wins_why"] != "").any() else []
+    parts.append(marks_line([*frame["verdict"], *wins_slip]))
+    return " ".join(part for part in parts if part)
+
+
+def recipe_line(study: Study, cells: list[Cell]) -> str:
+    """Which recipe sizes without a search of their own are trained with (`regrid: false`)."""
+    if all(study.searched_by(cell) == cell for cell in cells):
+        return ""
+    base = train_phrase([study.base_train])
+    return f"Sizes without a search of their own use the learning rate and weight decay found with {base}."
+
+
+def _accuracy_legend(study: Study, frame: pd.DataFrame) -> str:
+    parts = [f"Test accuracy in percent, mean ± standard deviation over {seeds_phrase(len(study.seeds))}"]
+    if frame["wins"].notna().any():
+        parts.append("; in brackets the number of tasks won against FT")
+    parts.append(". Bold: the best of its column" + (" and train size" if frame.train.nunique() > 1 else ""))
+    parts.append("; underlined: the better of FT and VPT." if frame["underlined"].any() else ".")
+    return "".join(parts)
+
+
+def _states_line(frame: pd.DataFrame) -> str:
+    parts = []
+    if (frame.state == "partial").any():
+        parts.append("*: a mean over those of its tasks that have rows.")
+    if (frame.state == "fewer").any():
+        parts.append("†: a mean over fewer tasks than the group has columns.")
+    if ((frame.state == "none") & (frame.task != "mean")).any():
+        parts.append("A blank cell is not part of the study.")
+    return " ".join(parts)
+
+
+def _ties_line(study: Study, frame: pd.DataFrame) -> str:
+    tied = [
+        f"{study.tasks[task].title} ({METHODS[row.method].title})"
+        for row in frame.itertuples()
+        for task in row.ties.split()
+    ]
+    return f"Ties with FT, not counted as wins: {join(tied)}." if tied else ""
+
+
+def marks_line(verdicts: Iterable[str]) -> str:
+    """The legend of the marks that occur, in a fixed order, with how many there are."""
+    present = Counter(verdicts)
+    shown = [f"{mark} {_MEANINGS[name]} ({present[name]})" for name, mark in MARKS.items() if name in present]
+    return f"Beside the paper: {'; '.join(shown)}." if shown else ""
+
+
+_LOSSES = "Cross-entropy per epoch, training solid, test dashed, averaged over the seeds whose curves are kept."
+_SHOWS = {
+    "forest": "Difference in test accuracy between VPT and FT, with Welch's 95 % interval over seeds; coloured where "
+    "the interval excludes 0. Diamonds: the mean over the group's tasks.",
+    "fid": "Bars: Fréchet distance between the task's images and the reference, with the interval of its bootstrap "
+    "where there is one; colour: the method with the higher mean accuracy; slashes: tasks whose objective is far from "
+    "classification; ≈: the 95 % interval of the difference over seeds includes 0 or is not known.",
+    "sizes": "Test accuracy against the number of training images (logarithmic), mean ± standard deviation over seeds.",
+    "curves": _LOSSES,
+    "larger": _LOSSES,
+    "quadrants": "Objective near classification or far from it, images near the reference or far (above the median "
+    "Fréchet distance of the tasks): VPT − FT in points of test accuracy as the mean over a quadrant's tasks, with "
+    "Welch's 95 % interval over seeds, at the base size and at each task's largest. Beside a task its own "
+    "difference at the base size, in the colour of the better method.",
+    "methods": "What is trained and what stays frozen: (a) full fine-tuning, (b) visual prompt tuning, which learns "
+    "the prompts of every layer and the head (paper, equation 1). A drawing, from no data.",
+    "dimension": "A hypothesis that the paper rejects: in one dimension (red) training gets stuck in a local minimum; "
+    "with an added one (yellow) it finds a way out. Gradient descent on a made-up loss, from no data.",
+    "attributions": "(a) Integrated gradients of the class each method answered: absolute values added over channels, "
+    "dark where they are high, FT and VPT of an image on one scale; δ is by how much their sum misses the score's rise "
+    "over the mean image, as a share of it. (b) Grad-CAM of further images. ✓ right, ✗ wrong, with the confidence.",
+    "examples": "The first images of each test split, one a class as far as the classes go.",
+    "search": "Validation accuracy of every configuration at the last epoch, in points below the best of its task; a "
+    "ring marks the one that was chosen (ties: the smaller learning rate, then the smaller decay).",
+    "calibration": "Above: how often answers of a given confidence are right, in 15 bins, every task with the same "
+    "weight. Below: expected calibration error of each task, mean ± standard deviation over seeds.",
+    "cost": "Mean test accuracy ± standard deviation over seeds of each method in each group, against the wall seconds "
+    "of one seed and against the tuned share of all parameters (head included), both logarithmic. Hollow: over fewer "
+    "tasks than others of its group.",
+    "maps": "From left to right the input with its true class, and Grad-CAM of FT and VPT with what each answered "
+    "(✓ right, ✗ wrong) and how confident it was; bright: what raised the score of the class it answered; no colour: "
+    "nothing did.",
+}
+
+
+def figure_caption(spec, study: Study, wanted: Mapping[str, list], frames: Mapping[str, pd.DataFrame]) -> str:
+    """The caption of one figure, from the rows it was drawn from."""
+    cells = next((list(v) for v in wanted.values() if v and isinstance(v[0], Cell)), [])
+    trains = sorted({cell.train for cell in cells}, key=lambda t: (not t.isdigit(), int(t) if t.isdigit() else 0)) or [
+        study.base_train
+    ]
+    where = f"{study.backbones[study.main_backbone].title}, {train_phrase(trains)}, {seeds_phrase(len(study.seeds))}."
+    if not wanted:
+        return " ".join(filter(None, (f"{spec.title}.", _SHOWS[spec.kind], notice(study))))
+    parts = [
+        f"{spec.title}." if spec.kind == "examples" else f"{spec.title}. {where}",
+        _SHOWS[spec.kind],
+        _layer_line(frames),
+        _network_line(frames),
+        _overfitting_line(frames),
+        protocol_line(study),
+        recipe_line(study, cells),
+    ]
+    parts += _missing_lines(wanted, frames)
+    return " ".join(part for part in parts if part)
+
+
+def _missing_lines(wanted: Mapping[str, list], frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """'2 of 8 cells have no final rows yet.', once for the kinds that lack the same."""
+    kinds: dict[tuple, list[str]] = {}
+    for kind, asked in wanted.items():
+        unit = "cell" if any(isinstance(one, Cell) for one in asked) else "task"
+        if absent := frozenset(asked) - _present(frames[kind], by_cell=unit == "cell"):
+            kinds.setdefault((absent, len(asked), unit), []).append(kind)
+    return [
+        f"{len(absent)} of {plural(count, unit)} {have_verb(len(absent))} no {join(lacking)} rows yet."
+        for (absent, count, unit), lacking in kinds.items()
+    ]
+
+
+def _present(frame: pd.DataFrame, by_cell: bool) -> set:
+    """The cells, or the tasks, that have rows."""
+    if not by_cell:
+        return set(frame["task"])
+    keys = frame[["backbone", "method", "task", "train"]].drop_duplicates().itertuples(index=False)
+    return {Cell(*key) for key in keys}
+
+
+def _layer_line(frames: Mapping[str, pd.DataFrame]) -> str:
+    """Where Grad-CAM was taken, and how many steps the integral had."""
+    if "explain" not in frames or frames["explain"].empty:
+        return ""
+    layers, steps = (sorted(set(frames["explain"][name].dropna())) for name in ("layer", "ig_steps"))
+    return f"Grad-CAM at {join(layers)}, prompts left out; integrals in {join(str(int(n)) for n in steps)} steps."
+
+
+def _network_line(frames: Mapping[str, pd.DataFrame]) -> str:
+    if "fid" not in frames:
+        return ""
+    fid = frames["fid"]
+    return f"Features: {join(sorted(set(fid['network'])))}; reference: {join(sorted(set(fid['reference'])))}."
+
+
+def _overfitting_line(frames: Mapping[str, pd.DataFrame]) -> str:
+    """How many of the curves overfit by the rule of analysis.curves, per method."""
+    if "curves" not in frames:
+        return ""
+    found = overfitting(frames["curves"], frames.get("final"))
+    counts = [
+        f"{METHODS[method].title} {int(mine['overfits'].sum())} of {len(mine)}"
+        for method in METHODS
+        if len(mine := found[found["method"] == method])
+    ]
+    rule = f"the test loss ends above its minimum by more than seeds differ, or than {RISE:.0%} of it with one seed"
+    return f"Overfitting, where {rule.replace('%', ' %')}: {', '.join(counts)}." if counts else ""
+
+
+def target(kind: str, number: int | str) -> str:
+    """The workflow's target that makes one table or figure: 'table_01', 'figure_03', 'figure_forest'."""
+    return f"{kind}_{int(number):02d}" if str(number).isdigit() else f"{kind}_{number}"

@@ -1,0 +1,184 @@
+"""Figures that compare FT and VPT task by task: Fréchet distance in the winner's colour, and the forest of differences.
+
+In: a figure's spec, a study, and frames of kind final (and fid). Out: a matplotlib figure.
+
+    python -m pytest tests/vptstudy/report/test_figures.py
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.transforms import blended_transform_factory
+
+from vptcore.analysis.statistics import TIE, Difference, compare, group_mean, number, summarise, welch
+from vptstudy.report.figures.style import COLUMN, FAINT, HATCH, INK, NEUTRAL, PAGE, method_colour, new_figure, plain
+from vptstudy.report.tables.grid import GROUP_TITLES
+from vptstudy.study import Study
+
+
+@dataclass(frozen=True)
+class ForestRow:
+    """A line of the forest: a task, a group's mean (`is_mean`), or the group's heading (no difference)."""
+
+    title: str
+    difference: Difference | None = None
+    is_mean: bool = False
+
+
+def winner(difference: float) -> str:
+    """'vpt', 'full' or 'tie' on means, as the paper counts; '' where one of them is missing."""
+    if math.isnan(difference):
+        return ""
+    return "tie" if abs(difference) <= TIE else "vpt" if difference > 0 else "full"
+
+
+def differences(study: Study, final: pd.DataFrame) -> dict[str, Difference]:
+    """Task -> VPT minus FT, in the order of the study's tasks, where both have rows."""
+    found = {
+        r["task"]: Difference(r["difference"], r["low"], r["high"], r["p"])
+        for r in compare(summarise(final)).to_dict("records")
+    }
+    return {task: found[task] for task in study.tasks if task in found}
+
+
+def fid(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Bars per task in groups: height the Fréchet distance, colour the better method, slashes a far objective."""
+    distance = frames["fid"].set_index("task")
+    tasks = [task for task in study.tasks.values() if task.id in distance.index and task.group in spec.groups]
+    gaps = differences(study, frames["final"])
+    figure = new_figure(PAGE if len(tasks) > 8 else COLUMN, 2.5)
+    axes = figure.subplots()
+    places = _places(tasks)
+    for task, place in zip(tasks, places, strict=True):
+        row, gap = distance.loc[task.id], gaps.get(task.id)
+        colour = _winner_colour(gap)
+        axes.bar(
+            place,
+            row.fid,
+            0.72,
+            color=colour,
+            edgecolor="white",
+            linewidth=0,
+            hatch=HATCH if task.high_disparity else None,
+        )
+        if row.fid_low == row.fid_low:
+            axes.errorbar(
+                place, row.fid, [[row.fid - row.fid_low], [row.fid_high - row.fid]], color=INK, lw=0.6, capsize=1.5
+            )
+        if gap is not None and gap.direction == 0:
+            axes.annotate(
+                "≈", (place, max(row.fid, row.fid_high)), (0, 2), textcoords="offset points", ha="center", fontsize=8
+            )
+    axes.set_xticks(places, [plain(task.title) for task in tasks], rotation=40, ha="right", rotation_mode="anchor")
+    axes.tick_params(axis="x", length=0)
+    axes.margins(y=0.12)
+    networks = ", ".join(sorted(set(distance["network"])))
+    note = "" if "inception" in networks.lower() else " (not Inception)"
+    axes.set_ylabel(f"Fréchet distance in\n{networks}\nfeatures{note}")
+    _group_headings(axes, tasks, places)
+    handles = _winner_legend(
+        {winner(gaps[t.id].difference) if t.id in gaps else "" for t in tasks}, any(t.high_disparity for t in tasks)
+    )
+    figure.legend(
+        handles=handles, loc="outside upper left", ncols=4 if figure.get_figwidth() > COLUMN else 2, columnspacing=1.2
+    )
+    return figure
+
+
+def _places(tasks: list) -> list[float]:
+    """Bar positions: one apart, and 0.7 more between groups."""
+    places, at = [], 0.0
+    for before, task in zip([None, *tasks], tasks, strict=False):
+        at += 0.7 if before is not None and before.group != task.group else 0.0
+        places.append(at)
+        at += 1.0
+    return places
+
+
+def _group_headings(axes, tasks: list, places: list[float]) -> None:
+    across = blended_transform_factory(axes.transData, axes.transAxes)
+    for group in dict.fromkeys(task.group for task in tasks):
+        mine = [place for task, place in zip(tasks, places, strict=True) if task.group == group]
+        axes.text(
+            sum(mine) / len(mine), 1.01, GROUP_TITLES[group], transform=across, ha="center", va="bottom", style="italic"
+        )
+
+
+def _winner_colour(gap: Difference | None) -> str:
+    best = winner(gap.difference) if gap else ""
+    return method_colour(best) if best in ("vpt", "full") else NEUTRAL if best == "tie" else FAINT
+
+
+def _winner_legend(present: set[str], far: bool) -> list[Patch]:
+    labels = {"full": (method_colour("full"), "FT better"), "vpt": (method_colour("vpt"), "VPT better"),
+              "tie": (NEUTRAL, "tie"), "": (FAINT, "no accuracies yet")}  # fmt: skip
+    handles = [Patch(facecolor=colour, label=label) for key, (colour, label) in labels.items() if key in present]
+    return (
+        [*handles, Patch(facecolor="white", edgecolor=INK, hatch=HATCH, linewidth=0.5, label="far objective")]
+        if far
+        else handles
+    )
+
+
+def forest(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """VPT minus FT with its 95 % interval, per task and per group mean; coloured where the interval excludes 0."""
+    rows = forest_rows(spec, study, frames["final"])
+    figure = new_figure(PAGE, 0.19 * len(rows) + 0.75)
+    axes = figure.subplots()
+    axes.axvline(0, color=INK, lw=0.6)
+    for place, row in enumerate(rows):
+        if row.difference is not None:
+            _forest_line(axes, place, row)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_yticks(range(len(rows)), [plain(row.title) for row in rows])
+    for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set(style="italic" if row.difference is None else "normal", weight="bold" if row.is_mean else "normal")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    axes.margins(x=0.08)
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, -0.1 * (high - low)), max(high, 0.1 * (high - low)))
+    axes.set_xlabel("VPT − FT, test accuracy in percentage points, with 95 % interval over seeds")
+    for label, side, at in (("FT better", "full", "left"), ("VPT better", "vpt", "right")):
+        axes.set_title(f"← {label}" if at == "left" else f"{label} →", loc=at, color=method_colour(side))
+    return figure
+
+
+def forest_rows(spec, study: Study, final: pd.DataFrame) -> list[ForestRow]:
+    """Per group: a heading, its tasks and, where it has several, the difference of the means over the shared tasks."""
+    gaps, rows = differences(study, final), []
+    for group in spec.groups:
+        tasks = [task for task in gaps if study.tasks[task].group == group]
+        if not tasks:
+            continue
+        rows.append(ForestRow(GROUP_TITLES[group]))
+        rows += [ForestRow(study.tasks[task].title, gaps[task]) for task in tasks]
+        if len(tasks) > 1:
+            vpt, full = (group_mean(final[final.method == m], tasks).estimate for m in ("vpt", "full"))
+            rows.append(ForestRow("Mean", welch(vpt, full), is_mean=True))
+    return rows
+
+
+def _forest_line(axes, place: int, row: ForestRow) -> None:
+    gap = row.difference
+    middle, low, high = 100 * gap.difference, 100 * gap.low, 100 * gap.high
+    colour = {1: method_colour("vpt"), -1: method_colour("full"), 0: NEUTRAL}[gap.direction]
+    marker, size = ("D", 5) if row.is_mean else ("o", 4)
+    known = not math.isnan(low)
+    if known:
+        axes.plot([low, high], [place, place], color=colour, lw=1.6 if row.is_mean else 1.2, solid_capstyle="butt")
+    axes.plot(middle, place, marker, color=colour, ms=size, mfc=colour if known else "white")
+    interval = f"  [{number(low, 1, True)}, {number(high, 1, True)}]" if known else "  one seed"
+    beside = blended_transform_factory(axes.transAxes, axes.transData)
+    weight = "bold" if row.is_mean else "normal"
+    axes.text(
+        1.02, place, number(middle, 1, True) + interval, transform=beside, va="center", fontsize=6.5, weight=weight
+    )

@@ -1,0 +1,176 @@
+"""The paper's question and its two methods, drawn: the quadrant with our verdicts, the methods, the extra dimension.
+
+In: a figure's spec, a study and for the quadrant frames of kind final and fid. Out: a matplotlib figure.
+
+    python -m pytest tests/vptstudy/report/test_figures.py
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
+
+from vptcore.analysis.statistics import number
+from vptstudy.report import quadrants as plane
+from vptstudy.report.figures.draw_bars import differences, winner
+from vptstudy.report.figures.style import FAINT, INK, NEUTRAL, PAGE, TRAINED, method_colour, new_figure, tint
+from vptstudy.study import Study
+
+# The paper's numbers of the quadrants: near objective and images is I, then against the clock (§4, Figures 1 and 18).
+NUMERALS = {(False, False): "I", (True, False): "II", (True, True): "III", (False, True): "IV"}
+PLACES = {"I": (0, 1), "II": (0, 0), "III": (1, 0), "IV": (1, 1)}
+MOST_TASKS = 10
+
+
+def quadrant(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Four fields: objective far or near (left, right), images near or far (above, below), each with its verdicts."""
+    found = plane.quadrants(study, frames)
+    gaps = differences(study, frames["final"][frames["final"]["train"] == study.base_train])
+    figure = new_figure(PAGE, 4.0)
+    axes = figure.subplots(2, 2)
+    for one in found:
+        numeral = NUMERALS[one.far_objective, one.far_images]
+        _field(axes[PLACES[numeral]], numeral, one, study, gaps)
+    for axis, words in zip(axes[1], ("far objective", "near objective (classification)"), strict=True):
+        axis.set_xlabel(words)
+    middle = plane.threshold(frames["fid"])
+    for axis, words in zip(axes[:, 0], (f"near images\n(Fréchet distance ≤ {middle:.0f})", "far images"), strict=True):
+        axis.set_ylabel(words)
+    return figure
+
+
+def _field(axis: Axes, numeral: str, one: plane.Quadrant, study: Study, gaps: Mapping) -> None:
+    axis.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[])
+    colour = _colour(one.few.side)
+    axis.set_facecolor(tint(colour))
+    for spine in axis.spines.values():
+        spine.set(visible=True, color=FAINT)
+    axis.text(0.97, 0.96, numeral, ha="right", va="top", color=NEUTRAL, fontsize=9)
+    axis.text(0.03, 0.96, one.few.title, ha="left", va="top", color=colour, fontsize=11, weight="bold")
+    axis.text(0.03, 0.83, _line(one.few, f"{one.few.train} images"), ha="left", va="top")
+    if one.many:
+        axis.text(0.03, 0.75, _line(one.many, "largest sizes"), ha="left", va="top", color=_colour(one.many.side))
+    shown = one.tasks if len(one.tasks) <= MOST_TASKS else one.tasks[: MOST_TASKS - 1]
+    for place, task in enumerate(shown):
+        gap = gaps[task].difference if task in gaps else math.nan
+        x, y = 0.03 + 0.5 * (place % 2), 0.6 - 0.125 * (place // 2)
+        points = "no rows" if math.isnan(gap) else number(100 * gap, 1, signed=True)
+        axis.text(x, y, study.tasks[task].title, va="top", fontsize=6.5)
+        axis.text(x + 0.43, y, points, va="top", ha="right", fontsize=6.5, color=_colour(winner(gap)))
+    if len(shown) < len(one.tasks):
+        axis.text(
+            0.53, 0.6 - 0.125 * (len(shown) // 2), f"and {len(one.tasks) - len(shown)} more", va="top", fontsize=6.5
+        )
+
+
+def _line(verdict: plane.Verdict, when: str) -> str:
+    if not verdict.wins.tasks:
+        return f"{when}: no rows of both methods"
+    gap, wins = verdict.gap, verdict.wins
+    return f"{when}: VPT − FT {gap.points} {gap.interval}, wins {len(wins.won)} of {wins.tasks}"
+
+
+def _colour(side: str) -> str:
+    return method_colour(side) if side in ("vpt", "full") else NEUTRAL
+
+
+LAYERS = ("$L_1$", "$L_2$", "…", "$L_N$")
+
+
+def methods(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Two stacks of layers from the embeddings up to the head; what is trained is filled."""
+    figure = new_figure(PAGE, 3.0)
+    left, right = figure.subplots(1, 2)
+    _stack(left, "(a) Full fine-tuning", prompts=False)
+    _stack(right, "(b) Visual prompt tuning, deep", prompts=True)
+    handles = [
+        Patch(fc=tint(TRAINED, 0.55), ec=TRAINED, label="trained"),
+        Patch(fc="#eeeeee", ec=NEUTRAL, label="frozen"),
+    ]
+    figure.legend(handles=handles, loc="outside upper right", ncols=2)
+    return figure
+
+
+def _stack(axis: Axes, title: str, prompts: bool) -> None:
+    axis.set(xlim=(0, 10), ylim=(-0.3, 6.4), xticks=[], yticks=[], title=title)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    _box(axis, (2.6, 0), 5.4, 0.7, "[CLS]  and patch embeddings $E$", trained=not prompts)
+    for place, name in enumerate(LAYERS):
+        bottom = 1.05 + place
+        if name == "…":
+            axis.text(5.3, bottom + 0.3, "⋮", ha="center", va="center", fontsize=10)
+        else:
+            _box(axis, (2.6, bottom), 5.4, 0.62, f"layer {name}", trained=not prompts)
+            if prompts:
+                index = {"$L_1$": "0", "$L_2$": "1", "$L_N$": "{N-1}"}[name]
+                _box(axis, (0, bottom), 1.7, 0.62, f"$P_{index}$", trained=True)
+                _arrow(axis, (1.7, bottom + 0.31), (2.6, bottom + 0.31))
+        _arrow(axis, (5.3, bottom - 0.36), (5.3, bottom))
+    _box(axis, (3.9, 5.3), 2.8, 0.62, "head", trained=True)
+    _arrow(axis, (5.3, 4.67), (5.3, 5.3))
+    axis.text(6.9, 5.6, "→  $y$", va="center")
+
+
+def _box(axis: Axes, corner: tuple[float, float], width: float, height: float, words: str, trained: bool) -> None:
+    face, edge = (tint(TRAINED, 0.55), TRAINED) if trained else ("#eeeeee", NEUTRAL)
+    axis.add_patch(
+        FancyBboxPatch(corner, width, height, boxstyle="round,pad=0,rounding_size=0.12", fc=face, ec=edge, lw=0.8)
+    )
+    axis.text(corner[0] + width / 2, corner[1] + height / 2, words, ha="center", va="center")
+
+
+def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    axis.add_patch(
+        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=6, lw=0.7, color=INK, shrinkA=0, shrinkB=0)
+    )
+
+
+def loss_surface(x: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Two valleys along x, the nearer one shallow; an extra dimension p in which the ridge between them comes down."""
+    return (x**2 - 1) ** 2 * np.exp(-2 * p) + 0.35 * x + 0.5 * (p - 0.9) ** 2 + 0.5
+
+
+def descent(start: tuple[float, float], frozen: bool, steps: int = 4000, rate: float = 0.01) -> np.ndarray:
+    """Gradient descent on `loss_surface` by central differences: (steps, 2). `frozen` keeps p where it is."""
+    path, (x, p), h = [], start, 1e-5
+    for _ in range(steps):
+        path.append((x, p))
+        dx = (loss_surface(x + h, p) - loss_surface(x - h, p)) / (2 * h)
+        dp = (loss_surface(x, p + h) - loss_surface(x, p - h)) / (2 * h)
+        x, p = x - rate * dx, p - (0.0 if frozen else rate * dp)
+    return np.array(path)
+
+
+def dimension(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Left the loss along the one dimension, stuck in the nearer valley; right the way out through a second one."""
+    stuck = descent((1.45, 0.0), frozen=True)
+    free = descent((float(stuck[-1, 0]), 0.0), frozen=False)
+    figure = new_figure(PAGE, 2.4)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
+    x = np.linspace(-1.6, 1.6, 400)
+    red, gold = method_colour("full"), method_colour("lora")
+    left.plot(x, loss_surface(x, 0.0), color=red)
+    left.plot(*_at(stuck[-1], 0.0), "*", color=red, ms=10, mec="white", mew=0.5)
+    left.annotate("stuck", _at(stuck[-1], 0.0), (0, -13), textcoords="offset points", ha="center", color=red)
+    left.set(
+        xlabel="weights of the backbone", ylabel="loss", title="one dimension", ylim=(0, None), xticks=[], yticks=[]
+    )
+    grid_x, grid_p = np.meshgrid(x, np.linspace(-0.35, 1.5, 200))
+    right.contourf(grid_x, grid_p, loss_surface(grid_x, grid_p), levels=16, cmap="Greys", alpha=0.55)
+    right.axhline(0, color=red)
+    right.plot(free[:, 0], free[:, 1], color=gold, lw=1.6)
+    right.plot(*stuck[-1], "*", color=red, ms=10, mec="white", mew=0.5)
+    right.plot(*free[-1], "*", color=gold, ms=11, mec=INK, mew=0.5)
+    right.set(xlabel="weights of the backbone", ylabel="added parameters", title="with a second", xticks=[], yticks=[])
+    return figure
+
+
+def _at(point: np.ndarray, p: float) -> tuple[float, float]:
+    return float(point[0]), float(loss_surface(point[0], p))

@@ -1,0 +1,156 @@
+"""The report: a folder that opens without a network and reads on a phone.
+
+In: a study, its verdicts, the tables' own pages, drawn figures (their PNG and PDF paths and captions) and notes. Out:
+`index.html`, verdict first, then the tables and figures with how each was made; beside it the figures and tables it
+shows.
+
+    python -m pytest tests/vptstudy/report/test_page.py
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from vptcore.models.methods_table import METHODS
+from vptcore.records import replacing, write_text
+from vptstudy.report.captions import have_verb, join, notice, protocol_line, seeds_phrase, target, train_phrase
+from vptstudy.report.page.templating import templates
+from vptstudy.report.page.verdict import Answer, answers, setting
+from vptstudy.report.quadrants import Quadrant
+from vptstudy.report.tables.build import Table
+from vptstudy.report.tables.listing import Listing
+from vptstudy.study import Study
+
+MOST_PATHS = 12
+# CSS pixels per PNG pixel: a figure as wide as a printed page fills the column.
+SCREEN = 0.75
+
+
+def write_page(
+    study: Study,
+    folder: Path | str,
+    tables: Sequence[Table],
+    quadrants: Sequence[Quadrant],
+    sections: Sequence[Markup],
+    figures: Sequence[Mapping],
+    notes: Mapping,
+) -> None:
+    """Write index.html of `study` into `folder`, and copies of the figures that it shows.
+
+    `tables` and `quadrants` give the verdict; `sections` are the bodies of the tables' own pages, in their order.
+    `figures`: mappings with number, title, caption, png_path, pdf_path and made_from (paths of the rows files).
+    `notes`: title -> text, shown as they are under 'How this was made' (the command, versions; no dates, or the page
+    changes with every run).
+    """
+    folder, found = Path(folder), answers(tables)
+    main = [a for a in found if is_main(a, study)]
+    page = (
+        templates()
+        .get_template("page.html.jinja")
+        .render(
+            study=study,
+            backbone=study.backbones[study.main_backbone].title if study.cells else "",
+            protocol=protocol_line(study),
+            notice=notice(study),
+            seeds=seeds_phrase(len(study.seeds)),
+            headline=headline(main),
+            main=main,
+            plane=[(q, [study.tasks[task].title for task in q.tasks]) for q in quadrants if q.tasks],
+            others=[(setting(a, study), a) for a in found if not is_main(a, study)],
+            settings={a: setting(a, study) for a in main},
+            tables=[(_section_id(section), section) for section in sections],
+            figures=[_figure(figure, folder) for figure in figures],
+            left_out=[f"{study.tasks[task].title} ({train_phrase([train])})" for task, train in study.left_out],
+            notes=notes,
+            colours=method_colours(),
+            paths_shown=MOST_PATHS,
+        )
+    )
+    write_text(folder / "index.html", page)
+
+
+def is_main(answer: Answer, study: Study) -> bool:
+    """Whether it belongs to the question's first answer: the main backbone at the base train size, or on FGVC."""
+    return answer.backbone == study.main_backbone and (answer.train == study.base_train or answer.group == "fgvc")
+
+
+def headline(main: Sequence[Answer]) -> str:
+    """'VPT leads in Natural and Structured; no clear lead in Specialized.'"""
+    if not main:
+        return "No group has rows of both VPT and full fine-tuning yet."
+    words = {"vpt": "VPT leads in", "full": "full fine-tuning leads in", "open": "no clear lead in"}
+    parts = [
+        f"{words[side]} {join([a.title for a in main if a.side == side])}"
+        for side in words
+        if any(a.side == side for a in main)
+    ]
+    sentence = "; ".join(parts)
+    unfinished = [a.title for a in main if a.partial]
+    note = f" {join(unfinished)} {have_verb(len(unfinished))} cells without rows." if unfinished else ""
+    return f"{sentence[0].upper()}{sentence[1:]}.{note}"
+
+
+def table_page(table: Table | Listing, grid: Markup, files: int) -> str:
+    """One table as a page of its own. Its body is the section that the report takes over."""
+    printed = str(table.number).isdigit()
+    return (
+        templates()
+        .get_template("table_page.html.jinja")
+        .render(
+            table=table,
+            id=f"table-{table.number}",
+            label=f"Table {table.number}" if printed else "Table",
+            grid=grid,
+            files=files,
+            target=target("table", table.number),
+            file=target("table", table.number),
+            colours=method_colours(),
+        )
+    )
+
+
+def body_of(page: str) -> Markup:
+    """What stands between the body tags of a page that `table_page` wrote, where everything is escaped already."""
+    return Markup(page.partition("<body>")[2].partition("</body>")[0].strip())
+
+
+def _section_id(section: str) -> str:
+    """'table-5', the id that a section opens with."""
+    return section.partition('id="')[2].partition('"')[0]
+
+
+def method_colours() -> dict[str, str]:
+    return {name: METHODS[name].colour for name in ("full", "vpt")}
+
+
+def _figure(figure: Mapping, folder: Path) -> dict:
+    number = figure["number"]
+    png = Path(figure["png_path"]).read_bytes()
+    # A PNG's header holds width and height as big-endian 32-bit numbers from byte 16 on.
+    width, height = (round(SCREEN * pixels) for pixels in struct.unpack(">II", png[16:24]))
+    named = not str(number).isdigit()
+    for path in (figure["png_path"], figure["pdf_path"]):
+        copy_into(folder / "figures", path)
+    return {
+        **figure,
+        "id": f"figure-{number}",
+        "label": "" if named else f"Figure {number}",
+        "is_summary": number == "forest",
+        "image": f"figures/{Path(figure['png_path']).name}",
+        "pdf": f"figures/{Path(figure['pdf_path']).name}",
+        "width": width,
+        "height": height,
+        "target": target("figure", number),
+        "made_from": list(figure["made_from"]),
+    }
+
+
+def copy_into(folder: Path, path: Path | str) -> None:
+    """A copy of a file in a folder, in one step: the report can be carried away as one folder."""
+    with replacing(folder / Path(path).name) as beside:
+        shutil.copyfile(path, beside)

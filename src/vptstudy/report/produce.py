@@ -1,0 +1,144 @@
+"""The report's jobs: one table, one figure, the page, and what the terminal shows at the end.
+
+In: a job slice with the whole config and a number, and the rows files that Snakemake hands over. Out: the written
+files. Nothing here trains anything, and nothing imports torch.
+
+    snakemake figure_05 --forcerun figure
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from vptcore import __version__
+from vptcore.records import hive_parts, read_many, read_provenance, write_text
+from vptstudy.config.resolve import load_study
+from vptstudy.report import quadrants
+from vptstudy.report.captions import full_stop, notice, plural
+from vptstudy.report.figures import draw
+from vptstudy.report.page import sources
+from vptstudy.report.page.compose import body_of, copy_into, method_colours, table_page, write_page
+from vptstudy.report.tables import build, listing, renderers
+from vptstudy.report.tables.extras import EXTRAS, ByCell, ExtraTable
+from vptstudy.study import Study
+
+
+def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
+    """Write one table as csv, markdown, LaTeX and a small page of its own, and its caption as a note for Snakemake."""
+    number, study = job["number"], load_study(job["config"])
+    is_extra = number in EXTRAS
+    built = _extra(EXTRAS[number], study, inputs) if is_extra else _table(number, study, _frames(inputs))
+    if line := substitutes_line(study, inputs):
+        built = replace(built, caption=f"{built.caption} {line}")
+    form = listing if is_extra else renderers
+    for name, text in (("csv", form.to_csv), ("md", form.to_markdown), ("tex", form.to_latex)):
+        write_text(outputs[name], text(built))
+    write_text(outputs["html"], table_page(built, form.to_html(built), _count(inputs)))
+    if "note" in outputs:
+        write_text(outputs["note"], note(built.caption))
+    return f"{plural(len(built.frame), 'cell')} from {plural(_count(inputs), 'file')}"
+
+
+def figure(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
+    """Draw one figure as pdf and png, with its caption beside it."""
+    study, frames = load_study(job["config"]), _frames(inputs)
+    draw.save(draw.draw(job["number"], study, frames), outputs["pdf"], outputs["png"])
+    lines = [draw.caption(job["number"], study, frames), substitutes_line(study, inputs)]
+    text = " ".join(filter(None, lines))
+    write_text(outputs["caption"], text + "\n")
+    if "note" in outputs:
+        write_text(outputs["note"], note(text))
+    return f"drawn from {plural(_count(inputs), 'file')}"
+
+
+def note(caption: str) -> str:
+    """A caption as Snakemake's report includes it: reStructuredText in which nothing of the caption is markup."""
+    return f".. raw:: html\n\n   <p>{html.escape(' '.join(caption.split()))}</p>\n"
+
+
+def substitutes_line(study: Study, inputs: Mapping[str, Sequence[str]]) -> str:
+    """Where the rows' images or splits are not the benchmark's own: one sentence per substitute, with its tasks."""
+    tasks_of: dict[str, dict[str, None]] = {}
+    for path in (path for files in inputs.values() for path in _listed(files)):
+        task = hive_parts(path).get("task")
+        for note in read_provenance(path).get("substitutes", ()) if task else ():
+            tasks_of.setdefault(note, {})[study.tasks[task].title] = None
+    said = [f"{', '.join(tasks)}: {note}" for note, tasks in tasks_of.items()]
+    return full_stop(f"Substitutes: {'; '.join(said)}") if said else ""
+
+
+def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
+    """Write the folder of the report from rows, the tables' pages and drawn figures."""
+    study, folder = load_study(job["config"]), Path(outputs["folder"])
+    frames = _frames({kind: inputs.get(kind, []) for kind in ("final", "fid")})
+    built = [_table(number, study, frames) for number in job["tables"] if number not in EXTRAS]
+    sections = [body_of(Path(path).read_text(encoding="utf-8")) for path in _listed(inputs["tables"])]
+    for path in _listed(inputs["tables"]):
+        for suffix in (".csv", ".md", ".tex"):
+            copy_into(folder / "tables", Path(path).with_suffix(suffix))
+    drawn = [
+        _drawn(number, study, Path(inputs["captions"][i]), job["made_from"][number])
+        for i, number in enumerate(job["figures"])
+    ]
+    files = [path for kind in sources.KINDS for path in _listed(inputs.get(kind, []))]
+    write_text(folder / sources.PAGE, sources.rows_page(study, files, method_colours(), notice(study)))
+    notes = {
+        "Made with": f"vptcore {__version__}",
+        "Again": f"snakemake --configfile CONFIG, with this config: study {study.name}, protocol {study.protocol.name}",
+        "Rows": f"{study.root}: one folder a kind, one parquet file a cell; each file's metadata says what made it",
+    }
+    write_page(study, folder, built, quadrants.quadrants(study, frames), sections, drawn, notes)
+    return f"{len(sections)} tables and {len(drawn)} figures in {folder}/index.html"
+
+
+def print_results(config: Mapping, folder: str = "") -> None:
+    """The main tables of the rows that are there in the terminal, and where their report lies inside the study."""
+    from vptstudy.report.page.terminal import print_summary
+
+    study = load_study(config)
+    main = [number for number in (1, 2) if build.cells(number, study)]
+    wanted = dict.fromkeys(study.path("final", cell) for number in main for cell in build.cells(number, study))
+    final = read_many([path for path in wanted if Path(path).exists()], "final")
+    built = [build.build(number, study, final, None) for number in main]
+    print_summary(study, built, Path(study.root) / folder / "report/index.html")
+
+
+def _extra(spec: ExtraTable, study: Study, inputs: Mapping[str, Sequence[str]]) -> listing.Listing:
+    frames: dict = {
+        kind: read_many(_listed(files), kind, spec.columns.get(kind))
+        for kind, files in inputs.items()
+        if kind not in spec.by_cell
+    }
+    for kind in spec.by_cell:
+        frames[kind] = ByCell(kind, _listed(inputs[kind]), spec.columns.get(kind))
+    return spec.build(study, frames)
+
+
+def _table(number: int, study: Study, frames: Mapping[str, pd.DataFrame]) -> build.Table:
+    return build.build(number, study, frames["final"], frames.get("fid"))
+
+
+def _drawn(number: str, study: Study, caption: Path, made_from: list[str]) -> dict:
+    return {
+        "number": number, "title": draw.spec_of(number).title,
+        "caption": caption.read_text(encoding="utf-8").strip(),
+        "png_path": caption.with_suffix(".png"), "pdf_path": caption.with_suffix(".pdf"), "made_from": made_from,
+    }  # fmt: skip
+
+
+def _frames(inputs: Mapping[str, Sequence[str]]) -> dict[str, pd.DataFrame]:
+    """Kind -> rows of its files. A single file may come as a string."""
+    return {kind: read_many(_listed(files), kind) for kind, files in inputs.items()}
+
+
+def _count(inputs: Mapping[str, Sequence[str]]) -> int:
+    return sum(len(_listed(files)) for files in inputs.values())
+
+
+def _listed(files: str | Sequence[str]) -> Sequence[str]:
+    return [files] if isinstance(files, str) else files

@@ -1,0 +1,127 @@
+"""The paper's question as its Figure 1 asks it: near or far objective, near or far images, few or many of them.
+
+In: final rows of VPT and full fine-tuning on the main backbone, and fid rows. Out: four `Quadrant` values, each with
+the verdict at the base train size and at the largest.
+
+    snakemake figure_01
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from vptcore.analysis.statistics import Difference, Wins, count_wins, group_mean, summarise, welch
+from vptstudy.report.tables.build import rows_of
+from vptstudy.report.tables.specs import PAIR, sizes
+from vptstudy.study import Cell, Study
+
+SIDES = {"vpt": "VPT", "full": "Full fine-tuning", "open": "No clear lead", "": "No rows"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """VPT − FT, in points, as the mean over the tasks that both have at one train size; and the wins of VPT."""
+
+    train: str
+    gap: Difference
+    wins: Wins
+
+    @property
+    def side(self) -> str:
+        """vpt, full or open by the interval of the mean difference over seeds; '' without tasks."""
+        return {1: "vpt", -1: "full", 0: "open"}[self.gap.direction] if self.wins.tasks else ""
+
+    @property
+    def title(self) -> str:
+        return SIDES[self.side]
+
+
+@dataclass(frozen=True)
+class Quadrant:
+    """`far_objective`: not classification (§4.3: Structured). `far_images`: a distance above the median."""
+
+    far_objective: bool
+    far_images: bool
+    tasks: tuple[str, ...]
+    few: Verdict
+    many: Verdict | None
+
+    @property
+    def title(self) -> str:
+        return f"{'far' if self.far_objective else 'near'} objective, {'far' if self.far_images else 'near'} images"
+
+
+def reads(study: Study) -> dict[str, list]:
+    """The pair's cells on the main backbone, at all numbered sizes, of tasks that have both at the base size."""
+    mine = {"backbone": study.main_backbone, "method": PAIR}
+    base = study.select(**mine, train=study.base_train)
+    tasks = [task for task in study.used("task") if sum(cell.task == task for cell in base) == len(PAIR)]
+    found = study.select(**mine, train=[study.base_train, *_larger(study)], task=tasks)
+    return {"final": found, "fid": tasks} if len(tasks) > 1 else {}
+
+
+def _larger(study: Study) -> list[str]:
+    base = study.base_train
+    return [size for size in sizes(study) if base.isdigit() and int(size) > int(base)]
+
+
+def threshold(fid: pd.DataFrame) -> float:
+    """The median Fréchet distance of the tasks: above it, images count as far."""
+    return float(fid["fid"].astype(float).median())
+
+
+def quadrants(study: Study, frames: Mapping[str, pd.DataFrame]) -> list[Quadrant]:
+    """Near objective and near images first; the verdict for many images is at each task's largest size.
+
+    Tasks without a distance or without both methods are in no quadrant.
+    """
+    wanted = reads(study)
+    if not wanted:
+        return []
+    final = rows_of(frames["final"], wanted["final"])
+    fid = frames["fid"].set_index("task")["fid"].astype(float)
+    fid = fid[[task for task in wanted["fid"] if task in fid.index]].dropna()
+    middle = fid.median() if len(fid) else float("nan")
+    found = []
+    for far_objective in (False, True):
+        for far_images in (False, True):
+            tasks = tuple(
+                task
+                for task in fid.index
+                if study.tasks[task].high_disparity == far_objective and (fid[task] > middle) == far_images
+            )
+            few = verdict(final, dict.fromkeys(tasks, study.base_train), study.base_train)
+            largest = largest_sizes(study, final, tasks)
+            many = verdict(final, largest, "largest") if largest else None
+            found.append(Quadrant(far_objective, far_images, tasks, few, many))
+    return found
+
+
+def largest_sizes(study: Study, final: pd.DataFrame, tasks: tuple[str, ...]) -> dict[str, str]:
+    """Task -> the largest train size above the base at which both methods have rows; tasks without one are left out."""
+    have = {
+        Cell(*key) for key in final[["backbone", "method", "task", "train"]].drop_duplicates().itertuples(index=False)
+    }
+    found = {}
+    for size in _larger(study):
+        for task in tasks:
+            if all(Cell(study.main_backbone, method, task, size) in have for method in PAIR):
+                found[task] = size
+    return found
+
+
+def verdict(final: pd.DataFrame, train_of: Mapping[str, str], train: str) -> Verdict:
+    """The verdict over tasks, each at its own train size."""
+    mine = final[final["train"] == final["task"].map(train_of)]
+    means = {
+        method: dict(zip(rows["task"], rows["mean"], strict=True))
+        for method in PAIR
+        for rows in [summarise(mine[mine["method"] == method])]
+    }
+    shared = [task for task in train_of if all(task in means[method] for method in PAIR)]
+    wins = count_wins({t: means["vpt"][t] for t in shared}, {t: means["full"][t] for t in shared})
+    sides = [group_mean(mine[mine["method"] == m], shared).estimate.scaled(100) for m in ("vpt", "full")]
+    return Verdict(train, welch(*sides), wins)

@@ -1,0 +1,94 @@
+"""The tables that the paper lacks, one row each: which rows each reads and which function builds it.
+
+In: a table's id and a study. Out: kinds and cells as `inputs` takes them, and a `Listing` once the rows are there. A
+table of this kind is one row of `EXTRAS`; targets, files, the report and its pages follow from it.
+
+    snakemake table_cost
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from vptcore.analysis.statistics import CELL
+from vptcore.records import hive_parts, read_rows
+from vptstudy.report.tables import comparisons, cost, distances, overfits, selections
+from vptstudy.report.tables.listing import Listing
+from vptstudy.study import Cell, Study
+
+__all__ = ["EXTRAS", "ByCell", "ExtraTable"]
+
+
+@dataclass(frozen=True)
+class ExtraTable:
+    """`reads`: kind of rows -> the cells (or for fid and explain the task ids) it wants; {} where a study has none.
+
+    `build` takes the study and one frame a kind. Both raise RowsError of one line for rows that are wrong. `columns`:
+    of a kind, only these are read; `by_cell`: kinds too large for one frame, given as a mapping from cells to frames.
+    """
+
+    name: str
+    title: str
+    reads: Callable[[Study], dict[str, list]]
+    build: Callable[[Study, Mapping[str, pd.DataFrame]], Listing]
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    by_cell: tuple[str, ...] = ()
+
+
+class ByCell(Mapping):
+    """A kind's rows, one cell at a time: a mapping from cells to frames that are read when asked for and not kept."""
+
+    def __init__(self, kind: str, paths: Sequence[str], columns: Sequence[str] | None = None):
+        self.kind, self.columns = kind, columns
+        self.paths = {Cell(**{name: hive_parts(path)[name] for name in CELL}): path for path in paths}
+
+    def __getitem__(self, cell: Cell) -> pd.DataFrame:
+        return read_rows(self.paths[cell], self.kind, self.columns)
+
+    def __iter__(self):
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+EXTRAS: dict[str, ExtraTable] = {
+    table.name: table
+    for table in (
+        ExtraTable(
+            "significance",
+            "Differences from full fine-tuning that are more than noise",
+            comparisons.reads,
+            comparisons.table,
+            columns={"predictions": ("seed", "row", "label", "prediction")},
+            by_cell=("predictions",),
+        ),
+        ExtraTable(
+            "selection",
+            "How much of each choice was luck of the validation images",
+            selections.reads,
+            selections.table,
+            columns={
+                "search": ("config", "lr", "weight_decay", "val_accuracy", "diverged", "val_predictions"),
+                "index": ("row", "label"),
+            },
+        ),
+        ExtraTable(
+            "overfitting",
+            "Overfitting: where the test loss ends above its minimum",
+            overfits.reads,
+            overfits.table,
+            columns={"curves": ("seed", "epoch", "test_loss")},
+        ),
+        ExtraTable(
+            "distances",
+            "How far each task's images lie from those of pretraining",
+            distances.reads,
+            distances.table,
+        ),
+        ExtraTable("cost", "What each method costs", cost.reads, cost.table),
+    )
+}

@@ -1,0 +1,76 @@
+"""The paper's numbers beside ours: a table's frame with what is printed, the difference, and a verdict per cell.
+
+In: the tidy frame of a table and the printed cells. Out: the frame with columns printed, printed_wins, printed_style,
+wins_why, difference, verdict and why; empty where the paper prints nothing for a cell.
+
+    python -m pytest tests/vptstudy/report/test_tables.py
+"""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from vptcore.analysis import published
+from vptcore.analysis.statistics import Estimate
+
+MEAN = "mean"
+_LINE = ["method", "train", "group", "metric"]
+_NOTHING = {
+    "printed": math.nan,
+    "printed_wins": math.nan,
+    "wins_why": "",
+    "difference": math.nan,
+    "verdict": "",
+    "why": "",
+    "printed_style": "",
+}
+
+
+def comparable(printed: pd.DataFrame, fid: pd.DataFrame | None) -> pd.DataFrame:
+    """Without the paper's Fréchet distances, unless ours are taken in Inception features as well."""
+    inception = fid is not None and len(fid) > 0 and fid["network"].str.contains("inception", case=False).all()
+    return printed if inception else printed[printed.metric != "fid"]
+
+
+def with_published(frame: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
+    """`frame` beside the paper's cells. A printed mean stands only beside a mean over the same tasks."""
+    theirs, ours = _tasks(printed), _tasks(frame[frame.state != "none"])
+    cells = {(*_key(row), row.task): row for row in printed.itertuples()}
+    rows = []
+    for row in frame.itertuples():
+        match = cells.get((*_key(row), row.task))
+        unlike = row.task == MEAN and theirs.get(_key(row)) != ours.get(_key(row))
+        rows.append(_NOTHING if match is None or unlike else _beside(row, match))
+    return frame.join(pd.DataFrame(rows, index=frame.index))
+
+
+def _key(row) -> tuple:
+    return tuple(getattr(row, name) for name in _LINE)
+
+
+def _tasks(rows: pd.DataFrame) -> dict[tuple, set[str]]:
+    """Line and group -> its tasks."""
+    return {key: set(line["task"]) - {MEAN} for key, line in rows.groupby(_LINE, sort=False)}
+
+
+def _beside(row, match) -> dict:
+    """`row` of ours beside `match` of the paper's. A partial mean is no answer to the paper's mean."""
+    slip = isinstance(match.why, str)
+    ours = Estimate() if row.state == "partial" else Estimate(row.mean, row.std, row.low, row.high, row.n)
+    return {
+        "printed": match.value,
+        "printed_wins": match.wins,
+        "wins_why": match.wins_why if isinstance(match.wins_why, str) else "",
+        "difference": ours.mean - match.value,
+        "verdict": published.verdict(
+            match.value, ours, is_mean=row.task == MEAN, slip=slip, spread=row.metric == "accuracy"
+        ),
+        "why": _why(match) if slip else "",
+        "printed_style": match.style,
+    }
+
+
+def _why(slip) -> str:
+    return slip.why if math.isnan(slip.should_be) else f"{slip.why} (should be {slip.should_be:g})"

@@ -1,0 +1,114 @@
+"""One GPU for every job that asks for one: a lock per device, for a machine with several GPUs and no scheduler.
+
+Snakemake counts GPUs (`--resources gpu=4`) but hands out no numbers. So a job takes a lock (flock, gone with its
+process) on the first free device and sees that device alone, through CUDA_VISIBLE_DEVICES. The locks lie in a folder of
+the user's, so two runs beside each other share the devices too. Under Slurm a job finds what Slurm gave it.
+
+In: the devices, which are those of VPTCORE_GPUS, else of CUDA_VISIBLE_DEVICES, else all of the machine's. Out: a device
+id in this process's environment. Must run before CUDA is initialised.
+
+    VPTCORE_GPUS=2,3 vptcore run --profile gpu      # these two devices only
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+POLL_SECONDS = 0.5
+
+
+def offer(device: str) -> None:
+    """Say, for the jobs of this run, that a study on the CPU needs no device; one named in VPTCORE_GPUS stays."""
+    if device == "cpu":
+        os.environ.setdefault("VPTCORE_GPUS", "")
+
+
+def devices() -> list[str]:
+    """The ids of the devices that may be handed out."""
+    for name in ("VPTCORE_GPUS", "CUDA_VISIBLE_DEVICES"):
+        if name in os.environ:
+            ids = [word.strip() for word in os.environ[name].split(",") if word.strip()]
+            return [] if "-1" in ids or "NoDevFiles" in ids else list(dict.fromkeys(ids))
+    count = sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in Path("/dev").glob("nvidia*"))
+    return [str(i) for i in range(count or _listed_by_driver())]
+
+
+def _listed_by_driver() -> int:
+    """For systems without /dev/nvidia0, such as WSL."""
+    if not shutil.which("nvidia-smi"):
+        return 0
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
+    except subprocess.TimeoutExpired:
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+@contextmanager
+def handed_out(wanted: int, say: Callable[[str], None], poll: float = POLL_SECONDS) -> Iterator[str | None]:
+    """Hold one device for as long as the job runs, if it wants one. Yields its id, None where there is none to hold."""
+    choices = devices() if wanted else []
+    if not choices or (os.environ.get("SLURM_JOB_ID") and len(choices) <= wanted):
+        yield None
+        return
+    device, lock = _first_free(choices, say, poll)
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = device
+    try:
+        yield device
+    finally:
+        _restore(before)
+        os.close(lock)
+
+
+def _restore(before: str | None) -> None:
+    os.environ.pop("CUDA_VISIBLE_DEVICES")
+    if before is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = before
+
+
+def _first_free(choices: list[str], say: Callable[[str], None], poll: float) -> tuple[str, int]:
+    """The first device whose lock is free, and the lock; waits for one, and says so once."""
+    folder, is_said = lock_folder(), False
+    while True:
+        for device in choices:
+            lock = os.open(folder / re.sub(r"[^\w-]", "_", device), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return device, lock
+            except BlockingIOError:
+                os.close(lock)
+        if not is_said:
+            say(f"waiting for a GPU: other jobs have {', '.join(choices)}")
+            is_said = True
+        time.sleep(poll)
+
+
+def lock_folder() -> Path:
+    """This user's locks on this machine; within a Slurm allocation, whose ids count from 0, the allocation's own."""
+    job = os.environ.get("SLURM_JOB_ID")
+    folder = run_folder() / ("gpus" if not job else f"gpus-{job}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def run_folder_name() -> Path:
+    return Path(tempfile.gettempdir()) / f"vptcore-{os.getuid()}"
+
+
+def run_folder() -> Path:
+    """A folder for sockets and locks that is this user's alone. Raises OSError where someone else made it."""
+    folder = run_folder_name()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
+        raise OSError(f"{folder} belongs to someone else or is open to others")
+    return folder

@@ -1,0 +1,111 @@
+"""Run a study on this machine: Snakemake under a lock that dies with it, then the main table.
+
+What `make demo` calls. A second call while one is at work waits for it; after a kill the next call clears Snakemake's
+stale lock and goes on.
+
+    vptcore run --profile demo
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from vptcore.choices import ConfigError, choose_one
+from vptstudy.config.resolve import load_study
+from vptstudy.config.schema import read_config
+
+LOCK = Path(".snakemake/vptcore.lock")
+STUDY_TARGETS = ("all", "all_tables", "all_figures", "report", "audit", "plan")
+
+
+def run(profile: str, targets: list[str], cores: str, configfile: Path | None) -> int:
+    """Snakemake's exit status. Raises ConfigError, before anything runs, for an unknown profile or a broken config."""
+    folder = find_profile(profile)
+    config = read_config(configfile or profile_config(folder))
+    _check_targets(targets, config)
+    with open(_lock_file(), "w") as lock:
+        _wait_for(lock)
+        _clear_stale_lock()
+        command = [sys.executable, "-m", "snakemake", *targets, "--profile", str(folder), "--cores", cores]
+        if configfile:
+            command += ["--configfile", str(configfile)]
+        # The child holds the lock too: where this process alone is killed, Snakemake works on and the next call waits.
+        child = subprocess.Popen(command, pass_fds=[lock.fileno()])
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches Snakemake, which puts its jobs away
+        status = child.wait()
+        signal.signal(signal.SIGINT, previous)
+    if status == 0 and not targets:
+        from vptstudy.report.produce import print_results
+
+        print_results(config)
+    return status
+
+
+def _check_targets(targets: list[str], config: Mapping) -> None:
+    """A target is a name that the study has, or a file of it; Snakemake would not say which names there are."""
+    names = [target for target in targets if "/" not in target and target not in STUDY_TARGETS]
+    if names:
+        from vptstudy.graph.targets import targets_of
+
+        known = [*STUDY_TARGETS, *targets_of(load_study(config))]
+        for name in names:
+            choose_one("target", name, known)
+
+
+def find_profile(name: str) -> Path:
+    profiles = {p.parent.name: p.parent for p in Path("profiles").glob("*/config.yaml")}
+    if not profiles:
+        raise ConfigError("no folder profiles/ here; run this in the top folder of a clone")
+    choose_one("--profile", name, sorted(profiles))
+    return profiles[name]
+
+
+def profile_config(folder: Path) -> Path:
+    """The config that a profile names, or the paper's."""
+    named = read_config(folder / "config.yaml").get("configfile")
+    return Path(named) if named else Path("config.yaml")
+
+
+def _lock_file() -> Path:
+    LOCK.parent.mkdir(exist_ok=True)
+    return LOCK
+
+
+def _wait_for(lock) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another run is at work in this folder; waiting for it (Ctrl-C to leave it alone)", file=sys.stderr)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def _clear_stale_lock() -> None:
+    """Snakemake's own lock outlives a kill. No run of ours is alive here; one started by hand might be."""
+    locks = Path(".snakemake/locks")
+    if not locks.is_dir() or not any(locks.iterdir()):
+        return
+    if (pid := _other_snakemake()) is not None:
+        raise ConfigError(f"Snakemake is at work in this folder (process {pid}); wait for it, or stop it")
+    for file in locks.iterdir():
+        file.unlink(missing_ok=True)
+
+
+def _other_snakemake() -> int | None:
+    import psutil
+
+    here = os.getcwd()
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        words = process.info["cmdline"] or []
+        if process.pid != os.getpid() and any(Path(w).name == "snakemake" for w in words[:4]):
+            try:
+                if process.cwd() == here:
+                    return process.pid
+            except psutil.Error:
+                continue
+    return None

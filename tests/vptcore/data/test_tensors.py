@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.vptcore.data.layouts import noise
+from vptcore.data.tensors import ImageSet, Normalise
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def image_set(images: np.ndarray, size: int) -> ImageSet:
+    return ImageSet.of(images, np.arange(len(images)), Normalise(size, MEAN, STD), "cpu")
+
+
+@pytest.mark.parametrize(("side", "size"), [(12, 12), (12, 32), (12, 8)])
+def test_inputs_are_resized_and_normalised(side, size):
+    images = np.stack([noise(i, side, side) for i in range(5)])
+    rows = torch.tensor([4, 0, 0])
+    got = image_set(images, size).inputs(rows)
+    x = torch.from_numpy(images[[4, 0, 0]]).permute(0, 3, 1, 2).double() / 255
+    if side != size:
+        x = F.interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=False)
+    expected = (x - torch.tensor(MEAN).double().view(1, 3, 1, 1)) / torch.tensor(STD).double().view(1, 3, 1, 1)
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got.double(), expected, atol=2e-5, rtol=0)
+
+
+def test_grey_images_equal_three_equal_channels():
+    grey = np.stack([noise(i, channels=1) for i in range(3)])
+    rows = torch.arange(3)
+    torch.testing.assert_close(image_set(grey, 16).inputs(rows), image_set(np.repeat(grey, 3, axis=3), 16).inputs(rows))
+
+
+def test_the_stored_array_is_never_written(tmp_path):
+    np.save(tmp_path / "images.npy", np.stack([noise(i) for i in range(3)]))
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    before = mapped.copy()
+    images = image_set(mapped, 12)
+    first = images.inputs(images.order())
+    torch.testing.assert_close(images.inputs(images.order()), first, atol=0, rtol=0)
+    assert np.array_equal(mapped, before)
+    assert len(images) == 3
+
+
+def test_features_pass_through():
+    features = torch.randn(4, 7)
+    images = ImageSet(features, torch.arange(4))
+    assert torch.equal(images.inputs(torch.tensor([2, 1])), features[[2, 1]])
+
+
+def test_what_does_not_fit_together():
+    with pytest.raises(ValueError, match="3 images but 2 labels"):
+        ImageSet(torch.zeros(3, 5), torch.arange(2))
+    with pytest.raises(ValueError, match="need the size, mean and std"):
+        ImageSet(torch.zeros(3, 4, 4, 3, dtype=torch.uint8), torch.arange(3))
+
+
+def test_crops_from_the_middle_and_at_random():
+    """FGVC: torchvision's centre crop to score; to train, a square of the image, mirrored in about half."""
+    from torchvision.transforms.functional import center_crop
+
+    images = np.stack([noise(i, 16, 16) for i in range(64)])
+    crops = ImageSet.of(images, np.arange(64), Normalise(14, (0, 0, 0), (1 / 255,) * 3, crop=True), "cpu")
+    rows, x = torch.arange(64), torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    torch.testing.assert_close(crops.inputs(rows), center_crop(x, [14, 14]))
+    got = crops.inputs(rows, torch.Generator().manual_seed(3))
+    assert torch.equal(got, crops.inputs(rows, torch.Generator().manual_seed(3)))
+    places = set()
+    for image, crop in zip(x, got, strict=True):
+        found = [
+            (top, left, flip)
+            for top in range(3) for left in range(3) for flip in (False, True)
+            if torch.equal(crop, image[:, top : top + 14, left : left + 14].flip([-1] if flip else []))
+        ]  # fmt: skip
+        assert len(found) == 1
+        places.add(found[0])
+    assert len(places) >= 15  # of 18

@@ -1,0 +1,61 @@
+"""report.text: words and numbers in captions."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.vptstudy.report.synthetic import make_study
+from vptstudy.report.captions import full_stop, join, marks_line, plural, recipe_line, target, train_phrase
+from vptstudy.study import Cell
+
+
+@pytest.mark.parametrize(
+    ("trains", "words"),
+    [
+        (["800"], "train size 800"),
+        (["one_shot"], "one-shot"),
+        (["train"], "the whole train split"),
+        (["400", "800", "5000"], "train sizes 400, 800 and 5000"),
+    ],
+)
+def test_train_phrase(trains, words):
+    assert train_phrase(trains) == words
+
+
+def test_an_abbreviation_ends_a_sentence_as_it_is():
+    assert full_stop("KITTI/dist.") == "KITTI/dist."
+    assert full_stop("DMLab") == "DMLab."
+
+
+def test_join_counts_what_it_leaves_out():
+    assert join([]) == ""
+    assert join("ab") == "a and b"
+    assert join(map(str, range(10))).endswith("7 and 2 more")
+
+
+def test_sizes_without_a_search_of_their_own_say_whose_recipe_they_use():
+    small, base = (Cell("vit_b16_sup21k", "vpt", "cifar100", train) for train in ("400", "800"))
+    study = make_study([small, base])
+    assert recipe_line(study, [base]) == ""
+    assert recipe_line(study, [small, base]).endswith(
+        "use the learning rate and weight decay found with train size 800."
+    )
+    study.config["regrid"] = True
+    assert recipe_line(study, [small, base]) == ""
+
+
+def test_plural():
+    assert [plural(n, "cell") for n in (0, 1, 2)] == ["0 cells", "1 cell", "2 cells"]
+
+
+def test_marks_line_explains_those_that_occur():
+    assert marks_line(["", "slip"]) == "Beside the paper: ‡ a known slip of the paper (1)."
+    assert marks_line([""]) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "name"),
+    [("table", 3, "table_03"), ("figure", "12", "figure_12"), ("figure", "forest", "figure_forest")],
+)
+def test_target(kind, number, name):
+    assert target(kind, number) == name

@@ -1,0 +1,218 @@
+"""The extra tables of statistics: numbers against scipy and pandas, and rows that are missing or wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import yaml
+
+from tests.vptstudy.report.synthetic import curve_rows, fid_rows, final_rows, search_rows
+from vptcore.analysis.statistics import CELL
+from vptcore.records import RowsError, provenance, write_rows
+from vptstudy.config.resolve import load_study
+from vptstudy.graph import targets
+from vptstudy.report import produce
+from vptstudy.report.tables.extras import EXTRAS, ByCell
+from vptstudy.report.tables.listing import to_csv, to_html, to_latex, to_markdown
+from vptstudy.study import Cell
+
+MINI = "vit_mini_cifar10"
+
+
+def predictions(final: pd.DataFrame, images: int = 40) -> dict[Cell, pd.DataFrame]:
+    """Cell -> rows whose accuracy is near that of its final rows."""
+    found = {}
+    for place, (key, rows) in enumerate(final.groupby(CELL)):
+        right = np.random.default_rng(place).random((len(rows), images)) < rows.test_accuracy.to_numpy()[:, None]
+        seeds = np.repeat(rows.seed.to_numpy(), images)
+        row = np.tile(np.arange(images), len(rows))
+        found[Cell(*key)] = pd.DataFrame(
+            {"seed": seeds, "row": row, "label": 1, "prediction": right.ravel().astype(int)}
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def frames(demo):
+    demo.config["curves"] = {"seeds": 1}
+    final = final_rows(demo)
+    return {
+        "final": final, "predictions": predictions(final), "curves": curve_rows(demo, demo.cells),
+        "fid": fid_rows(demo.used("task")), **searched(demo),
+    }  # fmt: skip
+
+
+def searched(study, images=20) -> dict[str, pd.DataFrame]:
+    """Searches whose predictions give their accuracies, with splits and index; val is rows 100 on, backwards."""
+    search, index, splits = search_rows(study), [], []
+    val = np.arange(100 + images - 1, 99, -1)
+    for task in study.used("task"):
+        index.append(pd.DataFrame({"task": task, "row": np.arange(200), "label": np.arange(200) % 7}))
+    for task, train in {(cell.task, cell.train) for cell in study.searches}:
+        splits.append(pd.DataFrame({"task": task, "train": train, "part": "val", "row": val}))
+    right = [np.random.default_rng(i).random(images) < 0.6 for i in range(len(search))]
+    search["val_predictions"] = [np.where(hits, val % 7, 9) for hits in right]
+    search["val_accuracy"] = [np.nan if bad else hits.mean() for hits, bad in zip(right, search.diverged, strict=True)]
+    return {"search": search, "index": pd.concat(index), "splits": pd.concat(splits)}
+
+
+def test_every_form_of_every_extra_table(demo, frames):
+    for name, spec in EXTRAS.items():
+        built = spec.build(demo, frames)
+        assert built.name == name
+        assert len(built.frame) > 0
+        assert to_latex(built).isascii()
+        for form in (to_csv, to_markdown, to_html):
+            assert str(form(built)) == str(form(spec.build(demo, frames)))
+
+
+def test_their_files_are_named_and_their_targets_listed(demo):
+    assert {"significance", "selection", "overfitting", "distances"} <= set(targets.tables_of(demo))
+    assert set(targets.table_files(demo, "selection")) == {"search", "splits", "index"}
+    assert "results/demo/splits/task=digits/train=160/rows.parquet" in targets.table_files(demo, "selection")["splits"]
+    assert all(path.endswith("/rows.parquet") for path in targets.table_files(demo, "significance")["predictions"])
+
+
+def test_significance_is_scipys(demo, frames):
+    frame = EXTRAS["significance"].build(demo, frames).frame
+    base = frame[(frame.train == "160") & (frame.method == "vpt")]
+    wide = (
+        frames["final"].query("train == '160'").pivot(index=["task", "seed"], columns="method", values="test_accuracy")
+    )
+    for row in base[base.task != "mean"].itertuples():
+        mine = wide.loc[row.task]
+        test = scipy.stats.ttest_ind(mine["vpt"], mine["full"], equal_var=False)
+        interval = test.confidence_interval()
+        assert (row.difference, row.p) == pytest.approx((100 * (mine["vpt"] - mine["full"]).mean(), test.pvalue))
+        assert (row.low, row.high) == pytest.approx((100 * interval.low, 100 * interval.high))
+        a, b = (frames["predictions"][Cell(MINI, side, row.task, "160")] for side in ("vpt", "full"))
+        right_a, right_b = (side.label.to_numpy() == side.prediction.to_numpy() for side in (a, b))
+        assert row.only_a == pytest.approx((right_a & ~right_b).sum() / 3)
+        exact = [
+            scipy.stats.binomtest(int((right_a & ~right_b)[s].sum()), int((right_a ^ right_b)[s].sum()), 0.5).pvalue
+            for s in (a.seed.to_numpy() == seed for seed in demo.seeds)
+        ]
+        assert row.mcnemar_exact == pytest.approx(min(1, 2 * np.median(exact)))
+    everything = base[base.group == "all"].iloc[0]
+    gaps = base.loc[base.task != "mean", "difference"]
+    assert everything.wilcoxon == pytest.approx(scipy.stats.wilcoxon(gaps).pvalue)
+    assert everything.difference == pytest.approx(gaps.mean())
+    assert everything.record == f"{(gaps > 0).sum()}–0–{(gaps < 0).sum()}"
+    assert (base.p_holm.dropna() >= base.p[base.p_holm.notna()]).all()
+
+
+def test_significance_of_half_the_rows_counts_what_is_missing(demo, frames):
+    final = frames["final"].query("not (method == 'vpt' and task == 'digits')")
+    known = {cell: rows for cell, rows in frames["predictions"].items() if cell.method != "full"}
+    built = EXTRAS["significance"].build(demo, {"final": final, "predictions": known})
+    row = built.frame.query("method == 'vpt' and task == 'digits' and train == '160'").iloc[0]
+    assert np.isnan([row.difference, row.p, row.mcnemar]).all()
+    assert "2 of 40 cells have no rows yet" in built.caption
+    assert "10 of 40 cells have no predictions yet" in built.caption
+    assert built.frame.mcnemar.isna().all()
+
+
+def test_one_seed_has_no_welch_interval(demo, frames):
+    built = EXTRAS["significance"].build(demo, frames | {"final": frames["final"].query("seed == 42")})
+    assert built.frame[["low", "high", "p"]].isna().all().all()
+    assert "have fewer than 3 seeds" in built.caption
+
+
+def test_selection_is_the_analysis_and_its_groups_are_means(demo, frames):
+    built = EXTRAS["selection"].build(demo, frames)
+    rows = built.frame[built.frame.task != "mean"]
+    assert len(rows) == len(demo.searches)
+    right = frames["search"].query("method == 'vpt' and task == 'digits' and train == '160'")
+    found = rows.query("method == 'vpt' and task == 'digits' and train == '160'").iloc[0]
+    assert found.accuracy == pytest.approx(100 * right.val_accuracy.max())
+    assert found.low <= found.accuracy <= found.high
+    group = built.frame.query("method == 'vpt' and train == '160' and group == 'structured'")
+    assert group[group.task == "mean"].other.item() == pytest.approx(group[group.task != "mean"].other.mean())
+
+
+def test_selection_with_the_wrong_split_is_one_line_and_missing_searches_are_counted(demo, frames):
+    with pytest.raises(RowsError, match=r"backbone=.*: search: 20 val predictions, but the split has 19 val images"):
+        EXTRAS["selection"].build(demo, frames | {"splits": frames["splits"].query("row != 100")})
+    with pytest.raises(RowsError, match="no split with val images"):
+        EXTRAS["selection"].build(demo, frames | {"splits": frames["splits"].head(0)})
+    half = EXTRAS["selection"].build(demo, frames | {"search": frames["search"].query("method == 'vpt'")})
+    assert "25 of 30 searches have no rows yet" in half.caption
+
+
+def test_overfitting_counts(demo, frames):
+    built = EXTRAS["overfitting"].build(demo, frames)
+    base = built.frame[built.frame.train == "160"].set_index("title")
+    tasks = base[base.task != "mean"]
+    for method in ("full", "vpt"):
+        structured = tasks[tasks.group == "structured"]
+        assert base.loc["Structured: overfit", method] == f"{structured[f'{method}_overfits'].sum()} of 3"
+        spread = frames["final"].query("train == '160' and method == @method").groupby("task").test_loss.std()
+        for row in tasks.itertuples():
+            rise, overfits = getattr(row, f"{method}_rise"), getattr(row, f"{method}_overfits")
+            assert getattr(row, f"{method}_spread") == pytest.approx(spread[row.task])
+            assert overfits == (rise > spread[row.task])
+    half = EXTRAS["overfitting"].build(demo, frames | {"curves": frames["curves"].query("method != 'full'")})
+    assert half.frame.query("task != 'mean'").full.isna().all()
+    assert "10 of 40 cells have no test curve" in half.caption
+
+
+def test_the_papers_counts_stand_beside_ours(paper):
+    paper.config["curves"] = {"seeds": 1}
+    cells = paper.select(backbone="vit_b16_sup21k", train="800")
+    built = EXTRAS["overfitting"].build(paper, {"curves": curve_rows(paper, cells), "final": final_rows(paper, cells)})
+    assert "8 of '9' Structured tasks (there are 8)" in built.caption
+    assert "here 8 of 8 and 0 of 11" in built.caption
+
+
+def test_distances_repeat_their_rows_and_name_their_setting(demo, frames):
+    built = EXTRAS["distances"].build(demo, frames)
+    assert built.frame.set_index("task").fid.to_dict() == frames["fid"].set_index("task").fid.to_dict()
+    assert (
+        "vit_mini_cifar10 features (128 dimensions, resize pytorch-fid) against cifar10 (1,000 images" in built.caption
+    )
+    mixed = frames["fid"].assign(network=["inception", *frames["fid"].network[1:]])
+    assert "not comparable with each other" in EXTRAS["distances"].build(demo, {"fid": mixed}).caption
+    assert "4 tasks have no rows yet" in EXTRAS["distances"].build(demo, {"fid": frames["fid"].head(1)}).caption
+    with pytest.raises(RowsError, match="occurs twice"):
+        EXTRAS["distances"].build(demo, {"fid": pd.concat([frames["fid"]] * 2)})
+
+
+def test_rows_by_cell_are_read_when_asked_for(tmp_path):
+    cell = Cell("b", "vpt", "digits", "160")
+    path = tmp_path / cell.folder / "rows.parquet"
+    rows = pd.DataFrame({"seed": [1], "row": [0], "label": [1], "prediction": [1], "confidence": [0.5], "loss": [0.1]})
+    write_rows(path, "predictions", rows, provenance({}, {}))
+    found = ByCell("predictions", [str(path)], ("seed", "label"))
+    assert list(found) == [cell]
+    assert cell in found
+    assert set(found[cell].columns) == {*CELL, "seed", "label"}
+    path.unlink()
+    with pytest.raises(RowsError, match="no such file"):
+        found[cell]
+
+
+def test_the_job_reads_files_and_writes_every_form(tmp_path):
+    """Two cells of the demo, written as rows: predictions are read cell by cell, the rest is counted as missing."""
+    config = yaml.safe_load(Path("profiles/demo/study.yaml").read_text()) | {"results": str(tmp_path)}
+    study = load_study(config)
+    cells = [Cell(MINI, method, "digits", "160") for method in ("full", "vpt")]
+    final = final_rows(study, cells)
+    answers = predictions(final)
+    files = {"final": [study.path("final", cell) for cell in cells]}
+    files["predictions"] = [study.path("predictions", cell) for cell in cells]
+    for cell in cells:
+        mine = final[final.method == cell.method].drop(columns=CELL)
+        write_rows(study.path("final", cell), "final", mine, provenance({}, {}))
+        more = answers[cell].assign(confidence=0.5, loss=0.1)
+        write_rows(study.path("predictions", cell), "predictions", more, provenance({}, {}))
+    made = {suffix: str(tmp_path / f"table.{suffix}") for suffix in ("csv", "md", "tex", "html", "note")}
+    produce.table({"number": "significance", "config": config}, files, made)
+    frame = pd.read_csv(made["csv"])
+    row = frame.query("method == 'vpt' and task == 'digits' and train == 160").iloc[0]
+    assert np.isfinite([row.difference, row.p, row.mcnemar]).all()
+    assert frame.query("task == 'fashion_mnist'").mcnemar.isna().all()
+    assert "McNemar" in Path(made["html"]).read_text()

@@ -1,0 +1,354 @@
+"""report.figures: what each reads, that each draws its data, what it refuses, and the same bytes twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from tests.vptstudy.report.synthetic import (
+    curve_rows,
+    example_rows,
+    explain_rows,
+    fid_rows,
+    prediction_rows,
+    search_rows,
+)
+from vptcore.analysis.statistics import compare, summarise
+from vptcore.data.tasks import EMBEDDED
+from vptcore.models.methods_table import METHODS
+from vptcore.records import RowsError
+from vptstudy.report.figures.draw import FIGURES, caption, draw, inputs, is_drawn, save
+from vptstudy.report.figures.draw_grids import _short
+from vptstudy.report.figures.draw_schemes import descent, loss_surface
+from vptstudy.report.quadrants import largest_sizes, quadrants
+
+EMBEDDED_TASKS = [task.id for task in EMBEDDED]
+
+
+@pytest.fixture(scope="module")
+def frames(demo, demo_final):
+    def of(number):
+        wanted = inputs(number, demo)
+        makers = {
+            "final": lambda _: demo_final,
+            "curves": lambda cells: curve_rows(demo, cells, epochs=6),
+            "fid": fid_rows,
+            "explain": lambda tasks: explain_rows(demo, demo.main_backbone, tasks),
+            "search": lambda cells: search_rows(demo, cells),
+            "predictions": lambda cells: prediction_rows(demo, cells),
+            "examples": example_rows,
+        }
+        return {kind: makers[kind](cells) for kind, cells in wanted.items()}
+
+    return of
+
+
+def test_inputs_of_the_paper(paper):
+    kinds = {number: sorted(inputs(number, paper)) for number in FIGURES}
+    assert kinds["3"] == ["fid", "final"]
+    assert kinds["8"] == ["explain"]
+    assert all(kinds[n] == ["curves", "final"] for n in ("5", "6", "9", "10", "11", "12", "13"))
+    assert len(inputs("12", paper)["curves"]) == 8 * 4
+    assert {c.train for c in inputs("13", paper)["curves"]} == {"5000", "10000", "20000"}
+    assert {c.method for c in inputs("16", paper)["final"]} == {"full", "vpt"}
+
+
+def test_the_demo_has_no_larger_sizes(demo):
+    assert [n for n in FIGURES if not is_drawn(n, demo)] == ["6", "13"]
+
+
+def test_figure_4_takes_the_tasks_with_most_sizes(paper):
+    natural = {c.task for c in inputs("4", paper)["final"] if paper.tasks[c.task].group == "natural"}
+    assert {"cifar100", "svhn", "sun397"} < natural
+    assert len(natural) == 4
+
+
+@pytest.mark.parametrize("number", [n for n in FIGURES if n not in ("6", "13")])
+def test_every_figure_draws_and_captions(number, demo, frames):
+    mine = frames(number)
+    figure = draw(number, demo, mine)
+    assert any(axis.has_data() or axis.texts or axis.patches for axis in figure.axes)
+    words = caption(number, demo, mine)
+    assert words.startswith(FIGURES[number].title)
+    assert ("Protocol: paper." in words) == bool(mine)
+    assert "yet" not in words
+
+
+def test_forest_shows_the_differences(demo, frames):
+    mine = frames("forest")
+    axis = draw("forest", demo, mine).axes[0]
+    middles = sorted(line.get_xdata()[0] for line in axis.lines if line.get_marker() == "o")
+    base = mine["final"][mine["final"].train == "160"]
+    assert middles == pytest.approx(sorted(100 * compare(summarise(base)).difference))
+
+
+def test_bars_have_the_distances_and_the_winners_colours(demo, frames):
+    mine = frames("3")
+    axis = draw("3", demo, mine).axes[0]
+    bars = [patch for patch in axis.patches if patch.get_height() > 0]
+    fid = mine["fid"].set_index("task")["fid"]
+    tasks = [t for t in demo.tasks if t in fid.index]
+    assert [bar.get_height() for bar in bars] == pytest.approx(fid[tasks].tolist())
+    base = mine["final"][mine["final"].train == "160"]
+    gaps = compare(summarise(base)).set_index("task").difference
+    expected = [METHODS["vpt" if gaps[t] > 0 else "full"].colour.lower() for t in tasks]
+    assert [to_hex(bar.get_facecolor()) for bar in bars] == expected
+    assert [bool(bar.get_hatch()) for bar in bars] == [demo.tasks[t].high_disparity for t in tasks]
+    assert "not Inception" in axis.get_ylabel()
+
+
+def test_curves_show_the_mean_loss(demo, frames):
+    mine = frames("10")
+    axis = draw("10", demo, mine).axes[0]
+    rows = mine["curves"].query("method == 'vpt'")
+    oracle = rows.groupby("epoch").train_loss.mean().to_numpy()
+    drawn = [line.get_ydata() for line in axis.lines if line.get_color() == METHODS["vpt"].colour]
+    assert any(np.allclose(values, oracle) for values in drawn)
+
+
+def test_missing_cells_are_counted(demo, frames):
+    mine = frames("12")
+    kept = {kind: rows.query("not (method == 'mixed' and task == 'shapes_count')") for kind, rows in mine.items()}
+    draw("12", demo, kept)
+    assert "1 of 12 cells has no curves and final rows yet." in caption("12", demo, kept)
+    fewer = kept["final"].query("not (method == 'vpt' and task == 'shapes_count')")
+    words = caption("12", demo, {**kept, "final": fewer})
+    assert "1 of 12 cells has no curves rows yet. 2 of 12 cells have no final rows yet." in words
+
+
+def test_overfitting_is_held_against_the_seeds_of_the_finals(demo, frames):
+    """A rise of 0.1 nats, in one seed's curve, against finals that differ by more and by less."""
+    mine = frames("12")
+    curves = mine["curves"].assign(test_loss=1.0).query("seed == seed.iloc[0]")
+    curves["test_loss"] = curves["test_loss"].mask(curves["epoch"] == curves["epoch"].max(), 1.1)
+    final = mine["final"].merge(pd.DataFrame(inputs("12", demo)["curves"]))
+    order = final.groupby(["method", "task"]).cumcount()
+    for step, count in ((0.2, 0), (0.001, 3)):
+        words = caption("12", demo, {"curves": curves, "final": final.assign(test_loss=1 + step * order)})
+        assert f"FT {count} of 3, VPT {count} of 3" in words
+
+
+def test_a_task_without_accuracies_keeps_its_bar(demo, frames):
+    mine = frames("3")
+    kept = mine["final"].query("task != 'digits'")
+    axis = draw("3", demo, {**mine, "final": kept}).axes[0]
+    assert sum(patch.get_height() > 0 for patch in axis.patches) == 5
+
+
+def test_class_names_come_from_the_index(demo, frames):
+    index = pd.DataFrame({"task": "digits", "label": [0, 1, 2], "class_name": ["nought", "one", None]})
+    figure = draw("8", demo, {**frames("8"), "index": index})
+    titles = " ".join(axis.get_title(loc="left") for axis in figure.axes)
+    assert "nought" in titles
+    assert "class 2" in titles
+
+
+def test_a_map_of_the_wrong_size_is_one_line(demo, frames):
+    rows = frames("8")["explain"].assign(grid_h=3)
+    with pytest.raises(RowsError, match="a map of 49 values for a grid of 3 x 7"):
+        draw("8", demo, {"explain": rows})
+
+
+@pytest.mark.parametrize("number", ["forest", "5"])
+def test_no_rows_are_one_line(number, demo, frames):
+    empty = {kind: frame.head(0) for kind, frame in frames(number).items()}
+    with pytest.raises(RowsError, match=f"figure {number}: no rows of kind"):
+        draw(number, demo, empty)
+
+
+def test_a_missing_kind_is_one_line(demo):
+    with pytest.raises(RowsError, match="figure 3: rows of kind final are missing; it reads final, fid"):
+        draw("3", demo, {})
+
+
+def test_a_figure_that_is_not_drawn_is_one_line(demo):
+    with pytest.raises(ValueError, match="figure 20: it is not drawn here; choose one of forest, 1, 2, 3"):
+        draw(20, demo, {})
+    with pytest.raises(ValueError, match="figure 6: the study 'demo' has nothing for it"):
+        draw("6", demo, {})
+
+
+def test_repeated_seeds_are_one_line(demo, frames):
+    final = frames("forest")["final"]
+    with pytest.raises(RowsError, match="occurs twice"):
+        draw("forest", demo, {"final": pd.concat([final, final])})
+
+
+@pytest.mark.parametrize("number", ["forest", "2", "17", "search_vpt"])
+def test_the_same_rows_give_the_same_bytes(number, demo, frames, tmp_path):
+    for run in ("a", "b"):
+        save(draw(number, demo, frames(number)), tmp_path / f"{run}.pdf", tmp_path / f"{run}.png")
+    for suffix in ("pdf", "png"):
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+    pdf = (tmp_path / "a.pdf").read_bytes()
+    assert b"CreationDate" not in pdf
+    assert b"Type 3" not in pdf
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pdf", "a.png", "b.pdf", "b.png"]
+
+
+def test_the_pdf_and_the_png_are_laid_out_alike_and_inside(demo, frames, tmp_path):
+    """The legends below Figure 4's panels lie inside the figure in both, and a further layout would move nothing."""
+    figure = draw("4", demo, frames("4"))
+    save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    places = [axis.get_position().bounds for axis in figure.axes]
+    assert all(axis.get_legend().get_window_extent().y0 >= 0 for axis in figure.axes)
+    figure.set_layout_engine("constrained")
+    figure.draw_without_rendering()
+    assert np.allclose(places, [axis.get_position().bounds for axis in figure.axes], atol=0.01)
+
+
+def test_listing_figures_loads_no_matplotlib():
+    code = "import sys; from vptstudy.report import figures, tables; print({'matplotlib', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "set()\n"
+
+
+def texts(figure) -> str:
+    return " ".join(text.get_text() for axis in figure.axes for text in axis.texts)
+
+
+def test_the_quadrant_has_each_tasks_difference(demo, frames):
+    """Of each quadrant: its tasks by group and median distance, and the mean difference over them, by pandas."""
+    mine = frames("1")
+    found = quadrants(demo, mine)
+    fid = mine["fid"].set_index("task")["fid"]
+    wide = mine["final"].query("train == '160'").pivot_table(index="task", columns="method", values="test_accuracy")
+    for one in found:
+        expected = [t for t in fid.index if demo.tasks[t].high_disparity == one.far_objective]
+        expected = [t for t in expected if (fid[t] > fid.median()) == one.far_images]
+        assert list(one.tasks) == expected
+        if expected:
+            gap = 100 * (wide.vpt - wide.full)[expected].mean()
+            assert one.few.gap.difference == pytest.approx(gap)
+    assert sum(len(one.tasks) for one in found) == 5
+    words = texts(draw("1", demo, mine))
+    assert all(demo.tasks[task].title in words for task in fid.index)
+
+
+def test_larger_sizes_answer_for_themselves(paper, paper_final):
+    """'largest sizes' takes each task at the largest size that both methods have."""
+    largest = largest_sizes(
+        paper, paper_final[paper_final.backbone == paper.main_backbone], ("cifar100", "dtd", "svhn")
+    )
+    assert largest == {"cifar100": "20000", "svhn": "20000"}
+    few = paper_final[~((paper_final.method == "vpt") & (paper_final.train == "20000"))]
+    assert largest_sizes(paper, few[few.backbone == paper.main_backbone], ("cifar100",)) == {"cifar100": "10000"}
+
+
+def test_a_quadrant_without_rows_says_so(demo, frames):
+    mine = frames("1")
+    final = mine["final"].query("task != 'digits' and task != 'fashion_mnist'")
+    assert "no rows of both methods" in texts(draw("1", demo, {**mine, "final": final}))
+    assert "no rows" in texts(draw("1", demo, {**mine, "final": final}))
+
+
+def test_the_chosen_configuration_is_ringed(demo, frames):
+    mine = frames("search_full")
+    figure = draw("search_full", demo, mine)
+    first = figure.axes[0]
+    rows = mine["search"].query("task == 'fashion_mnist'").dropna(subset=["val_accuracy"])
+    best = rows.sort_values(["val_accuracy", "lr"], ascending=[False, True]).iloc[0]
+    (ring,) = [line for line in first.lines if line.get_marker() == "o"]
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (
+        [0.01, 0.1].index(best.lr) + 0.5,
+        [0, 0.01].index(best.weight_decay) + 0.5,
+    )
+    assert len([patch for patch in first.patches if patch.get_hatch()]) == 1  # the diverged one
+    assert [label.get_text() for label in first.get_yticklabels()] == ["0", "0.01"]
+    assert not first.yaxis_inverted(), "decay grows upwards"
+    shown = first.collections[0].get_array()
+    assert np.nanmax(shown) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "label"), [(0.05, "0.05"), (2.5, "2.5"), (0.001, "1e-3"), (0.0005, "5e-4"), (2.5e-5, "2.5e-5"), (0, "0")]
+)
+def test_rates_and_decays_are_short_and_exact(value, label):
+    assert _short(value) == label
+    assert float(label) == value
+
+
+def test_the_labels_of_a_search_stand_apart(demo, frames):
+    """The paper's learning rates of full fine-tuning on one line, and the scale's label inside the figure."""
+    rows = frames("search_full")["search"].query("task == 'fashion_mnist'").head(1)
+    grid = pd.concat([rows.assign(lr=lr, diverged=False, val_accuracy=0.5) for lr in (1e-4, 5e-4, 1e-3, 5e-3)])
+    for tasks in (EMBEDDED_TASKS, EMBEDDED_TASKS[:1]):
+        figure = draw("search_full", demo, {"search": pd.concat([grid.assign(task=task) for task in tasks])})
+        figure.draw_without_rendering()
+        for axis in figure.axes[: len(tasks)]:
+            boxes = [label.get_window_extent() for label in axis.get_xticklabels()]
+            assert all(a.x1 < b.x0 for a, b in pairwise(boxes))
+        words = figure.axes[-1].yaxis.label.get_window_extent()
+        assert words.y0 >= 0
+        assert max(words.x1 / figure.bbox.x1, words.y1 / figure.bbox.y1) <= 1
+
+
+def test_a_hollow_mark_has_fewer_tasks(demo, frames):
+    mine = frames("cost")
+    kept = mine["final"].query("not (method == 'mixed' and task == 'shapes_count')")
+    figure = draw("cost", demo, {**mine, "final": kept})
+    faces = {
+        (to_hex(line.get_color()), to_hex(line.get_markerfacecolor()))
+        for line in figure.axes[0].lines
+        if line.get_marker() == "^"
+    }
+    green = METHODS["mixed"].colour.lower()
+    assert (green, "#ffffff") in faces
+    assert (METHODS["vpt"].colour.lower(), "#ffffff") not in faces
+
+
+def test_attributions_share_a_scale_and_state_their_error(demo, frames):
+    figure = draw("17", demo, frames("17"))
+    titles = " ".join(axis.get_title(loc="left") for axis in figure.axes)
+    assert "δ 0.5 %" in titles
+    tops = [
+        axis.images[0].get_clim()[1]
+        for axis in figure.axes
+        if axis.images and axis.images[0].get_cmap().name == "Greys"
+    ]
+    assert len(tops) == 8
+    assert tops[0::2] == tops[1::2]
+
+
+def test_no_image_to_explain_is_said(demo, frames):
+    words = texts(draw("17", demo, {"explain": frames("17")["explain"].head(0)}))
+    assert "no image that one of the two gets right" in words
+
+
+def test_the_descent_leaves_the_valley_only_in_two_dimensions():
+    stuck = descent((1.45, 0.0), frozen=True)
+    free = descent(tuple(stuck[-1]), frozen=False)
+    assert stuck[-1, 0] > 0.5
+    assert np.all(stuck[:, 1] == 0)
+    assert free[-1, 0] < -0.5
+    assert loss_surface(*free[-1]) < loss_surface(*stuck[-1])
+
+
+def test_a_notice_stands_on_figure_and_caption(demo, demo_final):
+    study = replace(demo, config=demo.config | {"report": {"notice": "Synthetic rows: no result."}})
+    figure = draw("forest", study, {"final": demo_final})
+    assert "Synthetic rows" in figure._supxlabel.get_text()
+    assert caption("forest", study, {"final": demo_final}).count("Synthetic rows: no result.") == 1
+    assert "Synthetic" in caption("2", study, {})
+
+
+@pytest.mark.parametrize("number", [n for n in FIGURES if n not in ("6", "13")])
+def test_one_seed_and_nan_are_drawn(number, frames, demo):
+    """A single seed has no spread, and a diverged one may hold NaN: drawn or refused in one line, never a traceback."""
+    mine = {}
+    for kind, frame in frames(number).items():
+        frame = frame[frame["seed"] == frame["seed"].iloc[0]].copy() if "seed" in frame and kind != "search" else frame
+        for column in ("test_loss", "train_loss", "val_accuracy", "fid_low", "fid_high", "confidence", "seconds"):
+            if column in frame:
+                frame[column] = frame[column].mask(np.arange(len(frame)) % 7 == 0)
+        mine[kind] = frame
+    figure = draw(number, demo, mine)
+    figure.draw_without_rendering()
+    caption(number, demo, mine)

@@ -1,0 +1,136 @@
+"""report.page: one file, everything escaped, the same bytes twice."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from tests.vptstudy.report.synthetic import fid_rows, final_rows, make_study
+from tests.vptstudy.report.test_render import EVIL, Counter
+from vptcore.data.tasks import TASKS
+from vptcore.records import KINDS, file_sha256, provenance, write_rows
+from vptstudy.report.figures.draw import FIGURES, caption, draw, save
+from vptstudy.report.page.compose import body_of, table_page, write_page
+from vptstudy.report.page.sources import anchor_of, rows_page
+from vptstudy.report.quadrants import quadrants
+from vptstudy.report.tables.build import build
+from vptstudy.report.tables.renderers import to_html
+from vptstudy.study import Cell
+
+
+@pytest.fixture(scope="module")
+def evil():
+    tasks = {**TASKS, "digits": replace(TASKS["digits"], title=EVIL)}
+    cells = [Cell("vit_mini_cifar10", m, t, "160") for t in ("digits", "shapes_count") for m in ("full", "vpt")]
+    return make_study(cells, base="160", tasks=tasks, name="<script>study</script>")
+
+
+@pytest.fixture(scope="module")
+def figure(evil, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("figures")
+    rows = {"final": final_rows(evil)}
+    save(draw("forest", evil, rows), folder / "forest.pdf", folder / "forest.png")
+    return {
+        "number": "forest",
+        "title": FIGURES["forest"].title,
+        "caption": caption("forest", evil, rows) + EVIL,
+        "png_path": folder / "forest.png",
+        "pdf_path": folder / "forest.pdf",
+        "made_from": [f"results/{EVIL}/{i}.parquet" for i in range(20)],
+    }
+
+
+def page(study, folder, figures, notes=None) -> str:
+    final, fid = final_rows(study), fid_rows(["digits", "shapes_count"])
+    tables = [build(n, study, final) for n in (1, 2)]
+    sections = [body_of(table_page(table, to_html(table), 4)) for table in tables]
+    plane = quadrants(study, {"final": final, "fid": fid})
+    write_page(study, folder, tables, plane, sections, figures, notes or {"Command": f"make {EVIL}"})
+    return (folder / "index.html").read_text(encoding="utf-8")
+
+
+def test_nothing_escapes_escaping(evil, figure, tmp_path):
+    text = page(evil, tmp_path, [figure])
+    assert re.findall(r"<script[^>]*>", text) == ["<script>"]
+    assert "alert(1)" in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
+def test_it_needs_no_network_and_only_what_lies_beside_it(evil, figure, tmp_path):
+    text = page(evil, tmp_path, [figure])
+    assert "http" not in text
+    assert "@import" not in text
+    assert "url(" not in text
+    beside = {link.partition("#")[0] for link in re.findall(r"""(?:src|href)=["']([^"'#][^"']*)""", text)}
+    assert beside >= {"figures/forest.png", "figures/forest.pdf", "rows.html", "tables/table_01.csv"}
+    assert all(not link.startswith(("/", "..", "file:")) for link in beside)
+    assert (tmp_path / "figures/forest.png").read_bytes() == figure["png_path"].read_bytes()
+
+
+def test_it_is_well_formed_and_says_the_verdict_first(evil, figure, tmp_path):
+    text = page(evil, tmp_path, [figure])
+    parser = Counter()
+    parser.feed(text)
+    assert parser.open == []
+    assert text.index('class="headline"') < text.index('class="answers"') < text.index("<table")
+    assert text.index('class="headline"') < text.index('class="plane"') < text.index("<table")
+    assert "and 8 more" in text
+    assert "snakemake figure_forest" in text
+
+
+def test_the_same_rows_give_the_same_bytes(evil, figure, tmp_path):
+    assert page(evil, tmp_path / "a", [figure]) == page(evil, tmp_path / "b", [figure])
+
+
+def test_a_study_without_rows_still_has_a_page(evil, tmp_path):
+    write_page(evil, tmp_path, [], [], [], [], {})
+    assert "No group has rows of both" in (tmp_path / "index.html").read_text()
+
+
+def test_left_out_sizes_are_named(evil, tmp_path):
+    study = replace(evil, left_out=(("shapes_count", "5000"),))
+    write_page(study, tmp_path, [], [], [], [], {})
+    assert "Shapes/cnt. (train size 5000)" in (tmp_path / "index.html").read_text()
+
+
+def test_a_notice_is_the_first_thing_said(evil, figure, tmp_path):
+    study = replace(evil, config=evil.config | {"report": {"notice": f"No result. {EVIL}"}})
+    text = page(study, tmp_path, [figure])
+    assert text.index("No result.") < text.index('class="headline"')
+    assert "<script>alert" not in text
+
+
+def test_every_number_links_to_its_rows(evil, tmp_path):
+    """Each cell of ours links to an entry of rows.html, which says path, hash, slice and what each seed scored."""
+    paths = []
+    for (method, task), rows in final_rows(evil).groupby(["method", "task"]):
+        path = tmp_path / f"final/backbone=vit_mini_cifar10/method={method}/task={task}/train=160/rows.parquet"
+        job = {"lr": 0.1, "note": EVIL}
+        inputs = {"search": tmp_path / "x.txt"}
+        inputs["search"].write_text("x")
+        write_rows(path, "final", rows[KINDS["final"].names], provenance(job, inputs, started=0.0))
+        paths.append(path)
+    absent = tmp_path / "fid/task=digits/rows.parquet"
+    text = rows_page(evil, [*paths, absent], {"full": "#111", "vpt": "#222"}, "")
+    parser = Counter()
+    parser.feed(text)
+    assert parser.open == []
+    assert "<script>alert" not in text
+    ids = set(re.findall(r'<details id="([^"]+)"', text))
+    assert ids == {anchor_of(path) for path in [*paths, absent]}
+    table = to_html(build(1, evil, final_rows(evil)))
+    links = set(re.findall(r'href="rows.html#([^"]+)"', table))
+    assert links == {f"final/vit_mini_cifar10/{m}/digits/160" for m in ("full", "vpt")}
+    assert links <= ids
+    assert all(file_sha256(path) in text for path in paths)
+    assert "no rows yet" in text
+    accuracies = final_rows(evil).test_accuracy
+    assert all(f"{accuracy:.4f}" in text for accuracy in accuracies)
+
+
+def test_anchors_are_in_the_files_names():
+    path = "results/paper/final/backbone=b/method=vpt/task=t/train=800/rows.parquet"
+    assert anchor_of(path) == "final/b/vpt/t/800"
+    assert anchor_of("results/paper/fid/task=t/rows.parquet") == "fid/t"

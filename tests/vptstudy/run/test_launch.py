@@ -1,0 +1,212 @@
+"""`vptcore run`: what it refuses in one line, and that one run at a time works in a folder, however the last one ended.
+
+The Snakefile here has one job, which lasts as long as a file `hold` is there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from vptstudy.cli import main
+
+SNAKEFILE = """
+rule all:
+    input: "done.txt"
+
+rule last:
+    output: "done.txt"
+    shell: "touch started; while [ -e hold ]; do sleep 0.05; done; touch {output}"
+"""
+HOLDER = """
+import fcntl, sys
+lock = open(".snakemake/vptcore.lock", "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+WAITING = "another run is at work in this folder; waiting for it"
+
+
+@dataclass
+class Folder:
+    path: Path
+
+    def start(self, *command: str) -> subprocess.Popen:
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        # As from a terminal: whoever starts the tests in the background has their children ignore Ctrl-C.
+        return subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=self.path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
+
+    def run(self) -> subprocess.Popen:
+        return self.start("vptstudy.cli.main", "run", "--profile", "small", "--cores", "1", "all")
+
+    def hold(self) -> None:
+        (self.path / "hold").touch()
+
+    def release(self) -> None:
+        (self.path / "hold").unlink(missing_ok=True)
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).exists()
+
+    def locks(self) -> list[Path]:
+        return list((self.path / ".snakemake/locks").glob("*"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "Snakefile").write_text(SNAKEFILE)
+    (tmp_path / "study.yaml").write_text("study: small\n")
+    (tmp_path / "profiles/small").mkdir(parents=True)
+    profile = "configfile: study.yaml\nscheduler: greedy\nrerun-incomplete: true\n"
+    (tmp_path / "profiles/small/config.yaml").write_text(profile)
+    folder = Folder(tmp_path)
+    yield folder
+    folder.release()
+
+
+def until(condition, seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def snakemake_of(run: subprocess.Popen) -> psutil.Process:
+    (child,) = psutil.Process(run.pid).children()
+    return child
+
+
+# Refused before anything runs
+
+
+def refused(capsys, *arguments: str) -> str:
+    assert main.main(["run", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    return printed.err
+
+
+def test_an_unknown_profile_is_one_line_with_the_choices(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder.path)
+    line = refused(capsys, "--profile", "smal")
+    assert line == "vptcore run: --profile: 'smal' is unknown; did you mean 'small'? Choices: small\n"
+    assert not folder.has(".snakemake")
+
+
+def test_outside_a_clone(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert "no folder profiles/ here; run this in the top folder of a clone" in refused(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_configs_that_cannot_be_read(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder.path)
+    assert "no file none.yaml" in refused(capsys, "--profile", "small", "--configfile", "none.yaml")
+    (folder.path / "study.yaml").write_text("a: [1\n")
+    assert "study.yaml: not YAML in line 2" in refused(capsys, "--profile", "small")
+    (folder.path / "profiles/small/config.yaml").write_text("a: b: c\n")
+    assert "profiles/small/config.yaml: not YAML in line 1" in refused(capsys, "--profile", "small")
+    assert not folder.has(".snakemake")
+
+
+def test_an_unknown_target_is_one_line_with_the_choices(monkeypatch, capsys):
+    monkeypatch.chdir(Path(__file__).parents[3])
+    line = refused(capsys, "--profile", "demo", "figur_05")
+    assert line.startswith("vptcore run: target: 'figur_05' is unknown; did you mean 'figure_05'? Choices: all, ")
+    assert line.count("\n") == 1
+    assert "'table_99' is unknown" in refused(capsys, "--profile", "demo", "table_01", "table_99")
+
+
+# One at a time
+
+
+def test_a_run_waits_for_the_lock(folder):
+    (folder.path / ".snakemake").mkdir()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER], cwd=folder.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "held\n"
+    run = folder.run()
+    assert run.stderr.readline().startswith(WAITING)
+    time.sleep(0.5)
+    assert run.poll() is None
+    assert psutil.Process(run.pid).children() == []
+    holder.communicate()
+    assert run.wait(timeout=60) == 0, run.stderr.read()
+    assert folder.has("done.txt")
+
+
+def test_after_the_run_alone_is_killed_the_next_waits_for_its_snakemake(folder):
+    folder.hold()
+    first = folder.run()
+    until(lambda: folder.has("started"))
+    snakemake = snakemake_of(first)
+    first.kill()
+    first.wait()
+    second = folder.run()
+    assert second.stderr.readline().startswith(WAITING)
+    assert snakemake.is_running()
+    folder.release()
+    assert second.wait(timeout=60) == 0, second.stderr.read()
+    assert "Nothing to be done" in second.stderr.read()  # the first one's Snakemake finished the work
+
+
+def test_after_everything_is_killed_the_stale_lock_is_cleared(folder):
+    folder.hold()
+    first = folder.run()
+    until(lambda: folder.has("started"))
+    snakemake = snakemake_of(first)
+    first.kill()
+    snakemake.kill()
+    first.wait()
+    until(lambda: not psutil.pid_exists(snakemake.pid) or snakemake.status() == psutil.STATUS_ZOMBIE)
+    assert folder.locks()
+    folder.release()
+    by_hand = folder.start("snakemake", "--profile", "profiles/small", "--cores", "1")
+    assert "Directory cannot be locked" in by_hand.communicate(timeout=60)[1]  # the lock is in the way
+    again = folder.run()
+    _, errors = again.communicate(timeout=60)
+    assert again.returncode == 0, errors
+    assert folder.has("done.txt")
+    assert folder.locks() == []
+
+
+def test_a_lock_of_a_snakemake_that_was_started_by_hand_is_left_alone(folder):
+    folder.hold()
+    by_hand = folder.start("snakemake", "--profile", "profiles/small", "--cores", "1")
+    until(lambda: folder.has("started"))
+    run = folder.run()
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 2
+    assert errors == (
+        f"vptcore run: Snakemake is at work in this folder (process {by_hand.pid}); wait for it, or stop it\n"
+    )
+    assert folder.locks()
+    folder.release()
+    assert by_hand.wait(timeout=60) == 0
+
+
+def test_ctrl_c_ends_snakemake_too_and_leaves_no_lock(folder):
+    folder.hold()
+    run = folder.run()
+    until(lambda: folder.has("started"))
+    snakemake = snakemake_of(run)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    assert run.wait(timeout=60) != 0
+    assert not snakemake.is_running()
+    assert folder.locks() == []
+    assert not folder.has("done.txt")

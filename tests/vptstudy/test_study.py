@@ -1,0 +1,139 @@
+"""Configs: the shipped ones resolve to the right cells; every mistake ends in one line that names the key."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vptcore.choices import ConfigError
+from vptcore.training.recipe import recipes_of
+from vptstudy.config.resolve import load_study
+from vptstudy.study import Cell
+
+PAPER = yaml.safe_load(Path("config.yaml").read_text())
+DEMO = yaml.safe_load(Path("profiles/demo/study.yaml").read_text())
+
+
+def changed(config, path, value):
+    """A copy of `config` with the dotted `path` set; None removes it."""
+    config = copy.deepcopy(config)
+    *parents, last = path.split(".")
+    place = config
+    for key in parents:
+        place = place[key]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return config
+
+
+def test_the_papers_cells():
+    study = load_study(PAPER)
+    vtab = [
+        t
+        for t, row in study.tasks.items()
+        if (row.group != "fgvc" and row.pool > 2500) or t.startswith("oxford_flowers102")
+    ]
+    count = {
+        name: len(study.select(method=name, train="800", backbone="vit_b16_sup21k")) for name in study.used("method")
+    }
+    assert count == {"full": 19, "vpt": 19, "mixed": 19, "ft_then_pt": 19, "linear": 19, "mlp": 19, "lora": 1}
+    assert len(vtab) >= 19
+    assert len(study.select(method="vpt", train="one_shot")) == 19
+    assert len(study.select(method="vpt", train="20000")) == 9
+    assert len(study.select(method="vpt", train="train")) == 5
+    assert len(study.select(backbone="swin_b_sup21k", method="full")) == 19
+    assert ("oxford_flowers102", "5000") in study.left_out
+    assert len(study.cells) == len(study.cell_set)
+
+
+def test_the_papers_grids_and_seeds():
+    study = load_study(PAPER)
+    vpt = recipes_of(study.search_slice(Cell("vit_b16_sup21k", "vpt", "svhn", "800")))
+    full = recipes_of(study.search_slice(Cell("vit_b16_sup21k", "full", "svhn", "800")))
+    assert (len(vpt), len(full)) == (40, 16)
+    assert vpt[0].lr == 0.05
+    assert (vpt[0].warmup, vpt[0].epochs, vpt[0].batch) == (10, 100, 64)
+    assert {r.optimizer for r in full} == {"adamw"}
+    assert study.seeds == (42, 44, 82, 100, 800)
+    assert study.prompt_length(Cell("vit_b16_sup21k", "vpt", "svhn", "800")) == 50
+
+
+def test_the_authors_grid_has_eight_distinct_settings():
+    study = load_study(changed(PAPER, "protocol", "authors"))
+    full = recipes_of(study.search_slice(Cell("vit_b16_sup21k", "full", "svhn", "800")))
+    assert len(full) == 8
+    assert {(r.optimizer, r.weight_decay) for r in full} == {("adamw", 0.01), ("sgd", 0.0)}
+    assert full[0].warmup == 5
+
+
+def test_other_sizes_reuse_the_base_recipe_unless_regridded():
+    cell = Cell("vit_b16_sup21k", "vpt", "svhn", "5000")
+    assert load_study(PAPER).searched_by(cell).train == "800"
+    assert load_study(changed(PAPER, "regrid", True)).searched_by(cell) == cell
+    shot = Cell("vit_b16_sup21k", "vpt", "svhn", "one_shot")
+    assert load_study(PAPER).searched_by(shot) == shot
+
+
+def test_a_slice_moves_only_when_its_job_does():
+    demo, cell = load_study(DEMO), Cell("vit_mini_cifar10", "vpt", "digits", "160")
+    other = load_study(changed(DEMO, "methods.full.batch", 16))
+    assert demo.search_slice(cell) == other.search_slice(cell)
+    assert demo.final_slice(cell) != load_study(changed(DEMO, "epochs", 11)).final_slice(cell)
+    assert demo.search_slice(cell) == load_study(changed(DEMO, "curves.seeds", 2)).search_slice(cell)
+
+
+MISTAKES = {
+    "study": ("De mo", "study: .* is not a name of lower-case letters"),
+    "protocol": ("papr", "protocol: 'papr' is unknown; did you mean 'paper'"),
+    "epochs": (-1, "epochs: -1 is too small; expected at least 1"),
+    "epoch": (10, "epoch: 'epoch' is not a key here; did you mean 'epochs'"),
+    "seeds": ([1, 1], r"seeds: \[1, 1\] names something twice"),
+    "seeds.0": (None, None),
+    "methods.vpt.grid.lr": ("fast", 'methods.vpt.grid.lr: "fast" is not a list'),
+    "methods.vpt.grid.weight_decay": ([], "methods.vpt.grid.weight_decay: is empty; expected at least 1"),
+    "methods.vpt.grid.lr.0": (None, None),
+    "methods.vpt.batch": (None, "methods.vpt: the key 'batch' is missing"),
+    "methods.vtp": ({}, "methods.vtp: 'vtp' is not a key here; did you mean 'vpt'"),
+    "experiments.sizes.tasks": (["cifar"], "experiments.sizes.tasks: 'cifar' is unknown; did you mean"),
+    "experiments.sizes.methods": (
+        ["vpt", "prompt"],
+        r"experiments.sizes.methods: 'prompt' is unknown; choices: full, vpt",
+    ),
+    "experiments.sizes.backbones": (["vit"], "experiments.sizes.backbones: 'vit' is unknown"),
+    "experiments.sizes.train": ([-400], "experiments.sizes.train.* -400 is not a number of training images from 4 on"),
+    "experiments.strategies.methods": (["vpt", "ft_then_pt"], "ft_then_pt on .* starts from full; add full"),
+    "base_train": (400, "reuses the recipe of train 400, which is not in the study; add 400"),
+    "prompts.lengths": ("long", "prompts.lengths: 'long' is unknown"),
+    "prompts.sets": ({"demo": {}, "deep_lengths": {}}, "the key 'default' is missing"),
+    "explain.tasks": (["cat"], "explain.tasks: 'cat' is unknown"),
+    "report.main_backbone": ("vit", "report.main_backbone: 'vit' is unknown"),
+    "backbones": ({"mine": {"width": 3}}, "backbones.mine: a backbone of your own needs timm"),
+    "tasks": ({"mine": {"group": "natural"}}, "tasks.mine: a task of your own needs classes, source"),
+    "switches": ({"head_biass": 1}, "switches: 'head_biass' is unknown; did you mean 'head_bias'"),
+    "device": ("tpu", "device: 'tpu' is unknown; did you mean 'cpu'. Choices: auto, cpu, cuda"),
+}
+
+
+@pytest.mark.parametrize("key", [k for k, (_, message) in MISTAKES.items() if message])
+def test_mistakes_end_in_one_line(key):
+    value, message = MISTAKES[key]
+    config = PAPER if key not in ("epochs",) else DEMO
+    with pytest.raises(ConfigError, match=message) as mistake:
+        load_study(changed(config, key, value))
+    assert "\n" not in str(mistake.value)
+
+
+def test_a_task_and_a_backbone_of_ones_own():
+    config = copy.deepcopy(DEMO)
+    config["tasks"] = {"leaves": {"source": "folder", "path": "leaves", "group": "natural", "classes": 3}}
+    config["backbones"] = {"my_vit": {"timm": "vit_small_patch16_224", "width": 384, "size": 224}}
+    config["experiments"] = {
+        "mine": {"tasks": ["leaves"], "backbones": ["my_vit"], "methods": ["full", "vpt"], "train": [160]}
+    }
+    config |= {"report": {}, "base_train": 160}
+    study = load_study(config)
+    assert study.prepare_slice("leaves", study.input_size("leaves"))["path"] == "leaves"
+    assert study.input_size("leaves") == 224

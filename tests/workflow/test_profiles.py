@@ -1,0 +1,48 @@
+"""The profiles as Snakemake reads them: who asks for a GPU, and how many there are to hand out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from snakemake.profiles import ProfileConfigFileParser
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def parsed(name: str) -> dict:
+    with open(REPO / "profiles" / name / "config.yaml") as stream:
+        return ProfileConfigFileParser().parse(stream)
+
+
+def rules_with_a_gpu() -> set[str]:
+    """Rules that say gpu=1, and those that inherit from them and do not say gpu=0."""
+    found = set()
+    for path in sorted((REPO / "workflow/rules").glob("*.smk")):
+        text = path.read_text()
+        for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", text, re.DOTALL | re.MULTILINE):
+            found |= {name} if "gpu=1" in body else set()
+        heirs = re.findall(r"^use rule (\w+) as (\w+) with:\n(.*?)(?=^\S|\Z)", text, re.DOTALL | re.MULTILINE)
+        found |= {new for old, new, body in heirs if old in found and "gpu=0" not in body}
+    return found
+
+
+def test_slurm_gives_a_gpu_and_its_partition_to_just_the_rules_that_ask_for_one():
+    settings = yaml.safe_load((REPO / "profiles/slurm/config.yaml").read_text())["set-resources"]
+    assert set(settings) == rules_with_a_gpu()
+    assert all(one == settings["search"] for one in settings.values()), "written once"
+    assert "search:slurm_partition=gpu" in parsed("slurm")["set-resources"]
+
+
+def test_slurm_is_found_by_its_name_in_the_top_folder():
+    assert (REPO / "slurm/config.yaml").samefile(REPO / "profiles/slurm/config.yaml")
+    assert "array" not in (REPO / "profiles/slurm/config.yaml").read_text()
+    assert not re.search(r"^\s+retries:", "".join(p.read_text() for p in (REPO / "workflow").rglob("*.smk")), re.M)
+
+
+@pytest.mark.parametrize(("devices", "count"), [("0,1,2", 3), ("3", 1), ("", 1)])
+def test_gpu_counts_the_devices_of_the_machine(monkeypatch, devices, count):
+    monkeypatch.setenv("VPTCORE_GPUS", devices)
+    assert parsed("gpu")["resources"] == [f"gpu={count}"]
