@@ -22,6 +22,8 @@ def settle(threads: int = 1, *, deterministic: bool = False) -> None:
     """Set this process's threads, and under `deterministic` kernels that give the same bits every time."""
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
+    # Not asked for: it would write every new tensor full of NaN first, a launch for each.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = deterministic
     # Its backward pass adds in no fixed order; the flash kernel has an ordered one and takes its place.

@@ -138,9 +138,14 @@ def _attend(
         mask = F.pad(mask, (P, 0))
         if keep_prompts:
             q, mask = torch.cat([qp, q], dim=-2), F.pad(mask, (0, 0, P, 0))
+    # Fused kernels take four dimensions: each window's heads stand side by side.
     mixed = F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask.to(q.dtype), dropout_p=attn.attn_drop.p if attn.training else 0.0
-    )
+        q.flatten(1, 2),
+        k.flatten(1, 2),
+        v.flatten(1, 2),
+        attn_mask=mask.to(q.dtype).flatten(0, 1)[None],
+        dropout_p=attn.attn_drop.p if attn.training else 0.0,
+    ).unflatten(1, (W, -1))
     out = attn.proj_drop(attn.proj(mixed.transpose(-3, -2).flatten(-2)))
     if prompts is None or not keep_prompts:
         return out, None

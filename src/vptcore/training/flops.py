@@ -17,14 +17,27 @@ from functools import lru_cache
 
 from vptcore.models.methods_table import METHODS
 
-# Dense bf16 peak in FLOP/s by what the device's name contains (vendors' data sheets).
+# Dense bf16 peak with sums in fp32, in FLOP/s, by a word of the device's name (vendors' data sheets); the first that
+# occurs counts. A V100 has no bf16 units: its fp16 peak.
 PEAKS = {
+    "B200": 2250e12,
+    "GH200": 990e12,
+    "H200 NVL": 835e12,
     "H200": 989e12,
     "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
     "H100": 989e12,
     "A100": 312e12,
+    "A40": 149.7e12,
+    "A10": 125e12,
+    "RTX A6000": 154.8e12,
+    "RTX 6000 Ada": 364e12,
     "L40S": 362e12,
+    "L40": 181e12,
+    "L4": 121e12,
+    "RTX 5090": 209.5e12,
     "RTX 4090": 165e12,
+    "RTX 3090": 71e12,
     "V100": 125e12,
 }
 
@@ -243,5 +256,14 @@ def step_flops(job: Mapping, batch: int | None = None) -> float:
 
 def mfu(flops_per_image: float, images_per_second: float, device: str) -> float | None:
     """Share of the device's peak in [0, 1], or None for a device that is not in the table."""
-    peak = next((value for name, value in PEAKS.items() if name in device), None)
+    peak = peak_of(device)
     return None if peak is None else flops_per_image * images_per_second / peak
+
+
+def peak_of(device: str) -> float | None:
+    """FLOP/s of a device by its full name. A MIG slice has its sevenths of the card ("… MIG 2g.20gb": two)."""
+    peak = next((value for name, value in PEAKS.items() if re.search(rf"\b{name}\b", device)), None)
+    slices = re.search(r"\bMIG (?:(\d)c\.)?(\d)g\b", device)
+    if peak is None or slices is None:
+        return peak
+    return peak * int(slices[1] or slices[2]) / 7

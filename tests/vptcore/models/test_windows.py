@@ -95,3 +95,18 @@ def test_swin_b_has_12032_numbers_a_prompt():
     with torch.device("meta"):
         swin = timm.create_model("swin_base_patch4_window7_224", num_classes=0)
         assert sum(p.numel() for p in SwinPrompts(swin, 1, True).parameters()) == 12_032
+
+
+@pytest.mark.parametrize("deep", [True, False])
+@pytest.mark.parametrize("length", [0, 3])
+def test_attention_is_asked_for_in_four_dimensions(swin, length, deep, monkeypatch):
+    """A fused kernel takes no other; five dimensions fall to plain products in fp32."""
+    seen, attend = [], torch.nn.functional.scaled_dot_product_attention
+
+    def spy(q, k, v, **rest):
+        seen.append((q.dim(), k.dim(), v.dim(), rest["attn_mask"].dim()))
+        return attend(q, k, v, **rest)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
+    PromptedSwin(swin, SwinPrompts(swin, length, deep).double() if length else None)(images())
+    assert seen == [(4, 4, 4, 4)] * 4

@@ -13,7 +13,7 @@ from vptcore.models import methods
 from vptcore.models.backbones import BACKBONES, Backbone
 from vptcore.models.methods import build, build_encoder, build_head, spec_of
 from vptcore.models.pretrained import create_backbone
-from vptcore.training.flops import forward_flops, mfu, shape_of, step_flops
+from vptcore.training.flops import forward_flops, mfu, peak_of, shape_of, step_flops
 from vptcore.training.protocol import PROTOCOLS
 
 VIT_OPTIONS = dict(img_size=32, patch_size=8, embed_dim=48, depth=3, num_heads=3)
@@ -151,3 +151,28 @@ def test_shapes_come_from_the_row(backbone):
 def test_share_of_peak():
     assert mfu(100e9, 3300, "NVIDIA H100 80GB HBM3") == pytest.approx(0.3337, abs=1e-3)
     assert mfu(100e9, 3300, "cpu x86_64") is None
+
+
+@pytest.mark.parametrize(
+    ("device", "tera"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 NVL", 835),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", 989 / 7),
+        ("NVIDIA A100-SXM4-80GB MIG 3g.40gb", 312 * 3 / 7),
+        ("NVIDIA A100-SXM4-80GB MIG 1c.3g.40gb", 312 / 7),
+        ("NVIDIA A40", 149.7),
+        ("NVIDIA L40", 181),
+        ("NVIDIA L40S", 362),
+        ("NVIDIA GeForce RTX 3090", 71),
+        ("NVIDIA GeForce RTX 5090", 209.5),
+        ("NVIDIA B200", 2250),
+    ],
+)
+def test_peaks_are_those_of_the_data_sheets(device, tera):
+    assert peak_of(device) == pytest.approx(tera * 1e12)
+
+
+@pytest.mark.parametrize("device", ["NVIDIA RTX A4000", "NVIDIA A1000 Laptop GPU", "Quadro RTX 5000"])
+def test_a_name_that_only_contains_another_has_no_peak(device):
+    assert peak_of(device) is None
