@@ -5,8 +5,9 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 
-# A config given with --configfile or by a profile stands alone; without one it is the paper's.
-if "study" not in config:
+# A config given with --configfile or by a profile stands alone. Without one it is the paper's, single keys of which
+# --config may change.
+if "experiments" not in config:
 
     configfile: "config.yaml"
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -67,11 +68,22 @@ def places(config: object, schema: dict, path: tuple = ()) -> Iterator[tuple[tup
         for name, value in config.items():
             inside = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
             if isinstance(inside, dict):
-                yield from places(value, inside, (*path, name))
+                yield from places(value, _resolved(inside), (*path, name))
     if isinstance(config, list):
         for position, value in enumerate(config):
             if isinstance(schema.get("items"), dict):
-                yield from places(value, schema["items"], (*path, position))
+                yield from places(value, _resolved(schema["items"]), (*path, position))
+
+
+def _resolved(schema: dict) -> dict:
+    """A part of the schema with what its `$ref` points to."""
+    known = _definitions()
+    return known[schema["$ref"].removeprefix("#/$defs/")] | schema if "$ref" in schema else schema
+
+
+@cache
+def _definitions() -> dict[str, dict]:
+    return json.loads(SCHEMA.read_text(encoding="utf-8"))["$defs"]
 
 
 def wrong_values(schema: dict, value: object) -> st.SearchStrategy:
@@ -98,6 +110,7 @@ def wrong_values(schema: dict, value: object) -> st.SearchStrategy:
         known = set(schema.get("properties", {}))
         keys = st.one_of(st.text(max_size=12), st.integers(), st.none(), st.booleans()).filter(lambda k: k not in known)
         kinds.append(st.tuples(st.just("unknown key"), keys.map(lambda k: {**value, k: 1})))
+    # What has a default may be left out; of the rest the schema must name it.
     kinds += [
         st.tuples(st.just("missing key"), st.just({k: v for k, v in value.items() if k != name}))
         for name in schema.get("required", [])

@@ -46,10 +46,10 @@ MISTAKES = (
     Mistake("unknown method", "experiments", lambda c, v: c["experiments"]["whole"].update(methods=[v]), NAMES),
     Mistake("unknown backbone", "experiments", lambda c, v: c["experiments"]["whole"].update(backbones=[v]), NAMES),
     Mistake(
-        "a method without a grid",
-        "experiments",
-        lambda c, v: (c["methods"].pop(v), c)[1],
-        ("full", "vpt", "linear", "ft_then_pt"),
+        "a method nobody knows",
+        "methods",
+        lambda c, v: (c["methods"].update({v: c["methods"]["vpt"]}), c)[1],
+        ("vtp", "prompt", "", "FULL"),
     ),
     Mistake(
         "nothing to start from",

@@ -84,7 +84,7 @@ def refusal(capsys, *arguments: str) -> str:
         (b"- 1\n- 2\n", "holds list, expected a mapping of keys"),
         (b"just words\n", "holds str, expected a mapping of keys"),
         (b"", "holds NoneType, expected a mapping of keys"),
-        (b"\xff\xfe\x00\x01", "can't decode byte 0xff"),
+        (b"\xff\xfe\x00\x01", "line 1 is not UTF-8"),
         (b"study: 3\n", ""),
         (b"!!python/object/apply:os.mkdir [trap]\n", "not YAML in line 1"),
     ],
@@ -101,7 +101,7 @@ def test_files_that_are_no_config(tmp_path, monkeypatch, capsys, content, messag
 def test_a_missing_file_or_a_folder(tmp_path, capsys):
     line = refusal(capsys, "check", str(tmp_path / "none.yaml"))
     assert line == (
-        f"vptcore check: no file {tmp_path / 'none.yaml'}; the paper's study is config.yaml, "
+        f"vptcore check: {tmp_path / 'none.yaml'}: no such file; the paper's study is config.yaml, "
         "the demo's profiles/demo/study.yaml"
     )
     assert "Is a directory" in refusal(capsys, "check", str(tmp_path))
@@ -128,9 +128,9 @@ def test_a_wrong_value_is_named_with_its_key(tmp_path, capsys, change, message):
 
 def test_a_missing_key_is_named(tmp_path, capsys):
     config = yaml.safe_load(Path("profiles/demo/study.yaml").read_text())
-    del config["methods"]
+    del config["experiments"]
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(config))
-    assert "the key 'methods' is missing" in refusal(capsys, "check", str(tmp_path / "study.yaml"))
+    assert "the key 'experiments' is missing" in refusal(capsys, "check", str(tmp_path / "study.yaml"))
 
 
 def test_help_names_every_command(capsys):

@@ -1,18 +1,24 @@
 # The study, the paths and the wildcards that every stage shares.
 import os
 import sys
+from pathlib import Path
 
 from vptcore.jobs import workfolder
 from vptstudy import plan
 from vptstudy.graph import flow, targets
 from vptstudy.run import gpus, warm
-from vptstudy.audit.locate import record_config
+from vptstudy.audit.locate import check_owner, record_config
 from vptcore.choices import ConfigError
 from vptstudy.config.resolve import load_study
+from vptstudy.config.schema import read_config
 from vptstudy.study import VERSIONS, Cell
 
 try:
+    # Snakemake's own reading takes the last of two equal keys in silence.
+    for file in workflow.configfiles:
+        read_config(Path(file))
     STUDY = load_study(config)
+    check_owner(STUDY, workflow.configfiles)
 except ConfigError as mistake:
     print(f"config: {mistake}", file=sys.stderr, flush=True)
     # Not sys.exit, after which Snakemake would report an exception of its own.

@@ -17,6 +17,7 @@ from pathlib import Path
 from vptcore.choices import ConfigError
 from vptcore.jobs.manifest import split_path
 from vptcore.records import write_text
+from vptstudy.config.defaults import with_defaults
 from vptstudy.config.resolve import load_study
 from vptstudy.config.schema import read_config
 from vptstudy.study import Study
@@ -40,9 +41,32 @@ def record_config(study: Study, files: Sequence[str]) -> None:
 
     Keys keep their order, which is that of the study's cells.
     """
-    same = [str(file) for file in files[-1:] if _plain(read_config(Path(file))) == _plain(study.config)]
+    same = [str(file) for file in files[-1:] if _whole(Path(file)) == _plain(study.config)]
     note = {"config": _plain(study.config), "file": same[0] if same else None}
     write_text(Path(study.root) / CONFIG, json.dumps(note, indent=1) + "\n")
+
+
+def check_owner(study: Study, files: Sequence[str]) -> None:
+    """Refuse a second config that would write into the first one's results.
+
+    A copied config still names the study it was copied from. The folder belongs to the file of its last run for as
+    long as that file is there and names the study.
+    """
+    note = _recorded(Path(study.root))
+    if not files or not note or not note["file"]:
+        return
+    owner, mine = Path(note["file"]), Path(files[-1])
+    if not owner.is_file() or owner.resolve() == mine.resolve() or _names(owner) != study.name:
+        return
+    if _whole(owner) != _whole(mine):
+        raise ConfigError(
+            f"study: {study.name!r} is the study of {owner}, whose results are in {study.root}; give {mine} a name or "
+            "`results` of its own"
+        )
+
+
+def _whole(file: Path) -> dict:
+    return _plain(with_defaults(read_config(file)))
 
 
 def _plain(config: Mapping) -> dict:

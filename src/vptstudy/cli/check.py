@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from vptstudy.config.schema import read_config
@@ -10,13 +11,21 @@ from vptstudy.config.schema import read_config
 def add(commands) -> None:
     parser = commands.add_parser("check", help="check a config and say what it asks for")
     parser.add_argument("config", type=Path, nargs="?", default=Path("config.yaml"))
+    parser.add_argument("--all", action="store_true", help="print the whole config, with every default")
     parser.set_defaults(do=run)
 
 
 def run(options) -> int:
+    import yaml
+
+    from vptstudy.audit.locate import check_owner
     from vptstudy.config.resolve import load_study
 
     study = load_study(read_config(options.config))
+    check_owner(study, [str(options.config)])
+    if options.all:
+        print(yaml.safe_dump(json.loads(json.dumps(study.config)), sort_keys=False, allow_unicode=True), end="")
+        return 0
     backbones, tasks = study.used("backbone"), study.used("task")
     print(
         f"{options.config}: study {study.name}, protocol {study.protocol.name}: {len(study.cells)} cells, "

@@ -14,18 +14,22 @@ from dataclasses import asdict
 from vptcore.choices import ConfigError, choose_one
 from vptcore.data.tasks import EMBEDDED, FGVC, TASKS, VTAB, Task, needed
 from vptcore.models.backbones import BACKBONES, Backbone
+from vptcore.models.methods_table import METHODS
 from vptcore.training.protocol import resolve_protocol
 from vptstudy.config.checks import check_dependencies, check_settings, check_shards
-from vptstudy.config.schema import check_schema
+from vptstudy.config.defaults import with_defaults
+from vptstudy.config.schema import check_mapping, check_names, check_schema
 from vptstudy.study import Cell, Study
 
 TASK_SETS = {"vtab": VTAB, "fgvc": FGVC, "embedded": EMBEDDED}
 
 
 def load_study(config: Mapping) -> Study:
-    """Check a config and resolve it. Raises ConfigError."""
+    """Fill in a config's defaults, check it and resolve it. Raises ConfigError."""
+    check_mapping(config)
+    check_names("methods", config.get("methods"), METHODS)
+    config = with_defaults(config)
     check_schema(config)
-    config = dict(config)
     tasks = _tasks(config["tasks"])
     backbones = _backbones(config["backbones"])
     protocol = resolve_protocol(config["protocol"], config["switches"])

@@ -51,8 +51,7 @@ def check_schema(config: object) -> None:
     """Hold `config` against schema.json; the deepest, most telling mistake becomes the error."""
     from jsonschema.exceptions import best_match
 
-    if not isinstance(config, Mapping):
-        raise ConfigError(f"config: {_show(config)} is not a mapping of keys")
+    check_mapping(config)
     for problem in _unprintable(config, ()):
         raise ConfigError(problem)
     error = best_match(
@@ -60,6 +59,20 @@ def check_schema(config: object) -> None:
     )
     if error is not None:
         raise ConfigError(_one_line(error))
+
+
+def check_mapping(config: object) -> None:
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"config: {_show(config)} is not a mapping of keys")
+
+
+def check_names(key: str, named: object, known: Iterable[str]) -> None:
+    """The keys of a mapping must be known names."""
+    for name in named if isinstance(named, Mapping) else ():
+        try:
+            choose_one(f"{key}.{name}", name, known)
+        except ConfigError as wrong:
+            raise ConfigError(str(wrong).replace("is unknown", "is not a key here", 1)) from None
 
 
 def _unprintable(value: object, path: tuple) -> Iterator[str]:
@@ -128,7 +141,7 @@ def _one_line(error) -> str:
             return f"{key}: {_show(value)} names something twice"
         case "minLength":
             return f"{key}: is empty; expected {_expected(error.schema)}"
-        case "pattern" if "description" in error.schema:
+        case "pattern" if "expected" in error.schema:
             return f"{key}: {_show(value)} is not {_expected(error.schema)}"
         case "pattern" | "propertyNames":
             return f"{key}: {_show(value)} is not a name of lower-case letters, digits and underscores"
@@ -136,8 +149,8 @@ def _one_line(error) -> str:
 
 
 def _expected(schema: dict) -> str:
-    if "description" in schema:
-        return schema["description"]
+    if "expected" in schema:
+        return schema["expected"]
     kinds = schema.get("type") or [
         k for part in schema.get("anyOf", schema.get("oneOf", [])) for k in [part.get("type", "")]
     ]
@@ -151,19 +164,52 @@ def _show(value: object) -> str:
 
 
 def read_config(path: Path) -> dict:
-    """A YAML config as a mapping; unreadable YAML ends in one line with its place."""
+    """A YAML config as a mapping; what cannot be read ends in one line with its place."""
     import yaml
 
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_bytes().decode("utf-8-sig")
+        config = yaml.load(text, _loader())
     except FileNotFoundError:
         raise ConfigError(
-            f"no file {path}; the paper's study is config.yaml, the demo's profiles/demo/study.yaml"
+            f"{path}: no such file; the paper's study is config.yaml, the demo's profiles/demo/study.yaml"
         ) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}: not YAML{where}: {getattr(error, 'problem', None) or 'cannot be read'}") from None
+        raise ConfigError(f"{path}: {_yaml_mistake(error)}") from None
     if not isinstance(config, dict):
         raise ConfigError(f"{path}: holds {type(config).__name__}, expected a mapping of keys")
     return config
+
+
+@cache
+def _loader():
+    """PyYAML's safe loader, which takes the last of two equal keys in silence, made to refuse them."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def mapping(loader: Loader, node: yaml.MappingNode) -> dict:
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<" and seen.setdefault(key.value, line) != line:
+                at = f"the key {key.value!r} is there twice, in lines {seen[key.value]} and {line}; keep one"
+                raise yaml.constructor.ConstructorError(None, None, at, key.start_mark)
+        loader.flatten_mapping(node)
+        return loader.construct_mapping(node, deep=True)
+
+    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
+    return Loader
+
+
+def _yaml_mistake(error) -> str:
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or "cannot be read"
+    if "is there twice" in problem:
+        return problem
+    if "'\\t'" in problem:
+        problem = "a tab where spaces are needed; indent with spaces"
+    return f"not YAML{f' in line {mark.line + 1}' if mark else ''}: {problem}"

@@ -40,7 +40,7 @@ def plan(
         other = Plan(load_study(changed), targets, speed, whole=True)
         return other.gpu_seconds if speed.device.is_gpu else other.cpu_seconds
 
-    found = switches(config, cost)
+    found = switches(study.config, cost)
     if guessed := [task for task in study.used("task") if images.is_guessed(study, task)]:
         basis += f"; {images.UNKNOWN_TEST:,} test images assumed for {', '.join(guessed)}, until they are prepared"
     if as_json:

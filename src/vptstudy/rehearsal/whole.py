@@ -19,6 +19,7 @@ import pandas as pd
 import yaml
 
 from vptcore.choices import ConfigError
+from vptstudy.config.defaults import with_defaults
 from vptstudy.config.resolve import load_study
 from vptstudy.rehearsal.write import NOTICE, write_study
 from vptstudy.study import Study
@@ -31,6 +32,7 @@ RULES = ("table", "figure", "report", "all_tables", "all_figures")
 def rehearse(config: Mapping, cores: int = 2) -> int:
     """Write the rows, render everything, hold it against the paper. The exit status: 0 where the tables agree."""
     started = time.monotonic()
+    config = with_defaults(config)
     config = {**config, "study": STUDY, "report": {**config["report"], "notice": NOTICE}}
     study = load_study(config)
     root = Path(study.root)
