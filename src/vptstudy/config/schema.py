@@ -169,7 +169,7 @@ def read_config(path: Path) -> dict:
 
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        config = yaml.load(text, _loader())
+        config = _loader()(text).get_single_data()
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: no such file; the paper's study is config.yaml, the demo's profiles/demo/study.yaml"
