@@ -16,8 +16,16 @@ from pathlib import Path
 import numpy as np
 
 SPLITS = ("train", "val", "test")
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+UNSPLIT = "all"  # the split of images whose test set is still to be drawn
+# In lower case: what a folder, a column or a file name may call them.
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+IMAGE_SUFFIXES = frozenset((
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2",
+))  # fmt: skip
+HEIC_SUFFIXES = frozenset((".heic", ".heif"))  # with pillow-heif
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,11 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ValueError(f"{path}: line {line} is not text in UTF-8; fetch or write the file again") from None
+
+
+def split_named(name: object) -> str | None:
+    """train, val or test for what people call them, in any case; None for any other name."""
+    return SPLIT_NAMES.get(name.lower()) if isinstance(name, str) else None
 
 
 def whole_number(text: str, at: str) -> int:

@@ -32,7 +32,10 @@ from vptcore.data.item import (
     read_text,
     whole_number,
 )
+from vptcore.data.listing import Listing, list_folder
 from vptcore.data.readers import fgvc, hf, parquet_files, shapes, tfds, wds
+from vptcore.data.readers.csv import list_csv
+from vptcore.data.readers.parquet import list_parquet
 from vptcore.data.tasks import FETCHED
 
 OWN_TEST_SHARE = 0.2  # of a person's images that come without a split
@@ -73,6 +76,15 @@ def open_source(source: str, request: Request) -> Source:
         expected = f"expected {request.classes} for {request.task}"
         raise ValueError(f"{opened.where}: found {found} classes ({some}, ...), {expected}")
     return replace(opened, items=_checked(opened, request))
+
+
+def look(source: str, path: Path | str) -> Listing:
+    """What a person's own images are, without decoding one: classes, images per class and split, what is wrong.
+
+    `source` is folder, csv or parquet. It never raises: a path that is not there is among the listing's problems.
+    """
+    listed = LISTED[str(choose_one("source", source, LISTED))]
+    return listed(path)
 
 
 def locate(source: str, request: Request) -> Path:
@@ -283,6 +295,9 @@ def original(request: Request) -> Source:
     return open_original(request)
 
 
+LISTED: dict[str, Callable[[Path | str], Listing]] = {
+    "folder": list_folder, "csv": list_csv, "parquet": list_parquet,
+}  # fmt: skip
 READERS: dict[str, Reader] = {
     "sklearn_digits": sklearn_digits,
     "embedded_parquet": embedded_parquet,

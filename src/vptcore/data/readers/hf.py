@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vptcore.data.item import SPLIT_NAMES, SPLITS, Item, Request, Source, numbered
@@ -44,7 +43,7 @@ def read_hf(root: Path, request: Request) -> Source:
     path = files[0][1]
     schema = parquet_files.opened(path).schema_arrow
     image, label = _one_of(path, schema.names, IMAGES), _one_of(path, schema.names, LABELS)
-    names = _class_names(path, schema, label) or numbered(request.classes)
+    names = parquet_files.class_label(path, schema, label) or numbered(request.classes)
     return Source(str(root), names, chain.from_iterable(_parts(root, files, image, label, request)))
 
 
@@ -74,11 +73,3 @@ def _one_of(path: Path, columns: list[str], wanted: tuple[str, ...]) -> str:
     if found is None:
         raise ValueError(f"{path}: no column {' or '.join(wanted)}; found {', '.join(columns)}")
     return found
-
-
-def _class_names(path: Path, schema: pa.Schema, label: str) -> tuple[str, ...]:
-    """The names of `datasets`' ClassLabel, which it stores in the schema's metadata."""
-    feature = parquet_files.stored_json(path, schema, "huggingface") or {}
-    for key in ("info", "features", label):
-        feature = feature.get(key) if isinstance(feature, dict) else None
-    return tuple(map(str, feature.get("names") or ())) if isinstance(feature, dict) else ()

@@ -45,5 +45,13 @@ def stored_json(path: Path, schema: pa.Schema, key: str) -> dict | list | None:
         raise ValueError(f"{path}: the metadata {key!r} of its schema are not JSON") from None
 
 
+def class_label(path: Path, schema: pa.Schema, column: str) -> tuple[str, ...]:
+    """The names of `datasets`' ClassLabel in `column`, which it stores in the schema's metadata; empty for none."""
+    feature = stored_json(path, schema, "huggingface") or {}
+    for key in ("info", "features", column):
+        feature = feature.get(key) if isinstance(feature, dict) else None
+    return tuple(map(str, feature.get("names") or ())) if isinstance(feature, dict) else ()
+
+
 def _unreadable(path: Path, error: Exception) -> ValueError:
     return ValueError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]}); fetch or write it again")
