@@ -10,7 +10,7 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 # One thread a job: rows are the same on any number of cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help env demo test test-slow test-slurm lint rehearsal bench faults audit-deps lock pretrain clean
+.PHONY: help env demo test test-slow test-slurm lint rehearsal bench faults audit-deps lock config-docs pretrain clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ audit-deps: env ## known weaknesses of the packages in requirements.lock (asks a
 
 lock: env ## write requirements.lock from the environment as it stands
 	$(BIN)/python -m pip list --format=freeze --exclude-editable --exclude pip --exclude setuptools > requirements.lock
+
+config-docs: env ## docs/config.md from the schema
+	$(BIN)/python -m vptstudy.config.handbook docs/config.md
 
 pretrain: env ## pretrain the demo's backbone anew: make pretrain CIFAR10=path/to/cifar10.parquet
 	$(BIN)/vptcore pretrain --data "$(CIFAR10)" --out src/vptcore/assets
