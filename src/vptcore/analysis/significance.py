@@ -1,7 +1,7 @@
 """Is one method better than another? Per task over test images and over seeds, across tasks by ranks, with correction.
 
 In: rows of kind `final`, and counts of test images that one method gets right and the other wrong. Out: frozen records,
-and p values corrected for the number of tests.stats, which loads slowly, where it is called.
+and p values corrected for the number of tests.
 
     python -m pytest tests/vptcore/analysis/test_significance.py
 """
@@ -47,22 +47,40 @@ def mcnemar(only_a: int, only_b: int) -> McNemar:
     return McNemar(only_a, only_b, float(min(1.0, 2 * tail)), float(min(1.0, mid)))
 
 
-def discordant(a: pd.DataFrame, b: pd.DataFrame, where: str = "") -> dict[int, tuple[int, int]]:
-    """Seed -> (images that only a got right, only b), over rows of kind `predictions` with the same test images.
+@dataclass(frozen=True)
+class Right:
+    """What a cell answered right: `right_SN` (seeds, images) of bool, the images in the order of the index."""
 
-    Seeds that only one side has are left out; `RowsError` for repeated rows, or test images that differ.
-    """
-    sides = [_correct(side, where) for side in (a, b)]
-    found = {}
-    for seed in sorted(set(sides[0]) & set(sides[1])):
-        (rows_a, right_a), (rows_b, right_b) = sides[0][seed], sides[1][seed]
-        if not np.array_equal(rows_a, rows_b):
-            raise RowsError(
-                f"{where}: seed {seed} was tested on {len(rows_a):,} images by one method and {len(rows_b):,} by the "
-                "other, not the same ones; run both again on one split"
-            )
-        found[int(seed)] = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    return found
+    seeds: tuple[int, ...]
+    images_N: np.ndarray
+    right_SN: np.ndarray
+
+
+def right_answers(rows: pd.DataFrame, where: str = "") -> Right:
+    """`Right` of a cell, from its rows of kind `predictions`; RowsError where seeds saw other images, or one twice."""
+    found, seeds = _correct(rows, where), sorted(rows["seed"].unique())
+    images = found[seeds[0]][0]
+    for seed in seeds:
+        if not np.array_equal(found[seed][0], images):
+            raise RowsError(f"{where}: seed {seed} was tested on other images than seed {seeds[0]}; run the cell again")
+    return Right(tuple(int(seed) for seed in seeds), images, np.stack([found[seed][1] for seed in seeds]))
+
+
+def same_images(a: Right, b: Right, where: str = "") -> None:
+    """RowsError unless both were tested on the same images."""
+    if not np.array_equal(a.images_N, b.images_N):
+        raise RowsError(
+            f"{where}: seed {a.seeds[0]} was tested on {len(a.images_N):,} images by one method and "
+            f"{len(b.images_N):,} by the other, not the same ones; run both again on one split"
+        )
+
+
+def discordant(a: Right, b: Right, where: str = "") -> dict[int, tuple[int, int]]:
+    """Seed -> (images that only a got right, only b); seeds that only one side has are left out."""
+    same_images(a, b, where)
+    shared = [seed for seed in a.seeds if seed in b.seeds]
+    pairs = [(a.right_SN[a.seeds.index(seed)], b.right_SN[b.seeds.index(seed)]) for seed in shared]
+    return {seed: (int((x & ~y).sum()), int((y & ~x).sum())) for seed, (x, y) in zip(shared, pairs, strict=True)}
 
 
 def _correct(side: pd.DataFrame, where: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
@@ -91,7 +109,8 @@ def over_seeds(p_values: Sequence[float]) -> float:
 class SignedRank:
     """Wilcoxon's test across tasks: `effect` is the matched-pairs rank-biserial correlation, from -1 to 1.
 
-    `tasks` counts all, `zeros` those without a difference, which take no rank.
+    `tasks` counts all, `zeros` those without a difference, which take no rank. `least` is the smallest p that so many
+    tasks can give, whatever they say: with five, .0625.
     """
 
     tasks: int
@@ -99,27 +118,42 @@ class SignedRank:
     statistic: float
     p: float
     effect: float
+    least: float
 
 
 def signed_rank(differences: Sequence[float]) -> SignedRank:
-    """Two-sided Wilcoxon signed-rank test of paired differences, one a task; exact where no two are equal in size.
+    """Two-sided Wilcoxon signed-rank test of paired differences, one a task; exact, with equal sizes too.
 
-    effect = (sum of ranks of positive differences - of negative ones) / sum of all ranks (Kerby, 2014).
+    effect = (sum of ranks of positive differences - of negative ones) / sum of all ranks (Kerby, 2014). One task has no
+    test: its p is NaN.
     """
-    from scipy.stats import rankdata, wilcoxon
+    from scipy.stats import rankdata
 
     values = np.asarray(differences, dtype=float)
     kept = values[np.abs(values) > TIE]
     if len(kept) == 0:
-        return SignedRank(len(values), len(values), NAN, NAN, NAN)
+        return SignedRank(len(values), len(values), NAN, NAN, NAN, NAN)
     # Equal sizes that were summed in another order differ in their last bits, and are ties.
-    sizes = np.round(np.abs(kept), 9)
-    ranks = rankdata(sizes)
-    up, down = ranks[kept > 0].sum(), ranks[kept < 0].sum()
-    tied = len(np.unique(sizes)) < len(sizes)
-    found = wilcoxon(np.sign(kept) * sizes, method="approx" if tied else "exact", correction=tied)
-    effect = (up - down) / ranks.sum()
-    return SignedRank(len(values), len(values) - len(kept), float(min(up, down)), float(found.pvalue), float(effect))
+    ranks = rankdata(np.round(np.abs(kept), 9))
+    up, down = float(ranks[kept > 0].sum()), float(ranks[kept < 0].sum())
+    zeros, effect = len(values) - len(kept), (up - down) / float(ranks.sum())
+    if len(values) < 2:
+        return SignedRank(len(values), zeros, min(up, down), NAN, effect, NAN)
+    return SignedRank(len(values), zeros, min(up, down), _exact_p(ranks, min(up, down)), effect, 2.0 ** (1 - len(kept)))
+
+
+def _exact_p(ranks: np.ndarray, statistic: float) -> float:
+    """P of a sum as small as `statistic` or smaller on either side, were every sign a fair coin.
+
+    The number of sign patterns for each sum is built up rank by rank; ranks of ties are halves, hence the doubling.
+    """
+    doubled = np.round(2 * ranks).astype(int)
+    ways = np.zeros(doubled.sum() + 1)
+    ways[0] = 1
+    for rank in doubled:
+        ways[rank:] = ways[rank:] + ways[:-rank]
+    tail = ways[: round(2 * statistic) + 1].sum() / ways.sum()
+    return float(min(1.0, 2 * tail))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

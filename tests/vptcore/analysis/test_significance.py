@@ -12,7 +12,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vptcore.analysis.significance import discordant, holm, mcnemar, over_seeds, pair_p, signed_rank
+from vptcore.analysis.significance import discordant, holm, mcnemar, over_seeds, pair_p, right_answers, signed_rank
 from vptcore.records import RowsError
 
 counts = st.integers(0, 60)
@@ -53,15 +53,24 @@ def predictions(right: dict[int, list[int]], label: int = 3) -> pd.DataFrame:
 
 def test_discordant_counts_by_image_whatever_the_order():
     a, b = predictions({1: [1, 1, 0, 0, 1], 2: [1, 1, 1, 1, 1]}), predictions({1: [0, 1, 1, 0, 0], 3: [1] * 5})
-    assert discordant(a, b.sample(frac=1, random_state=0)) == {1: (2, 1)}
+    shuffled = right_answers(b.sample(frac=1, random_state=0))
+    assert discordant(right_answers(a), shuffled) == {1: (2, 1)}
+
+
+def test_right_answers_are_a_row_a_seed_and_a_column_an_image():
+    found = right_answers(predictions({2: [1, 0, 1], 1: [0, 0, 1]}).sample(frac=1, random_state=1))
+    assert found.seeds == (1, 2)
+    assert found.right_SN.tolist() == [[False, False, True], [True, False, True]]
 
 
 def test_other_images_and_repeated_ones_are_one_line():
     a = predictions({1: [1, 0, 1]})
     with pytest.raises(RowsError, match=r"here: seed 1 was tested on 3 images by one method and 2 by the other"):
-        discordant(a, predictions({1: [1, 0]}), "here")
+        discordant(right_answers(a), right_answers(predictions({1: [1, 0]})), "here")
     with pytest.raises(RowsError, match="two predictions for one image"):
-        discordant(pd.concat([a, a]), a, "here")
+        right_answers(pd.concat([a, a]), "here")
+    with pytest.raises(RowsError, match="here: seed 2 was tested on other images than seed 1"):
+        right_answers(predictions({1: [1, 0], 2: [1, 0, 1]}), "here")
 
 
 def test_p_over_seeds_is_twice_the_median_and_keeps_its_level():
@@ -81,8 +90,8 @@ def test_pair_averages_the_counts():
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.integers(-40, 40).filter(bool), min_size=1, max_size=9, unique_by=abs))
-def test_signed_rank_is_exact_by_enumeration(whole):
+@given(st.lists(st.integers(-8, 8).filter(bool), min_size=2, max_size=9))
+def test_signed_rank_is_exact_by_enumeration_with_ties_too(whole):
     values = [value / 10 for value in whole]
     ranks = scipy.stats.rankdata(np.abs(values))
     sums = [
@@ -95,17 +104,27 @@ def test_signed_rank_is_exact_by_enumeration(whole):
     found = signed_rank(values)
     assert (found.tasks, found.zeros, found.statistic) == (len(values), 0, smaller)
     assert found.p == pytest.approx(p)
+    assert found.least == pytest.approx(2 / 2 ** len(values))
     assert found.effect == pytest.approx((2 * up - ranks.sum()) / ranks.sum())
 
 
-def test_signed_rank_with_ties_and_zeros_is_scipys():
-    values = [0.0, 1.0, 1.0, -1.0, 2.0, 3.0, 4.0, -0.5]
-    found = signed_rank(values)
-    expected = scipy.stats.wilcoxon([v for v in values if v], correction=True, method="approx")
-    assert (found.tasks, found.zeros) == (8, 1)
-    assert found.p == pytest.approx(expected.pvalue)
+def test_signed_rank_of_many_is_scipys():
+    values = np.random.default_rng(3).normal(0.3, 1, 40)
+    assert signed_rank(values).p == pytest.approx(scipy.stats.wilcoxon(values, method="exact").pvalue)
+
+
+def test_signed_rank_with_ties_and_zeros():
+    found = signed_rank([0.0, 1.0, 1.0, 1.0, 1.0])
+    assert (found.tasks, found.zeros) == (5, 1)
+    assert (found.p, found.least) == (0.125, 0.125)  # of 16 sign patterns the two at the ends
     # Sizes that rounding made differ in the last bit are the same size.
     assert signed_rank([0.1 + 0.2, 0.3, -0.3, 1.0]).effect == signed_rank([0.3, 0.3, -0.3, 1.0]).effect
+
+
+def test_one_task_has_no_test():
+    found = signed_rank([2.0])
+    assert math.isnan(found.p)
+    assert found.effect == 1
 
 
 def test_signed_rank_at_its_ends():

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from vptcore.analysis.significance import discordant, holm, pair_p, signed_rank
+from vptcore.analysis.significance import discordant, holm, pair_p, right_answers, signed_rank
 from vptcore.analysis.statistics import Estimate, count_wins, summarise, welch
 from vptcore.models.methods_table import METHODS
 from vptstudy.report.captions import have_verb, plural, protocol_line, seeds_line, seeds_phrase, train_phrase
@@ -126,7 +126,7 @@ def _task_row(pair: Pair, task: str, study: Study, summary: Mapping[Cell, dict],
         gap = welch(a, b)
         row |= {"difference": gap.difference, "low": gap.low, "high": gap.high, "p": gap.p, "seeds": min(a.n, b.n)}
     if all(cell in predictions for cell in sides):
-        counts = discordant(*(predictions[cell] for cell in sides), where=sides[0].folder)
+        counts = discordant(*(right_answers(predictions[cell], cell.folder) for cell in sides), sides[0].folder)
         row |= dict(zip(("only_a", "only_b", "mcnemar_exact", "mcnemar"), pair_p(counts), strict=True))
     return row
 
