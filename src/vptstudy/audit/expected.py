@@ -118,7 +118,7 @@ def _final_jobs(study: Study):
         made: dict = {kind: study.path(kind, cell) for kind in ("curves", "predictions")}
         made = {"rows": study.path("final", cell)} | made
         if _is_kept(cell, kept):
-            made["models"] = [flow.model_file(study, cell, seed) for seed in study.seeds]
+            made["models"] = [flow.model_file(study, cell, seed) for seed in flow.kept_seeds(study)]
         yield _job("final", _cell_name(cell), study.final_slice(cell), flow.final_files(study, cell), made, cell=cell)
 
 

@@ -131,7 +131,7 @@ class Graph:
             self._cell("search", cell, [study.path("search", cell), *best])
         for cell in study.cells:
             rows = [study.path(kind, cell) for kind in ("final", "curves", "predictions")]
-            models = [flow.model_file(study, cell, seed) for seed in study.seeds] if cell in kept else []
+            models = [flow.model_file(study, cell, seed) for seed in flow.kept_seeds(study)] if cell in kept else []
             self._cell("final", cell, [*rows, *models])
         for backbone, task, train in study.explained:
             (rows,) = report_inputs.rows_files(study, "explain", [task])

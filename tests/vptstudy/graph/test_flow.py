@@ -93,3 +93,14 @@ def test_names_of_targets():
     assert [targets.padded(n) for n in (1, "5", "forest")] == ["01", "05", "forest"]
     assert targets.unpadded("05") == "5"
     assert flow.one_of([]) == "(?!)"
+
+
+def test_every_cell_keeps_its_model_when_asked():
+    config = yaml.safe_load(Path("profiles/demo/study.yaml").read_text())
+    assert len(flow.final_models(load_study(config))) < len(load_study(config).cells)
+    everything = load_study(config | {"keep": "best"})
+    assert flow.final_models(everything) == everything.cell_set
+    assert flow.kept_seeds(everything) == everything.seeds  # ft_then_pt starts from one model a seed
+    strategies = config["experiments"]["strategies"] | {"methods": ["full", "vpt", "linear"]}
+    alone = load_study(config | {"keep": "best", "experiments": {"strategies": strategies}})
+    assert flow.kept_seeds(alone) == alone.seeds[:1]
