@@ -20,10 +20,23 @@ HEAVY = {"torch", "timm", "torchvision", "peft", "captum", "pytorch_fid"}
 # The modules that compute with torch. Every other one can be imported without it.
 WITH_TORCH = {
     "vptcore": {
-        "analysis": {"explain", "features", "inception"},
+        "analysis": {"explain", "features", "inception", "release"},
         "data": {"augment", "tensors"},
         "jobs": {"determinism", "device"},
-        "models": {"checkpoints", "heads", "methods", "pretrained", "prompts", "windows"},
+        "models": {
+            *{
+                "checkpoints",
+                "export",
+                "heads",
+                "labelling",
+                "methods",
+                "onnx_form",
+                "portable",
+                "pretrained",
+                "prompts",
+            },
+            "windows",
+        },
         "training": {"final", "fit", "optimizers", "pretrain", "search", "stage", "step"},
     }
 }

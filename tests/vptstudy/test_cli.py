@@ -13,7 +13,8 @@ import yaml
 from vptcore.data.tasks import EMBEDDED
 from vptstudy.cli import main
 
-COMMANDS = ("run", "check", "render", "audit", "compare", "rehearse", "plan", "data", "pretrain", "fid-reference")
+COMMANDS = ("run", "check", "render", "audit", "compare", "rehearse", "plan", "data", "export", "predict",
+            "pretrain", "fid-reference")  # fmt: skip
 
 
 def check(*arguments: str) -> int:

@@ -1,0 +1,25 @@
+"""`vptcore export`: a finished cell's tuned model as a folder that plain timm loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def add(commands) -> None:
+    parser = commands.add_parser("export", help="write a finished cell's tuned model as a folder that timm loads")
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="the study's folder, such as results/demo")
+    parser.add_argument("cell", metavar="CELL", help="words that name one cell: vpt/digits/160, method=vpt/task=digits")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write")
+    parser.add_argument("--seed", type=int, help="the final of this seed (default: the first)")
+    parser.add_argument("--onnx", action="store_true", help="model.onnx too (needs pip install 'vptcore[onnx]')")
+    parser.set_defaults(do=run)
+
+
+def run(options) -> int:
+    from vptcore.analysis.release import release
+    from vptcore.models.onnx_form import write_onnx
+
+    print(release(options.results, options.cell, options.out, options.seed))
+    if options.onnx:
+        print(write_onnx(options.out))
+    return 0
