@@ -208,7 +208,7 @@ def final_models(study: Study) -> frozenset[Cell]:
 
     All of them under `keep: best`, so that any finished cell can be exported.
     """
-    if study.config.get("keep") == "best":
+    if study.config["keep"] == "best":
         return study.cell_set
     explained = {Cell(b, method, task, train) for b, task, train in study.explained for method in ("full", "vpt")}
     return study.tuned_from_cells | explained
@@ -216,7 +216,7 @@ def final_models(study: Study) -> frozenset[Cell]:
 
 def kept_seeds(study: Study) -> tuple[int, ...]:
     """The seeds whose tuned models are kept: all where another method starts from them, else the first."""
-    return study.seeds if study.tuned_from_cells or study.config.get("keep") != "best" else study.seeds[:1]
+    return study.seeds if study.tuned_from_cells or study.config["keep"] != "best" else study.seeds[:1]
 
 
 def one_of(names) -> str:
