@@ -32,7 +32,10 @@ use rule final as final_kept with:
         rows=f"{ROOT}/final/{CELL}/rows.parquet",
         curves=f"{ROOT}/curves/{CELL}/rows.parquet",
         predictions=f"{ROOT}/predictions/{CELL}/rows.parquet",
-        models=[f"{ROOT}/models/{CELL}/seed={s}.safetensors" for s in flow.kept_seeds(STUDY)],
+        models=[
+            f"{ROOT}/models/{CELL}/seed={s}.safetensors"
+            for s in flow.kept_seeds(STUDY)
+        ],
     wildcard_constraints:
         method=flow.one_of({c.method for c in KEPT}),
         train=flow.one_of({c.train for c in KEPT}),
@@ -109,7 +112,10 @@ use rule final_merge as final_merge_kept with:
         rows=f"{ROOT}/final/{CELL}/rows.parquet",
         curves=f"{ROOT}/curves/{CELL}/rows.parquet",
         predictions=f"{ROOT}/predictions/{CELL}/rows.parquet",
-        models=[f"{ROOT}/models/{CELL}/seed={s}.safetensors" for s in flow.kept_seeds(STUDY)],
+        models=[
+            f"{ROOT}/models/{CELL}/seed={s}.safetensors"
+            for s in flow.kept_seeds(STUDY)
+        ],
     wildcard_constraints:
         method=flow.one_of({c.method for c in SPLIT["final"] if c in KEPT}),
         train=flow.one_of({c.train for c in SPLIT["final"] if c in KEPT}),
