@@ -9,7 +9,7 @@ a name. In files and targets numbers have two digits: table 5 is `table_05`, and
 from __future__ import annotations
 
 from vptstudy.graph.flow import ROWS
-from vptstudy.report.figures import draw
+from vptstudy.report.figures import catalogue
 from vptstudy.report.tables import specs
 from vptstudy.report.tables.extras import EXTRAS
 from vptstudy.study import Study
@@ -42,7 +42,7 @@ def table_files(study: Study, table: int | str) -> dict[str, list[str]]:
 
 def figure_files(study: Study, number: str) -> dict[str, list[str]]:
     """By kind. Grad-CAM reads the index too, which has the names of the classes."""
-    files = {kind: rows_files(study, kind, wanted) for kind, wanted in draw.inputs(number, study).items()}
+    files = {kind: rows_files(study, kind, wanted) for kind, wanted in catalogue.inputs(number, study).items()}
     if "explain" in files:
         files["index"] = rows_files(study, "index", [task for _, task, _ in study.explained])
     return files
@@ -55,7 +55,7 @@ def tables_of(study: Study) -> list[int | str]:
 
 
 def figures_of(study: Study) -> list[str]:
-    return [number for number in draw.FIGURES if draw.is_drawn(number, study)]
+    return [number for number in catalogue.FIGURES if catalogue.is_drawn(number, study)]
 
 
 def targets_of(study: Study) -> dict[str, tuple[str, int | str]]:
@@ -89,7 +89,7 @@ def labels(kind: str, name: str) -> dict[str, str]:
         table = table_id(name)
         title = EXTRAS[table].title if table in EXTRAS else specs.TABLES[table].title
     else:
-        title = draw.spec_of(unpadded(name)).title
+        title = catalogue.spec_of(unpadded(name)).title
     return {kind: f"{name} · {title}" if name.isdigit() else title}
 
 

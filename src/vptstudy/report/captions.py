@@ -157,39 +157,8 @@ def marks_line(verdicts: Iterable[str]) -> str:
     return f"Beside the paper: {'; '.join(shown)}." if shown else ""
 
 
-_LOSSES = "Cross-entropy per epoch, training solid, test dashed, averaged over the seeds whose curves are kept."
-_SHOWS = {
-    "forest": "Difference in test accuracy between VPT and FT, with Welch's 95 % interval over seeds; coloured where "
-    "the interval excludes 0. Diamonds: the mean over the group's tasks.",
-    "fid": "Bars: Fréchet distance between the task's images and the reference, with the interval of its bootstrap "
-    "where there is one; colour: the method with the higher mean accuracy; slashes: tasks whose objective is far from "
-    "classification; ≈: the 95 % interval of the difference over seeds includes 0 or is not known.",
-    "sizes": "Test accuracy against the number of training images (logarithmic), mean ± standard deviation over seeds.",
-    "curves": _LOSSES,
-    "larger": _LOSSES,
-    "quadrants": "Objective near classification or far from it, images near the reference or far (above the median "
-    "Fréchet distance of the tasks): VPT − FT in points of test accuracy as the mean over a quadrant's tasks, with "
-    "Welch's 95 % interval over seeds, at the base size and at each task's largest. Beside a task its own "
-    "difference at the base size, in the colour of the better method.",
-    "methods": "What is trained and what stays frozen: (a) full fine-tuning, (b) visual prompt tuning, which learns "
-    "the prompts of every layer and the head (paper, equation 1). A drawing, from no data.",
-    "dimension": "A hypothesis that the paper rejects: in one dimension (red) training gets stuck in a local minimum; "
-    "with an added one (yellow) it finds a way out. Gradient descent on a made-up loss, from no data.",
-    "attributions": "(a) Integrated gradients of the class each method answered: absolute values added over channels, "
-    "dark where they are high, FT and VPT of an image on one scale; δ is by how much their sum misses the score's rise "
-    "over the mean image, as a share of it. (b) Grad-CAM of further images. ✓ right, ✗ wrong, with the confidence.",
-    "examples": "The first images of each test split, one a class as far as the classes go.",
-    "search": "Validation accuracy of every configuration at the last epoch, in points below the best of its task; a "
-    "ring marks the one that was chosen (ties: the smaller learning rate, then the smaller decay).",
-    "calibration": "Above: how often answers of a given confidence are right, in 15 bins, every task with the same "
-    "weight. Below: expected calibration error of each task, mean ± standard deviation over seeds.",
-    "cost": "Mean test accuracy ± standard deviation over seeds of each method in each group, against the wall seconds "
-    "of one seed and against the tuned share of all parameters (head included), both logarithmic. Hollow: over fewer "
-    "tasks than others of its group.",
-    "maps": "From left to right the input with its true class, and Grad-CAM of FT and VPT with what each answered "
-    "(✓ right, ✗ wrong) and how confident it was; bright: what raised the score of the class it answered; no colour: "
-    "nothing did.",
-}
+# Kinds of rows that no training stands behind.
+_OF_IMAGES = {"examples", "index", "fid"}
 
 
 def figure_caption(spec, study: Study, wanted: Mapping[str, list], frames: Mapping[str, pd.DataFrame]) -> str:
@@ -200,10 +169,10 @@ def figure_caption(spec, study: Study, wanted: Mapping[str, list], frames: Mappi
     ]
     where = f"{study.backbones[study.main_backbone].title}, {train_phrase(trains)}, {seeds_phrase(len(study.seeds))}."
     if not wanted:
-        return " ".join(filter(None, (f"{spec.title}.", _SHOWS[spec.kind], notice(study))))
+        return f"{spec.title}. {spec.shows}"
     parts = [
-        f"{spec.title}." if spec.kind == "examples" else f"{spec.title}. {where}",
-        _SHOWS[spec.kind],
+        f"{spec.title}." if set(wanted) <= _OF_IMAGES else f"{spec.title}. {where}",
+        spec.shows,
         _layer_line(frames),
         _network_line(frames),
         _overfitting_line(frames),

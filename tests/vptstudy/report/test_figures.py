@@ -336,7 +336,8 @@ def test_a_notice_stands_on_figure_and_caption(demo, demo_final):
     figure = draw("forest", study, {"final": demo_final})
     assert "Synthetic rows" in figure._supxlabel.get_text()
     assert caption("forest", study, {"final": demo_final}).count("Synthetic rows: no result.") == 1
-    assert "Synthetic" in caption("2", study, {})
+    assert "Synthetic" not in caption("2", study, {}), "a drawing shows no rows"
+    assert draw("2", study, {})._supxlabel is None
 
 
 @pytest.mark.parametrize("number", [n for n in FIGURES if n not in ("6", "13")])

@@ -105,7 +105,7 @@ def losses(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     columns = len(trains) if len(trains) > 1 else 3 if spec.per_group else 4
     figure, axes = panels(PAGE, 1.55, len(places), columns)
     for axis, (task, train) in zip(axes, places, strict=True):
-        title = plain(study.tasks[task].title) + (f", {train} images" if spec.kind == "larger" else "")
+        title = plain(study.tasks[task].title) + (f", {train} images" if spec.sized else "")
         _loss_panel(axis, title, curves[(curves.task == task) & (curves.train == train)], spec.log)
         if not study.select(backbone=study.main_backbone, task=task, train=train):
             axis.set_visible(False)

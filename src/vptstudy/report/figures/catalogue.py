@@ -1,0 +1,268 @@
+"""The figures, one row each: what each reads, which function draws it, and what its caption says.
+
+In: a figure's number and a study. Out: its row, and the kinds and cells that it reads; {} where the study has nothing
+for it. A figure is one row of `FIGURES` and one drawing function: targets, files, captions, the report and its pages
+follow from the row. Nothing here loads matplotlib.
+
+    snakemake figure_05
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vptcore.data.tasks import GROUPS
+from vptstudy.report import quadrants
+from vptstudy.report.tables import cost
+from vptstudy.report.tables.specs import PAIR, STRATEGIES, sizes
+from vptstudy.study import Cell, Study
+
+__all__ = ["FIGURES", "FigureSpec", "inputs", "is_drawn", "spec_of"]
+
+VTAB_GROUPS = GROUPS[:3]
+MOST_MAPS = 6
+
+Wanted = dict[str, list]
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """One figure.
+
+    `drawer` names the function that draws it, 'module:function' below report.figures, loaded when something is drawn.
+    `shows` says in the caption what is seen. `reads(spec, study)`: kind of rows -> cells, or task ids for fid, explain
+    and examples; {} if the study has nothing for it. None: a drawing, which shows what is meant, not what was found.
+
+    `per_group` limits the tasks of each group to so many, those with the most cells; 0 is all. `log`: a logarithmic
+    loss axis. `sized`: a panel's title says its train size. `method`: the one whose searches are shown.
+    """
+
+    number: str
+    title: str
+    drawer: str
+    shows: str
+    reads: Callable[[FigureSpec, Study], Wanted] | None = None
+    groups: tuple[str, ...] = VTAB_GROUPS
+    per_group: int = 0
+    log: bool = False
+    sized: bool = False
+    method: str = ""
+
+
+def _compared(spec: FigureSpec, study: Study) -> list[Cell]:
+    """The main backbone's cells at the base size of the tasks that have both VPT and full fine-tuning."""
+    found = study.select(**_of_groups(spec, study), method=PAIR, train=study.base_train)
+    counts = Counter(cell.task for cell in found)
+    return [cell for cell in found if counts[cell.task] == len(PAIR)]
+
+
+def _of_groups(spec: FigureSpec, study: Study) -> dict:
+    tasks = [task.id for task in study.tasks.values() if task.group in spec.groups]
+    return {"backbone": study.main_backbone, "task": tasks}
+
+
+def _finals(spec: FigureSpec, study: Study) -> Wanted:
+    found = _compared(spec, study)
+    return {"final": found} if found else {}
+
+
+def _predictions(spec: FigureSpec, study: Study) -> Wanted:
+    found = _compared(spec, study)
+    return {"predictions": found} if found else {}
+
+
+def _fid(spec: FigureSpec, study: Study) -> Wanted:
+    found = _compared(spec, study)
+    return {"final": found, "fid": list(dict.fromkeys(cell.task for cell in found))} if found else {}
+
+
+def _sizes(spec: FigureSpec, study: Study) -> Wanted:
+    """Tasks that were run at more than one size."""
+    found = study.select(**_of_groups(spec, study), method=PAIR, train=sizes(study))
+    several = {cell.task for cell in found if len({c.train for c in found if c.task == cell.task}) > 1}
+    found = _first_of_each_group(spec, [cell for cell in found if cell.task in several], study)
+    return {"final": found} if found else {}
+
+
+def _curves(spec: FigureSpec, study: Study) -> Wanted:
+    return _with_finals(spec, study, study.select(**_of_groups(spec, study), method=STRATEGIES, train=study.base_train))
+
+
+def _larger(spec: FigureSpec, study: Study) -> Wanted:
+    base = study.base_train
+    trains = [size for size in sizes(study) if base.isdigit() and int(size) > int(base)]
+    return _with_finals(spec, study, study.select(**_of_groups(spec, study), method=PAIR, train=trains))
+
+
+def _with_finals(spec: FigureSpec, study: Study, found: list[Cell]) -> Wanted:
+    """Whether a curve overfits is held against the spread between seeds, which only the finals have for every seed."""
+    found = _first_of_each_group(spec, found, study)
+    return {"curves": found, "final": found} if found else {}
+
+
+def _first_of_each_group(spec: FigureSpec, found: list[Cell], study: Study) -> list[Cell]:
+    """The cells of the `per_group` tasks with the most cells (most train sizes); of equals the first in the study."""
+    if not spec.per_group:
+        return found
+    counts = Counter(cell.task for cell in found)
+    kept: set[str] = set()
+    for group in spec.groups:
+        mine = [task.id for task in study.tasks.values() if task.group == group and task.id in counts]
+        kept |= set(sorted(mine, key=lambda task: -counts[task])[: spec.per_group])
+    return [cell for cell in found if cell.task in kept]
+
+
+def _explained(spec: FigureSpec, study: Study) -> Wanted:
+    tasks = [task for _, task, _ in study.explained if study.tasks[task].group in spec.groups]
+    return {"explain": tasks[: spec.per_group or MOST_MAPS]} if tasks else {}
+
+
+def _examples(spec: FigureSpec, study: Study) -> Wanted:
+    return {"examples": study.used("task")}
+
+
+def _searches(spec: FigureSpec, study: Study) -> Wanted:
+    found = study.select(backbone=study.main_backbone, method=spec.method, train=study.base_train)
+    return {"search": found} if found else {}
+
+
+_LOSSES = "Cross-entropy per epoch, training solid, test dashed, averaged over the seeds whose curves are kept."
+_SIZES = "Test accuracy against the number of training images (logarithmic), mean ± standard deviation over seeds."
+_SEARCH = (
+    "Validation accuracy of every configuration at the last epoch, in points below the best of its task; a "
+    "ring marks the one that was chosen (ties: the smaller learning rate, then the smaller decay)."
+)
+_MAPS = (
+    "From left to right the input with its true class, and Grad-CAM of FT and VPT with what each answered "
+    "(✓ right, ✗ wrong) and how confident it was; bright: what raised the score of the class it answered; no colour: "
+    "nothing did."
+)
+
+_CURVES = {"drawer": "draw_lines:losses", "shows": _LOSSES, "reads": _curves}
+_LARGER = {"drawer": "draw_lines:losses", "shows": _LOSSES, "reads": _larger, "sized": True}
+_BY_SIZE = {"drawer": "draw_lines:accuracy_by_size", "shows": _SIZES, "reads": _sizes}
+_GRAD_CAM = {"drawer": "draw_maps:grad_cam", "shows": _MAPS, "reads": _explained}
+_SEARCHED = {"drawer": "draw_grids:searches", "shows": _SEARCH, "reads": _searches, "groups": GROUPS}
+_EASY, _HARD = ("natural", "specialized"), ("structured",)
+
+FIGURES: dict[str, FigureSpec] = {
+    spec.number: spec
+    for spec in (
+        FigureSpec(
+            "forest",
+            "VPT against full fine-tuning, task by task",
+            "draw_bars:forest",
+            "Difference in test accuracy between VPT and FT, with Welch's 95 % interval over seeds; coloured where "
+            "the interval excludes 0. Diamonds: the mean over the group's tasks.",
+            _finals,
+            GROUPS,
+        ),
+        FigureSpec(
+            "1",
+            "VPT or full fine-tuning, by quadrant",
+            "draw_schemes:quadrant",
+            "Objective near classification or far from it, images near the reference or far (above the median "
+            "Fréchet distance of the tasks): VPT − FT in points of test accuracy as the mean over a quadrant's tasks, "
+            "with Welch's 95 % interval over seeds, at the base size and at each task's largest. Beside a task its own "
+            "difference at the base size, in the colour of the better method.",
+            lambda spec, study: quadrants.reads(study),
+            GROUPS,
+        ),
+        FigureSpec(
+            "2",
+            "Full fine-tuning and visual prompt tuning",
+            "draw_schemes:methods",
+            "What is trained and what stays frozen: (a) full fine-tuning, (b) visual prompt tuning, which learns "
+            "the prompts of every layer and the head (paper, equation 1). A drawing, from no data.",
+        ),
+        FigureSpec(
+            "3",
+            "Fréchet distance and the better of FT and VPT",
+            "draw_bars:fid",
+            "Bars: Fréchet distance between the task's images and the reference, with the interval of its bootstrap "
+            "where there is one; colour: the method with the higher mean accuracy; slashes: tasks whose objective is "
+            "far from classification; ≈: the 95 % interval of the difference over seeds includes 0 or is not known.",
+            _fid,
+        ),
+        FigureSpec("4", "Accuracy by train size", per_group=4, **_BY_SIZE),
+        FigureSpec("5", "Training and test loss", per_group=2, **_CURVES),
+        FigureSpec("6", "Training and test loss with larger training sets", groups=_HARD, per_group=3, **_LARGER),
+        FigureSpec(
+            "7",
+            "The hypothesis of an extra dimension",
+            "draw_schemes:dimension",
+            "A hypothesis that the paper rejects: in one dimension (red) training gets stuck in a local minimum; "
+            "with an added one (yellow) it finds a way out. Gradient descent on a made-up loss, from no data.",
+        ),
+        FigureSpec("8", "Grad-CAM of full fine-tuning and VPT", groups=_EASY, **_GRAD_CAM),
+        FigureSpec("9", "Training and test loss, logarithmic", per_group=2, log=True, **_CURVES),
+        FigureSpec("10", "Training and test loss, Natural", groups=("natural",), **_CURVES),
+        FigureSpec("11", "Training and test loss, Specialized", groups=("specialized",), **_CURVES),
+        FigureSpec("12", "Training and test loss, Structured", groups=_HARD, **_CURVES),
+        FigureSpec("13", "Training and test loss with larger training sets, Structured", groups=_HARD, **_LARGER),
+        FigureSpec("14", "Accuracy by train size, Natural", groups=("natural",), **_BY_SIZE),
+        FigureSpec("15", "Accuracy by train size, Specialized", groups=("specialized",), **_BY_SIZE),
+        FigureSpec("16", "Accuracy by train size, Structured", groups=_HARD, **_BY_SIZE),
+        FigureSpec(
+            "17",
+            "Integrated gradients, and more Grad-CAM",
+            "draw_maps:attributions",
+            "(a) Integrated gradients of the class each method answered: absolute values added over channels, "
+            "dark where they are high, FT and VPT of an image on one scale; δ is by how much their sum misses the "
+            "score's rise over the mean image, as a share of it. (b) Grad-CAM of further images. ✓ right, ✗ wrong, "
+            "with the confidence.",
+            _explained,
+            _EASY,
+            per_group=3,
+        ),
+        FigureSpec("18", "Grad-CAM of full fine-tuning and VPT, Structured", groups=_HARD, **_GRAD_CAM),
+        FigureSpec(
+            "19",
+            "Examples of every data set",
+            "draw_examples:examples",
+            "The first images of each test split, one a class as far as the classes go.",
+            _examples,
+            GROUPS,
+        ),
+        FigureSpec("search_vpt", "The search, VPT", method="vpt", **_SEARCHED),
+        FigureSpec("search_full", "The search, full fine-tuning", method="full", **_SEARCHED),
+        FigureSpec(
+            "calibration",
+            "Calibration of full fine-tuning and VPT",
+            "draw_grids:calibration",
+            "Above: how often answers of a given confidence are right, in 15 bins, every task with the same "
+            "weight. Below: expected calibration error of each task, mean ± standard deviation over seeds.",
+            _predictions,
+            GROUPS,
+        ),
+        FigureSpec(
+            "cost",
+            "What accuracy costs",
+            "draw_grids:costs",
+            "Mean test accuracy ± standard deviation over seeds of each method in each group, against the wall seconds "
+            "of one seed and against the tuned share of all parameters (head included), both logarithmic. Hollow: over "
+            "fewer tasks than others of its group.",
+            lambda spec, study: cost.reads(study),
+            GROUPS,
+        ),
+    )
+}
+
+
+def spec_of(number: str | int) -> FigureSpec:
+    if str(number) not in FIGURES:
+        raise ValueError(f"figure {number!r}: it is not drawn here; choose one of {', '.join(FIGURES)}")
+    return FIGURES[str(number)]
+
+
+def inputs(number: str | int, study: Study) -> Wanted:
+    """Kind of rows -> what the figure reads: cells, or task ids for fid, explain and examples; {} if none."""
+    spec = spec_of(number)
+    return spec.reads(spec, study) if spec.reads else {}
+
+
+def is_drawn(number: str | int, study: Study) -> bool:
+    """Whether the study has anything for the figure; a drawing needs nothing."""
+    return spec_of(number).reads is None or bool(inputs(number, study))
