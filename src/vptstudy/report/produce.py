@@ -35,10 +35,9 @@ def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[st
     built = _extra(EXTRAS[number], study, inputs) if is_extra else _table(number, study, _frames(inputs))
     if line := substitutes_line(study, inputs):
         built = replace(built, caption=f"{built.caption} {line}")
-    form = listing if is_extra else renderers
-    for name, text in (("csv", form.to_csv), ("md", form.to_markdown), ("tex", form.to_latex)):
+    for name, text in (("csv", renderers.to_csv), ("md", renderers.to_markdown), ("tex", renderers.to_latex)):
         write_text(outputs[name], text(built))
-    write_text(outputs["html"], table_page(built, form.to_html(built), _count(inputs)))
+    write_text(outputs["html"], table_page(built, renderers.to_html(built), _count(inputs)))
     if "note" in outputs:
         write_text(outputs["note"], note(built.caption))
     return f"{plural(len(built.frame), 'cell')} from {plural(_count(inputs), 'file')}"

@@ -17,7 +17,7 @@ from vptstudy.config.resolve import load_study
 from vptstudy.graph import targets
 from vptstudy.report import produce
 from vptstudy.report.tables.extras import EXTRAS, ByCell
-from vptstudy.report.tables.listing import to_csv, to_html, to_latex, to_markdown
+from vptstudy.report.tables.renderers import to_csv, to_html, to_latex, to_markdown
 from vptstudy.study import Cell
 
 MINI = "vit_mini_cifar10"

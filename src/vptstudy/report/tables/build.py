@@ -1,7 +1,7 @@
 """One generic builder for the paper's twenty tables: rows of kind `final` in, a `Table` with a tidy frame out.
 
 In: a table's number, a study, the `final` rows of `cells(number, study)` and, for Table 19, the `fid` rows. Out: a
-`Table`, which `render` turns into CSV, Markdown, LaTeX, HTML and terminal text. Missing rows are marked and counted,
+`Table`, which `renderers` turn into CSV, Markdown, LaTeX, HTML and terminal text. Missing rows are marked and counted,
 never filled in.
 
     python -m pytest tests/vptstudy/report/test_tables.py
@@ -20,32 +20,13 @@ from vptcore.analysis.statistics import CELL, Estimate, Wins, count_wins, group_
 from vptcore.models.methods_table import METHODS
 from vptcore.records import RowsError
 from vptstudy.report import captions
+from vptstudy.report.tables.grid import Grid
+from vptstudy.report.tables.paper_grid import grid_of
 from vptstudy.report.tables.printed import MEAN, comparable, with_published
 from vptstudy.report.tables.specs import TABLES, TableSpec, backbone_of, cells, methods_of, spec_of, tasks_of, trains_of
 from vptstudy.study import Cell, Study
 
-__all__ = ["CSV_COLUMNS", "MEAN", "TABLES", "Column", "Line", "Table", "build", "cells"]
-
-CSV_COLUMNS = [
-    "table",
-    "backbone",
-    "method",
-    "train",
-    "group",
-    "task",
-    "metric",
-    "mean",
-    "std",
-    "low",
-    "high",
-    "n",
-    "wins",
-    "ties",
-    "printed",
-    "difference",
-    "verdict",
-    "text",
-]
+__all__ = ["MEAN", "TABLES", "Column", "Line", "Table", "build", "cells"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +56,7 @@ class Line:
 class Table:
     """A built table.
 
-    `frame` has one row per line and column: CSV_COLUMNS, and whether it is bold, underlined or marked.
+    `frame` has one row per line and column: its CSV's columns, and whether it is bold, underlined or marked.
     """
 
     number: int
@@ -86,6 +67,10 @@ class Table:
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
     frame: pd.DataFrame = field(repr=False)
+
+    @property
+    def grid(self) -> Grid:
+        return grid_of(self)
 
     @property
     def has_published(self) -> bool:

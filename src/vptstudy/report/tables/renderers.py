@@ -1,7 +1,7 @@
-"""A built table as CSV, Markdown, LaTeX, HTML or terminal text; the same bytes for the same rows.
+"""A table as CSV, Markdown, LaTeX, HTML or terminal text; the same bytes for the same rows.
 
-In: a `tables.Table`. Out: text, or a rich renderable. The CSV is tidy and holds the paper's numbers beside ours;
-Markdown, LaTeX and HTML show them as further blocks; the terminal shows ours.
+In: anything with a `Grid`. Out: text, or a rich renderable. The CSV has every value unrounded; Markdown, LaTeX and HTML
+show all blocks, the terminal the first.
 
     python -m pytest tests/vptstudy/report/test_render.py
 """
@@ -18,72 +18,41 @@ from rich.measure import measure_renderables
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from vptstudy.report.page.sources import cell_link
 from vptstudy.report.page.templating import templates
-from vptstudy.report.tables.build import CSV_COLUMNS, Table
-from vptstudy.report.tables.grid import GROUP_TITLES, Block, Entry, blocks, head
+from vptstudy.report.tables.grid import Block, Entry, Grid, GridColumn, GridLine, Tabular
+from vptstudy.report.tables.latex import to_latex
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "–": "--",
-    "×": r"$\times$",
-    "†": r"\dag{}",
-    "‡": r"\ddag{}",
-    "✓": r"$\checkmark$",
-    "≠": r"$\neq$",
-    "●": r"$\bullet$",
-    "§": r"\S{}",
-    "é": r"\'e",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-}
+__all__ = ["to_csv", "to_html", "to_latex", "to_markdown", "to_terminal"]
 
 
-def to_csv(table: Table) -> str:
-    """Tidy: one line per cell of the table, accuracies in percent, four decimals."""
-    return table.frame[CSV_COLUMNS].to_csv(index=False, float_format="%.4f", lineterminator="\n")
+def to_csv(table: Tabular) -> str:
+    return table.grid.csv
 
 
-def to_markdown(table: Table) -> str:
+def to_markdown(table: Tabular) -> str:
     """GitHub's Markdown: one table per block under a heading, the caption below."""
-    parts = [f"### Table {table.number}: {markdown_escape(table.title)}"]
-    for block in blocks(table):
+    grid = table.grid
+    parts = [f"### {markdown_escape(grid.heading)}"]
+    for block in grid.blocks:
         parts += [f"**{markdown_escape(block.title)}**"] if block.title else []
-        parts.append("\n".join(_markdown_lines(table, block)))
-    return "\n\n".join([*parts, markdown_escape(table.caption)]) + "\n"
+        parts.append("\n".join(_markdown_lines(grid, block)))
+    return "\n\n".join([*parts, markdown_escape(grid.caption)]) + "\n"
 
 
-def _markdown_lines(table: Table, block: Block):
-    titles = [*table.stub, *(_column_title(table, c) for c in table.columns)]
-    yield "| " + " | ".join(map(markdown_escape, titles)) + " |"
-    yield "|" + " :-- |" * len(table.stub) + " --: |" * len(table.columns)
+def _markdown_lines(grid: Grid, block: Block):
+    yield "| " + " | ".join(markdown_escape(column.alone) for column in grid.columns) + " |"
+    yield "|" + "".join(" :-- |" if column.is_text else " --: |" for column in grid.columns)
     for line in block.lines:
-        yield "| " + " | ".join([*map(markdown_escape, line.labels), *map(_markdown_entry, line.entries)]) + " |"
+        yield "| " + " | ".join(map(_markdown_entry, line.entries)) + " |"
 
 
 def _markdown_entry(entry: Entry) -> str:
-    main = f"<u>{entry.main}</u>" if entry.underlined else entry.main
+    main = markdown_escape(entry.main)
+    main = f"<u>{main}</u>" if entry.underlined else main
     main = f"**{main}**" if entry.bold else main
     spread = f" {entry.spread}" if entry.spread else ""
     wins = f" ({entry.wins})" if entry.wins else ""
     return f"{main}{markdown_escape(entry.mark)}{spread}{wins}"
-
-
-def _column_title(table: Table, column) -> str:
-    """'Mean' says of what, where the table has more than one group."""
-    several = len({c.group for c in table.columns}) > 1
-    return f"{GROUP_TITLES[column.group]} mean" if several and column.task == "mean" else column.title
 
 
 def markdown_escape(text: str) -> str:
@@ -92,98 +61,50 @@ def markdown_escape(text: str) -> str:
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def to_latex(table: Table) -> str:
-    """A booktabs `table` environment of all blocks; needs booktabs, graphicx (\\resizebox) and amssymb (marks)."""
-    columns = "l" * len(table.stub) + "r" * len(table.columns)
-    lines = [
-        r"\begin{table}[t]",
-        r"\centering",
-        rf"\caption{{{latex_escape(table.caption)}}}",
-        rf"\label{{tab:{table.number:02d}}}",
-        r"\resizebox{\linewidth}{!}{%",
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        *_latex_head(table),
-        r"\midrule",
-    ]
-    width = len(table.stub) + len(table.columns)
-    for position, block in enumerate(blocks(table)):
-        lines += [r"\midrule"] if position else []
-        if block.title:
-            lines += [rf"\multicolumn{{{width}}}{{l}}{{\textit{{{latex_escape(block.title)}}}}} \\", r"\addlinespace"]
-        for line in block.lines:
-            lines += [r"\midrule"] if line.ruled else []
-            lines.append(" & ".join([*map(latex_escape, line.labels), *map(_latex_entry, line.entries)]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"]) + "\n"
-
-
-def _latex_head(table: Table):
-    start = len(table.stub) + 1
-    spans, rules = [], []
-    for title, width in head(table):
-        spans.append(rf"\multicolumn{{{width}}}{{c}}{{\textit{{{latex_escape(title)}}}}}")
-        rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
-        start += width
-    yield " & ".join([""] * len(table.stub) + spans) + r" \\"
-    yield " ".join(rules)
-    yield " & ".join(map(latex_escape, [*table.stub, *(c.title for c in table.columns)])) + r" \\"
-
-
-def _latex_entry(entry: Entry) -> str:
-    main = latex_escape(entry.main)
-    main = rf"\underline{{{main}}}" if entry.underlined else main
-    main = rf"\textbf{{{main}}}" if entry.bold else main
-    mark = rf"\textsuperscript{{{latex_escape(entry.mark)}}}" if entry.mark else ""
-    spread = rf"\,{{\scriptsize {latex_escape(entry.spread)}}}" if entry.spread else ""
-    return main + mark + spread + (f" ({latex_escape(entry.wins)})" if entry.wins else "")
-
-
-def latex_escape(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in one_line(text))
-
-
 def one_line(text: str) -> str:
-    """A text without line breaks, which end a row in Markdown and a paragraph in LaTeX, and without controls."""
+    """A text without line breaks, which end a row in Markdown, and without controls."""
     if text.isprintable():
         return text
     return "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
 
 
-def to_html(table: Table) -> Markup:
-    """A `<table>` per block inside one scrolling element; everything that is not our own markup is escaped."""
-    # Each of our numbers links to the rows it was made from.
-    links = [
-        [cell_link(table.backbone, line.method, c.task, line.train, line.metric) for c in table.columns]
-        for line in table.lines
-    ]
-    template = templates().get_template("table.html.jinja")
-    return Markup(template.render(table=table, blocks=blocks(table), head=head(table), links=links))
+def to_html(table: Tabular) -> Markup:
+    """A sortable `<table>` inside a scrolling element; everything that is not our own markup is escaped."""
+    return Markup(templates().get_template("table.html.jinja").render(grid=table.grid))
 
 
-def to_terminal(table: Table, width: int = 100) -> RichTable:
-    """Our accuracies with tasks as rows and methods as columns; spreads are left out where they do not fit `width`."""
-    shown = _terminal(table, spread=True)
-    return shown if _width(shown) <= width else _terminal(table, spread=False)
+def to_terminal(table: Tabular, width: int = 100) -> RichTable:
+    """The first block with its columns as rows; spreads are left out where they do not fit `width`."""
+    shown = _terminal(table.grid, spread=True)
+    return shown if _width(shown) <= width else _terminal(table.grid, spread=False)
 
 
-def _terminal(table: Table, spread: bool) -> RichTable:
-    lines = [line for line in blocks(table)[0].lines if line.metric == table.lines[0].metric]
-    title = f"Table {table.number}: {table.title}"
-    shown = RichTable(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
+def _terminal(grid: Grid, spread: bool) -> RichTable:
+    kind = grid.blocks[0].lines[0].kind
+    lines = [line for line in grid.blocks[0].lines if line.kind == kind]
+    shown = RichTable(
+        title=Text(grid.heading), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1)
+    )
     shown.add_column("", no_wrap=True)
     for line in lines:
-        shown.add_column(Text("\n".join(line.labels)), justify="right", no_wrap=True)
-    position = 0
-    for group, columns in groupby(table.columns, lambda c: c.group):
-        shown.add_row(Text(GROUP_TITLES[group], style="bold"))
-        for column in columns:
-            entries = [line.entries[position] for line in lines]
-            shown.add_row(Text(f"  {column.title}"), *(_terminal_entry(entry, spread) for entry in entries))
-            position += 1
-        if any(entry.wins for entry in entries):
-            shown.add_row(Text("  Wins against FT", style="dim"), *(Text(entry.wins, style="dim") for entry in entries))
+        labels = [entry.main for entry in line.entries[: grid.stubs]]
+        shown.add_column(Text("\n".join(labels)), justify="right", no_wrap=True)
+    numbers = list(enumerate(grid.columns))[grid.stubs :]
+    for group, columns in groupby(numbers, lambda pair: pair[1].group):
+        shown.add_row(Text(group, style="bold"))
+        _terminal_rows(shown, lines, list(columns), spread)
         shown.add_section()
     return shown
+
+
+def _terminal_rows(
+    shown: RichTable, lines: list[GridLine], columns: list[tuple[int, GridColumn]], spread: bool
+) -> None:
+    for place, column in columns:
+        entries = [line.entries[place] for line in lines]
+        shown.add_row(Text(f"  {column.title}"), *(_terminal_entry(entry, spread) for entry in entries))
+    if any(entry.wins for entry in entries):
+        shown.add_row(Text("  Wins against FT", style="dim"), *(Text(entry.wins, style="dim") for entry in entries))
 
 
 def _terminal_entry(entry: Entry, spread: bool) -> Text:
