@@ -19,7 +19,7 @@ from vptcore.data.tasks import Task
 from vptcore.models.backbones import Backbone
 from vptcore.models.methods_table import METHODS
 from vptcore.training.protocol import Protocol
-from vptcore.training.recipe import Recipe
+from vptcore.training.recipe import Recipe, final_parts
 
 # Bumped when a stage's meaning changes: it is part of every job's slice, so that the stage's files are made again.
 VERSIONS = {
@@ -27,8 +27,8 @@ VERSIONS = {
     "split": 2,
     "features": 1,
     "fid": 2,
-    "search": 1,
-    "final": 1,
+    "search": 2,
+    "final": 2,
     "explain": 2,
     "examples": 1,
     "tables": 6,
@@ -195,7 +195,13 @@ class Study:
             "train": train,
             "seed": self.config["split_seed"],
             "classes": self.tasks[task].classes,
-        } | ({"selection": self.one_shot_selection} if train == ONE_SHOT else {})
+        } | (self._one_shot_slice() if train == ONE_SHOT else {})
+
+    def _one_shot_slice(self) -> dict:
+        protocol = self.protocol
+        return {
+            "selection": self.one_shot_selection, "pool": protocol.one_shot_pool, "final": protocol.one_shot_final,
+        }  # fmt: skip
 
     @property
     def one_shot_selection(self) -> str:
@@ -272,6 +278,7 @@ class Study:
             optimizer=optimizer, lr=0.0, weight_decay=0.0,
             batch=setting["batch"], epochs=epochs, warmup=round(share * epochs),
             scale_lr=protocol.scale_lr, zero_first_epoch=protocol.lr_zero_epoch, decay_norms=protocol.decay_norms,
+            adamw=protocol.adamw,
         )  # fmt: skip
 
     def search_slice(self, cell: Cell) -> dict:
@@ -284,6 +291,7 @@ class Study:
     def final_slice(self, cell: Cell) -> dict:
         return self._model_slice(cell) | {
             "version": VERSIONS["final"],
+            "parts": list(final_parts(self.protocol, self.tasks[cell.task].group, cell.train)),
             "seeds": list(self.seeds),
             "curve_seeds": self.config["curves"]["seeds"],
         }

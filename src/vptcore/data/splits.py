@@ -1,7 +1,7 @@
 """Which images a train size uses: the VTAB-1k split, seeded subsets of other sizes, one image per class, or all.
 
-In: a job (task, train, seed, classes, version) and the task's index. Out: rows of kind `splits`, part train, val or
-test, and notes: what had to be substituted, which classes are absent.
+In: a job (task, train, seed, classes, version) and the task's index. Out: rows of kind `splits`, part train, val,
+final or test, and notes: what had to be substituted, which classes are absent.
 
     python -m pytest tests/vptcore/data/test_splits.py
 """
@@ -17,7 +17,7 @@ import pandas as pd
 
 from vptcore import records
 from vptcore.choices import choose_one
-from vptcore.data.one_shot import SELECTIONS
+from vptcore.data.one_shot import SELECTIONS, drawn
 from vptcore.data.tasks import VTAB
 
 VTAB_TRAIN, VTAB_VAL = 800, 200
@@ -31,6 +31,8 @@ def split(
 ) -> tuple[pd.DataFrame, dict]:
     """The rows (part, row) of a train size, each part in its own order, and notes on them.
 
+    Parts are train, val and test, and for the authors' one-shot finals, which draw anew, final.
+
     `job["train"]` is a number of train images, 'one_shot' or 'train'. `images` is the task's array, for one-shot rules
     that look at it; `substitutes` are those of the source, to which this split's are added. Raises ValueError with the
     counts if there are too few images.
@@ -43,7 +45,7 @@ def split(
     if train == str(VTAB_TRAIN) and task in VTAB_IDS:
         chosen = _vtab(task, rows, substitutes)
     elif train == ONE_SHOT:
-        chosen = _one_shot(job, rows, index.set_index("row")["label"], images)
+        chosen = _one_shot(job, _one_shot_pools(job, rows, substitutes), index.set_index("row")["label"], images)
     elif train == WHOLE_TRAIN:
         chosen = _whole_train(job, rows, substitutes)
     elif train.isdigit() and int(train) >= 4:
@@ -51,7 +53,7 @@ def split(
     else:
         known = f"a number of images from 4 on (a quarter as many are val), {ONE_SHOT!r} or {WHOLE_TRAIN!r}"
         raise ValueError(f"{task}: train size {train!r} is unknown; expected {known}")
-    parts = {"train": chosen[0], "val": chosen[1], "test": rows["test"]}
+    parts = dict(zip(("train", "val", "final"), chosen, strict=False)) | {"test": rows["test"]}
     frames = [pd.DataFrame({"part": part, "row": picked}) for part, picked in parts.items()]
     notes = {"substitutes": substitutes, "absent_classes": _absent(job, index, parts)}
     return pd.concat(frames, ignore_index=True), notes
@@ -67,7 +69,7 @@ def run(job: dict, index_path: Path | str, out_path: Path | str, images_path: Pa
     note = records.provenance(job, inputs, started=started, **notes)
     records.write_rows(out_path, "splits", frame, note)
     counts = frame["part"].value_counts()
-    line = ", ".join(f"{counts.get(part, 0):,} {part}" for part in ("train", "val", "test"))
+    line = ", ".join(f"{counts.get(part, 0):,} {part}" for part in notes["absent_classes"])
     absent = [
         f"{part} lacks {len(labels)} of {job['classes']} classes"
         for part, labels in notes["absent_classes"].items()
@@ -78,8 +80,11 @@ def run(job: dict, index_path: Path | str, out_path: Path | str, images_path: Pa
 
 def pool_order(job: dict, rows: dict[str, np.ndarray]) -> np.ndarray:
     """The train and val rows in the seeded order that sizes and one-shot picks are taken from."""
-    pool = np.concatenate([rows["train"], rows["val"]])
-    return np.random.default_rng(job["seed"]).permutation(np.sort(pool))
+    return _shuffled(job, np.concatenate([rows["train"], rows["val"]]))
+
+
+def _shuffled(job: dict, rows: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(job["seed"]).permutation(np.sort(rows))
 
 
 def _vtab(task: str, rows: dict[str, np.ndarray], substitutes: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -103,15 +108,33 @@ def _sized(job: dict, rows: dict[str, np.ndarray], train: int) -> tuple[np.ndarr
     return order[:train], order[len(order) - val :]
 
 
-def _one_shot(
-    job: dict, rows: dict[str, np.ndarray], labels: pd.Series, images: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """One image per class for train and another for val, in the order of the classes (paper Appendix G.4)."""
-    pool = labels.loc[pool_order(job, rows)]
-    if not len(pool):
+def _one_shot_pools(job: dict, rows: dict[str, np.ndarray], substitutes: list[str]) -> list[np.ndarray]:
+    """What one-shot images are picked from, in a seeded order: one pool for train and val, or one for each.
+
+    `pool: vtab1k` gives train800 and val200, as the authors' loader samples within the split that it has read
+    (VPT-or-FT src/data/datasets/tf_dataset.py:101-140): a class that these lack is not trained.
+    """
+    if not len(rows["train"]) + len(rows["val"]):
         raise ValueError(f"{job['task']}: no image to pick for any class; the index has {_counts(rows)}")
+    if job.get("pool") != "vtab1k" or job["task"] not in VTAB_IDS:
+        return [pool_order(job, rows)]
+    return [_shuffled(job, part) for part in _vtab(job["task"], rows, substitutes)]
+
+
+def _one_shot(
+    job: dict, pools: list[np.ndarray], labels: pd.Series, images: np.ndarray | None
+) -> tuple[np.ndarray, ...]:
+    """One image per class for train and another for val, in the order of the classes (paper Appendix G.4).
+
+    With `final: two_per_class`, as in the authors' code, also two a class for the finals, drawn anew from all pools.
+    """
     pick = SELECTIONS[choose_one("one_shot.selection", job.get("selection", "random"), SELECTIONS)]
-    return pick(pool, images, job["seed"])
+    picked = [pick(labels.loc[pool], images, job["seed"]) for pool in pools]
+    train, val = picked[0] if len(pools) == 1 else (picked[0][0], picked[1][0])
+    if job.get("final") != "two_per_class":
+        return train, val
+    again = labels.loc[_shuffled(job | {"seed": [job["seed"], 1]}, np.concatenate(pools))]
+    return train, val, np.concatenate(drawn(again, images, job["seed"]))
 
 
 def _whole_train(job: dict, rows: dict[str, np.ndarray], substitutes: list[str]) -> tuple[np.ndarray, np.ndarray]:

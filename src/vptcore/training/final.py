@@ -38,7 +38,7 @@ from vptcore.records import provenance, read_rows, replacing, write_rows, write_
 from vptcore.training import stage
 from vptcore.training.choose import choose
 from vptcore.training.fit import fit, predict, scores
-from vptcore.training.recipe import Recipe
+from vptcore.training.recipe import Recipe, check_batch
 from vptcore.training.step import renew
 
 
@@ -67,8 +67,8 @@ def _all_seeds(job, inputs, device: torch.device, work: Path, say) -> np.ndarray
     """Every seed's record in the work folder, those that are there already left alone. Returns test's index rows."""
     parts = stage.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
     recipe, config = chosen(job, inputs["search"])
-    train, test = parts.take(*stage.final_parts(job)), parts.take("test")
-    recipe = stage.fit_batch(job, recipe, train)
+    train, test = parts.take(*job["parts"]), parts.take("test")
+    check_batch(job, len(train))
     sets = _as_features(job, train, test, device) if stage.is_probe(job) else (train, test)
     setting = _Setting(job, recipe, config, *sets, device, work, say)
     bases, model = inputs.get("bases") or [None] * len(job["seeds"]), None

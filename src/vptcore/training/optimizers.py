@@ -8,12 +8,15 @@ per configuration.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from vptcore.training.recipe import Recipe
+
+EPS = 1e-6  # of AdamW, as in the authors' own class
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe | Sequence[Recipe]):
@@ -24,15 +27,16 @@ def make_optimizer(model: nn.Module, recipe: Recipe | Sequence[Recipe]):
     groups = parameter_groups(model, recipe)
     if recipe.optimizer == "sgd":
         return _Sgd(groups, lr=recipe.scaled_lr, momentum=recipe.momentum, fused=fused)
-    return _AdamW(groups, lr=recipe.scaled_lr, betas=(0.9, 0.999), eps=1e-6, fused=fused)
+    make = _AuthorsAdamW if recipe.adamw == "authors" else _AdamW
+    return make(groups, lr=recipe.scaled_lr, betas=(0.9, 0.999), eps=EPS, fused=fused)
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
     """Two groups: with and without weight decay.
 
     Under SGD everything but the head's bias is decayed (KMnP/vpt src/solver/optimizer.py:60-62). Under AdamW biases
-    are not; norm weights are, as in the authors' code, unless `decay_norms` is false (their list of exceptions names
-    modules that the model does not have).
+    are not, Swin's relative position biases among them (optimizer.py:36-47); norm weights are, as in the authors'
+    code, unless `decay_norms` is false (their list of exceptions names modules that the model does not have).
     """
     decayed, spared = [], []
     for name, parameter in model.named_parameters():
@@ -44,9 +48,10 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
 
 def _is_spared(name: str, recipe: Recipe) -> bool:
     if recipe.optimizer == "sgd":
-        return name == "head.bias" or name.endswith(".head.bias")
+        # A probe's head stands alone: its bias is called "bias" and nothing more.
+        return name in ("bias", "head.bias") or name.endswith(".head.bias")
     is_norm_weight = "norm" in name.rsplit(".", 2)[-2:][0] and name.endswith("weight")
-    return name.endswith("bias") or (is_norm_weight and not recipe.decay_norms)
+    return "bias" in name or (is_norm_weight and not recipe.decay_norms)
 
 
 class _OneLr:
@@ -61,6 +66,27 @@ class _Sgd(_OneLr, torch.optim.SGD):
 
 class _AdamW(_OneLr, torch.optim.AdamW):
     """torch's AdamW with `set_lr`."""
+
+
+class _AuthorsAdamW(_AdamW):
+    """AdamW with eps added before the bias correction and weights decayed after the step (KMnP/vpt
+    src/solver/optimizer.py:200-235).
+
+    Theirs is w -= r u / (sqrt(v) + eps), then w -= lr d w, with r = sqrt(1 - beta2^t) and u, v, d as usual; torch's is
+    w -= lr d w, then w -= u / (sqrt(v) / r + eps). They are one with eps / r for eps, lr (1 - lr d) for lr and
+    d / (1 - lr d) for d. `steps` counts t and is saved with the groups.
+    """
+
+    def step(self, closure=None):
+        asked = [(group["lr"], group["weight_decay"]) for group in self.param_groups]
+        for group, (lr, decay) in zip(self.param_groups, asked, strict=True):
+            group["steps"] = group.get("steps", 0) + 1
+            group["eps"] = EPS / math.sqrt(1 - group["betas"][1] ** group["steps"])
+            group["lr"], group["weight_decay"] = lr * (1 - lr * decay), decay / (1 - lr * decay)
+        loss = super().step(closure)
+        for group, (lr, decay) in zip(self.param_groups, asked, strict=True):
+            group["lr"], group["weight_decay"] = lr, decay
+        return loss
 
 
 class StackedSGD:

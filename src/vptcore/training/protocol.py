@@ -22,7 +22,10 @@ CHOICES = {
     "prompt_init": ("uniform", "normal"),
     "head_init": ("kaiming", "zeros"),
     "ft_then_pt_base": ("train", "trainval"),
+    "adamw": ("authors", "torch"),
+    "one_shot_pool": ("all", "vtab1k"),
     "one_shot_final": ("same", "two_per_class"),
+    "fgvc_final": ("train", "trainval"),
     "lr_zero_epoch": (True, False),
     "scale_lr": (True, False),
     "decay_norms": (True, False),
@@ -45,6 +48,7 @@ class Protocol:
     lr_zero_epoch: bool = True
     scale_lr: bool = True
     decay_norms: bool = True
+    adamw: str = "authors"
     normalisation: str = "imagenet"
     full_dropout: float = 0.1
     prompted_dropout: float = 0.0
@@ -55,7 +59,10 @@ class Protocol:
     head_bias: float = -4.59511985013459
     # `trainval`: the search of FT-then-PT starts from a model that has already seen its val images.
     ft_then_pt_base: str = "train"
+    # `vtab1k`: one-shot images come from train800 and val200, not from all that a task has to train and validate on.
+    one_shot_pool: str = "vtab1k"
     one_shot_final: str = "same"
+    fgvc_final: str = "train"
     val_every_epoch: bool = False
 
 
@@ -74,9 +81,12 @@ PROTOCOLS: dict[str, Protocol] = {
         mixed_optimizer="adamw",
         lr_zero_epoch=False,
         decay_norms=False,
+        adamw="torch",
+        one_shot_pool="all",
         normalisation="backbone",
         prompts_in_pool=False,
         head_bias=0.0,
+        fgvc_final="trainval",
     ),
 }
 

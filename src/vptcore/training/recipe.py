@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from vptcore.records import digest
+from vptcore.training.protocol import Protocol
 
 OPTIMIZERS = ("sgd", "adamw")
 
@@ -23,8 +24,10 @@ class Recipe:
     """How one configuration is trained.
 
     `lr` is the grid's value; the optimizer gets `scaled_lr`, which is lr x batch / 256 under `scale_lr`
-    (KMnP/vpt tune_vtab.py:100). `warmup` counts epochs; under `zero_first_epoch` the first of them runs at
-    learning rate 0, as the authors' scheduler does (src/solver/lr_scheduler.py:57-64).
+    (KMnP/vpt tune_vtab.py:100): by the batch asked for, also where a set has fewer images. `warmup` counts epochs;
+    under `zero_first_epoch` the first of them runs at learning rate 0, as the authors' scheduler does
+    (src/solver/lr_scheduler.py:57-64). `adamw`: the authors' own class, or
+    torch's (`optimizers`).
     """
 
     optimizer: str
@@ -38,6 +41,7 @@ class Recipe:
     scale_lr: bool = True
     zero_first_epoch: bool = True
     decay_norms: bool = True
+    adamw: str = "authors"
     augment: str = "none"
 
     def __post_init__(self) -> None:
@@ -62,6 +66,28 @@ class Recipe:
 
     def hash(self) -> str:
         return digest(asdict(self))
+
+
+def final_parts(protocol: Protocol, group: str, train: str) -> tuple[str, ...]:
+    """The parts of a task's split that the finals of a train size are trained on; `group` is the task's.
+
+    Train and val, as the benchmark has it. One-shot finals see train alone, or the authors' two images a class. FGVC's
+    see train alone under `fgvc_final: train` (KMnP/vpt train.py:68-71 gives trainval to names that start with
+    "vtab-").
+    """
+    if train == "one_shot":
+        return ("train",) if protocol.one_shot_final == "same" else ("final",)
+    return ("train",) if group == "fgvc" and protocol.fgvc_final == "train" else ("train", "val")
+
+
+def check_batch(slice_: Mapping, images: int) -> None:
+    """Raise ValueError where a batch is larger than the training set: it would be a full-batch step by mistake.
+
+    In one-shot it is meant: there the loader gives all images at once.
+    """
+    batch = slice_["recipe"]["batch"]
+    if batch > images and slice_["train"] != "one_shot":
+        raise ValueError(f"batch: {batch} is larger than the {images} training images; choose at most {images}")
 
 
 def expand_grid(base: Recipe, grid: Mapping[str, Iterable[float]]) -> list[Recipe]:

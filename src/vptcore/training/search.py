@@ -38,7 +38,7 @@ from vptcore.records import provenance, replacing, write_rows, write_text
 from vptcore.training import stage
 from vptcore.training.choose import choose
 from vptcore.training.fit import fit, predict, scores
-from vptcore.training.recipe import Recipe
+from vptcore.training.recipe import Recipe, check_batch, recipes_of
 from vptcore.training.step import renew
 
 
@@ -81,7 +81,8 @@ def _grid(job, inputs, device: torch.device, work: Path, keeps_best: bool, say) 
     """A row for every configuration of the job."""
     parts = stage.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
     train, val = parts.take("train"), parts.take("val")
-    recipes = [stage.fit_batch(job, recipe, train) for recipe in stage.recipes_of(job)]
+    check_batch(job, len(train))
+    recipes = recipes_of(job)
     if job["method"] == "linear":
         return _linear_rows(job, recipes, train, val, device)
     base_state = backbone_state(load_file(inputs["base"])) if "base" in inputs else None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,6 @@ from vptcore.jobs.device import device_name
 from vptcore.models.methods_table import METHODS
 from vptcore.records import read_rows
 from vptcore.training.flops import mfu, step_flops
-from vptcore.training.recipe import Recipe
-from vptcore.training.recipe import recipes_of as recipes_of
 
 
 def normalise_of(job: Mapping) -> Normalise:
@@ -59,27 +56,6 @@ class Parts:
         if len(rows) == 0:
             raise ValueError(f"no images in {' + '.join(parts)}; the split file has {sorted(self.rows)}")
         return ImageSet.of(self.array[rows], self.labels[rows], self.normalise, self.device)
-
-
-def fit_batch(job: Mapping, recipe: Recipe, train: ImageSet) -> Recipe:
-    """The recipe with a batch that the set can fill: in one-shot all images at most.
-
-    Anywhere else a batch larger than the set would change the recipe silently; that is an error.
-    """
-    if job["train"] == "one_shot":
-        return replace(recipe, batch=min(recipe.batch, len(train)))
-    if recipe.batch > len(train):
-        raise ValueError(
-            f"batch: {recipe.batch} is larger than the {len(train)} training images; choose at most {len(train)}"
-        )
-    return recipe
-
-
-def final_parts(job: Mapping) -> tuple[str, ...]:
-    """What the finals train on: train+val; for one-shot train alone, unless the authors' two a class are wanted."""
-    if job["train"] == "one_shot" and job["protocol"]["one_shot_final"] == "same":
-        return ("train",)
-    return ("train", "val")
 
 
 def is_probe(job: Mapping) -> bool:

@@ -30,7 +30,7 @@ def check_search(view: View, job: Job) -> Iterator[Found]:
     name = only(job, "rows")
     rows = view.rows(name, "search")
     index, parts = _task_rows(view, job)
-    yield from ((name, finding) for finding in _grid(job, rows, parts))
+    yield from ((name, finding) for finding in _grid(job, rows))
     yield from ((name, finding) for finding in _search_numbers(rows))
     if index is None or parts is None:
         return
@@ -41,8 +41,8 @@ def check_search(view: View, job: Job) -> Iterator[Found]:
     yield from ((name, finding) for finding in _val_accuracy(rows, labels, job.slice["classes"]))
 
 
-def _grid(job: Job, rows: Rows, parts: dict[str, np.ndarray] | None) -> Iterator[Finding]:
-    """Every configuration once, each the one that the grid has at its number; one-shot batches at most all images."""
+def _grid(job: Job, rows: Rows) -> Iterator[Finding]:
+    """Every configuration once, each the one that the grid has at its number."""
     recipes = recipes_of(job.slice)
     found = rows["config"].tolist()
     if len(set(found)) != len(found):
@@ -54,8 +54,6 @@ def _grid(job: Job, rows: Rows, parts: dict[str, np.ndarray] | None) -> Iterator
         if config not in range(len(recipes)):
             continue
         recipe = recipes[config]
-        if parts is not None and job.slice["train"] == "one_shot":
-            recipe = replace(recipe, batch=min(recipe.batch, len(parts["train"])))
         wanted = {key: getattr(recipe, key) for key in ("optimizer", "lr", "weight_decay", "batch", "epochs")} | shared
         for key, value in wanted.items():
             if rows[key][place] != value:
@@ -107,9 +105,7 @@ def check_final(view: View, job: Job) -> Iterator[Found]:
         yield from ((name, finding) for finding in _is_chosen(final, *recipe))
     curves = view.rows_if(curves_name, "curves")
     if curves is not None:
-        batch = _batch(view, job)
-        schedule = recipe[0] if recipe is None or batch is None else replace(recipe[0], batch=batch)
-        yield from ((curves_name, finding) for finding in _curves(job, curves, final, schedule))
+        yield from ((curves_name, finding) for finding in _curves(job, curves, final, recipe and recipe[0]))
     predictions = view.rows_if(predictions_name, "predictions")
     if predictions is not None:
         yield from ((predictions_name, finding) for finding in _predictions(view, job, predictions, final))
@@ -153,30 +149,15 @@ def _final_images(view: View, job: Job, final: Rows) -> Iterator[Finding]:
     _, parts = _task_rows(view, job)
     if parts is None:
         return
-    train = sum(len(parts[part]) for part in final_parts(job.slice))
+    train = sum(len(parts[part]) for part in job.slice["parts"])
     for key, images in (("train_images", train), ("test_images", len(parts["test"]))):
         if (final[key] != images).any():
             yield Finding("plausible", f"{key} is {_first(final[key], final[key] != images)}; expected {images}")
-    batch = _batch(view, job)
-    if batch is not None and (final["batch"] != batch).any():
+    batch = job.slice["recipe"]["batch"]
+    if (final["batch"] != batch).any():
         yield Finding(
             "plausible", f"batch {_first(final['batch'], final['batch'] != batch)}; the config asks for {batch}"
         )
-
-
-def final_parts(slice_: dict) -> tuple[str, ...]:
-    """The parts that finals train on (as training.jobs.final_parts, which imports torch)."""
-    if slice_["train"] == "one_shot" and slice_["protocol"]["one_shot_final"] == "same":
-        return ("train",)
-    return ("train", "val")
-
-
-def _batch(view: View, job: Job) -> int | None:
-    _, parts = _task_rows(view, job)
-    if parts is None:
-        return None
-    images, batch = sum(len(parts[part]) for part in final_parts(job.slice)), job.slice["recipe"]["batch"]
-    return min(batch, images) if job.slice["train"] == "one_shot" else batch
 
 
 def _chosen(view: View, job: Job) -> tuple[Recipe, int] | None:
@@ -327,7 +308,7 @@ def _task_rows(view: View, job: Job) -> tuple[Rows | None, dict[str, np.ndarray]
     split = view.rows_if(job.inputs["splits"][0], "splits")
     if index is None or split is None or (len(split["row"]) and split["row"].max() >= len(index["row"])):
         return None, None
-    return index, {part: split["row"][split["part"] == part] for part in ("train", "val", "test")}
+    return index, {part: split["row"][split["part"] == part] for part in ("train", "val", "final", "test")}
 
 
 def _first_twice(values: list):

@@ -102,7 +102,7 @@ def _search(rows: Rows) -> str:
 
 
 def _splits(rows: Rows) -> str:
-    return ", ".join(f"{int((rows['part'] == part).sum()):,} {part}" for part in ("train", "val", "test"))
+    return ", ".join(f"{int((rows['part'] == part).sum()):,} {part}" for part in dict.fromkeys(rows["part"].tolist()))
 
 
 _SAYS: dict[str, Callable[[Rows], str]] = {

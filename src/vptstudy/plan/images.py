@@ -33,8 +33,12 @@ class Counts:
     test: int
     bytes_each: int
 
+    def images(self, part: str) -> int:
+        """The authors' one-shot finals draw anew as many as train and val have together."""
+        return self.train + self.val if part == "final" else getattr(self, part)
+
     def bytes_of(self, *parts: str) -> int:
-        return self.bytes_each * sum(getattr(self, part) for part in parts)
+        return self.bytes_each * sum(map(self.images, parts))
 
 
 def counts_of(study: Study, task: str, train: str) -> Counts:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 
 from vptcore.analysis.frechet import LINE_SIZES
 from vptcore.analysis.reference import SAMPLE
-from vptcore.data.splits import ONE_SHOT
 from vptcore.models.methods_table import METHODS
 from vptcore.training.flops import forward_flops, shape_of, step_flops
 from vptcore.training.recipe import recipes_of
@@ -89,12 +88,10 @@ class _Model:
     def train(self, images: int, runs: int = 1, heads: int = 1) -> Phase:
         """`runs` runs one after the other, of `heads` stacked heads each."""
         recipe = self.job["recipe"]
-        batch = min(recipe["batch"], images)
         passes = recipe["epochs"] * runs
+        steps = passes * math.ceil(images / recipe["batch"])
         regime = "head" if METHODS[self.job["method"]].probe else "train"
-        return Phase(
-            "train", regime, passes * images, self.step * heads, passes * math.ceil(images / batch), self.is_swin
-        )
+        return Phase("train", regime, passes * images, self.step * heads, steps, self.is_swin)
 
     def scoring(self, name: str, images: int, times: float = 1) -> Phase:
         """`images` scored so often: with the last batch filled up, and by the head alone where features are cached."""
@@ -119,10 +116,9 @@ def search_work(job: Mapping, counts: Counts) -> Workload:
 
 
 def final_work(job: Mapping, counts: Counts) -> Workload:
-    """The recipe under every seed, on train+val, scored on test; after every epoch too for the seeds with a curve."""
+    """The recipe under every seed, scored on test; after every epoch too for the seeds with a curve."""
     model, seeds = _Model(job), len(job["seeds"])
-    alone = job["train"] == ONE_SHOT and job["protocol"]["one_shot_final"] == "same"
-    images = counts.train + (0 if alone else counts.val)
+    images = sum(map(counts.images, job["parts"]))
     curves = min(job["curve_seeds"], seeds) * job["recipe"]["epochs"]
     phases: list[Phase] = []
     if METHODS[job["method"]].probe:

@@ -144,10 +144,8 @@ def finals(study: Study, cell: Cell, level: float, searched: Mapping[str, list])
 
 
 def _trained_images(study: Study, cell: Cell) -> int:
-    """Finals train on train and val images; one-shot ones on what the protocol says."""
-    slice_, parts = study.final_slice(cell), splits(study, cell.task, cell.train)["part"]
-    only_train = cell.train == "one_shot" and slice_["protocol"]["one_shot_final"] == "same"
-    return parts.count("train") + (0 if only_train else parts.count("val"))
+    parts = splits(study, cell.task, cell.train)["part"]
+    return sum(map(parts.count, study.final_slice(cell)["parts"]))
 
 
 def _answers(labels: np.ndarray, difficulty: np.ndarray, accuracy: float, classes: int, rng) -> dict[str, np.ndarray]:
@@ -203,8 +201,10 @@ def splits(study: Study, task: str, train: str) -> dict[str, list]:
     size = _images(train) if train.isdigit() else pool_size(study, task) * 4 // 5
     val = min(size // 4, pool_size(study, task) - size)
     test = test_rows(study, task)
-    parts = ["train"] * size + ["val"] * val + ["test"] * len(test)
-    return {"part": parts, "row": np.concatenate([np.arange(size + val), test])}
+    parts, rows = ["train"] * size + ["val"] * val, np.arange(size + val)
+    if train == "one_shot" and study.protocol.one_shot_final == "two_per_class":
+        parts, rows = parts + ["final"] * len(rows), np.concatenate([rows, rows])
+    return {"part": parts + ["test"] * len(test), "row": np.concatenate([rows, test])}
 
 
 def fid(study: Study, task: str, distance: float) -> dict[str, list]:

@@ -102,6 +102,41 @@ def test_one_shot_takes_one_of_each_class_for_train_and_one_for_val(train, val, 
     assert frame["row"].is_unique
 
 
+@pytest.mark.parametrize("selection", ["random", "first"])
+def test_one_shot_can_pick_from_the_benchmarks_1000(selection):
+    """As the authors' loader, which samples within train800 and val200: what these lack is not trained."""
+    index = index_of(1500, 400, 40, classes=300)
+    label = index.set_index("row")["label"]
+    pools = {
+        name: index[index["split"] == name]["row"].tolist()[:count] for name, count in (("train", 800), ("val", 200))
+    }
+    job = job_of("one_shot", task="sun397", classes=300) | {"selection": selection, "pool": "vtab1k"}
+    frame, notes = split(job, index)
+    for part, pool in pools.items():
+        rows = frame[frame["part"] == part]["row"].tolist()
+        assert set(rows) <= set(pool)
+        assert label.loc[rows].tolist() == sorted(set(label.loc[pool]))
+        assert notes["absent_classes"][part] == sorted(set(range(300)) - set(label.loc[pool]))
+    assert notes["absent_classes"]["val"], "200 images of 300 classes lack some"
+    whole, _ = split(job | {"pool": "all"}, index)
+    assert not set(whole[whole["part"] == "train"]["row"]) <= set(pools["train"])
+
+
+def test_one_shot_finals_can_draw_two_a_class_anew():
+    index = index_of(1500, 400, 40, classes=300)
+    label = index.set_index("row")["label"]
+    job = job_of("one_shot", task="sun397", classes=300) | {"pool": "vtab1k", "final": "two_per_class"}
+    frame, _ = split(job, index)
+    final = frame[frame["part"] == "final"]["row"]
+    pool = pd.concat([index[index["split"] == "train"][:800], index[index["split"] == "val"][:200]])
+    assert set(final) <= set(pool["row"])
+    assert final.is_unique
+    wanted = pool["label"].value_counts().clip(upper=2)
+    assert label.loc[final].value_counts().to_dict() == wanted.to_dict()
+    searched = frame[frame["part"].isin(["train", "val"])]["row"]
+    assert set(final) != set(searched), "another draw than the search's"
+
+
 def test_one_shot_picks_differ_between_seeds():
     index = index_of(200, 0, 5)
     assert parts("one_shot", index, seed=0)["train"] != parts("one_shot", index, seed=1)["train"]

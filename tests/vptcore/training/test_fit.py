@@ -149,12 +149,22 @@ def test_stacked_heads_equal_one_by_one():
     history = fit(stack, data, recipes, seed=7)
     for g, recipe in enumerate(recipes):
         torch.manual_seed(7)
-        alone = nn.Sequential()
-        alone.add_module("head", make())
+        alone = make()
         single = fit(alone, data, recipe, seed=7)
-        assert torch.allclose(stack.weight[g], alone.head.weight, rtol=0, atol=1e-10)
-        assert torch.allclose(stack.bias[g], alone.head.bias, rtol=0, atol=1e-10)
+        assert torch.allclose(stack.weight[g], alone.weight, rtol=0, atol=1e-10)
+        assert torch.allclose(stack.bias[g], alone.bias, rtol=0, atol=1e-10)
         assert history.epochs[-1]["train_loss"][g] == pytest.approx(float(single.epochs[-1]["train_loss"]))
+
+
+def test_few_images_keep_the_learning_rate_of_the_batch_asked_for():
+    """One-shot: lr x batch / 256 however few images there are (KMnP/vpt tune_vtab.py:100). By hand, in float64."""
+    data = features(dtype=torch.float64)
+    few = ImageSet(data.images[:4], data.labels_N[:4])
+    head = linear_head(8, 3, init="zeros").double()
+    fit(head, few, Recipe("sgd", 2.0, 0.0, 64, 1, 0), seed=0)
+    share_4C = np.full((4, 3), 1 / 3) - np.eye(3)[few.labels_N.numpy()]
+    by_hand = -2.0 * 64 / 256 * share_4C.T @ few.images.numpy() / 4
+    assert np.allclose(head.weight.detach().numpy(), by_hand, rtol=0, atol=1e-12)
 
 
 def test_a_diverged_run_stops_and_is_marked():

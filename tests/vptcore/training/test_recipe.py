@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vptcore.records import digest
-from vptcore.training.recipe import Recipe, expand_grid
+from vptcore.training.protocol import PROTOCOLS
+from vptcore.training.recipe import Recipe, check_batch, expand_grid, final_parts
 
 BASE = Recipe("sgd", lr=1.0, weight_decay=0.0, batch=64, epochs=100, warmup=10)
 
@@ -47,3 +48,26 @@ def test_wrong_recipes_are_refused():
         Recipe("adam", 1.0, 0.0, 64, 100, 10)
     with pytest.raises(ValueError, match="warmup 11 epochs do not fit into 10"):
         Recipe("sgd", 1.0, 0.0, 64, 10, 11)
+
+
+@pytest.mark.parametrize(
+    ("group", "train", "paper", "authors", "sound"),
+    [
+        ("natural", "800", "train val", "train val", "train val"),
+        ("natural", "train", "train val", "train val", "train val"),
+        ("fgvc", "train", "train", "train", "train val"),
+        ("fgvc", "800", "train", "train", "train val"),
+        ("natural", "one_shot", "train", "final", "train"),
+        ("fgvc", "one_shot", "train", "final", "train"),
+    ],
+)
+def test_finals_see_the_parts_that_the_protocol_says(group, train, paper, authors, sound):
+    for name, parts in (("paper", paper), ("authors", authors), ("sound", sound)):
+        assert final_parts(PROTOCOLS[name], group, train) == tuple(parts.split())
+
+
+def test_a_batch_is_larger_than_the_set_in_one_shot_alone():
+    check_batch({"recipe": {"batch": 64}, "train": "one_shot"}, 2)
+    check_batch({"recipe": {"batch": 64}, "train": "64"}, 64)
+    with pytest.raises(ValueError, match="64 is larger than the 63 training images; choose at most 63"):
+        check_batch({"recipe": {"batch": 64}, "train": "63"}, 63)

@@ -76,6 +76,7 @@ def job(checkpoint):
             fixed_decay=False,
             seeds=[1, 2],
             curve_seeds=1,
+            parts=["train", "val"],
         )
         return base | more
 
