@@ -91,7 +91,7 @@ def test_numbers_stand_below_their_decimal_points():
     frame = pd.DataFrame({"name": ["a", "b", "c"], "gap": [1.26, -10.04, float("nan")]})
     columns = (ListingColumn("name", "Name"), ListingColumn("gap", "Gap", 1, signed=True))
     text = to_latex(Listing("made_up", "Made up", "Caption", columns, frame))
-    assert r"\begin{tabular}{lS[table-format=+2.1]}" in text
+    assert r"\begin{tabular}{lS[retain-explicit-plus,table-format=+2.1]}" in text
     assert "a & +1.3 \\\\\nb & -10.0 \\\\\nc & {--} \\\\" in text
 
 
@@ -103,6 +103,13 @@ def test_a_sheet_takes_the_largest_way_that_fits():
     assert found[3].count("task 7") == found[3].count(r"\begin{tabular}") > 1
     heads = re.findall(r"Column\s\d+", found[3].replace(r"\\", " "))
     assert sorted(map(str, set(heads))) == sorted({f"Column {n}" for n in range(40)})
+
+
+def test_parts_end_where_a_group_of_columns_does(paper_tables):
+    """Table 5's five sizes with two methods each fit no page: every part has both methods of its sizes."""
+    text = to_latex(paper_tables(5))
+    ours = text.split(r"\caption{")[1:3]
+    assert [re.findall(r"\\textit\{(\d+)\}", part) for part in ours] == [["400", "800"], ["5000", "10000"]]
 
 
 def test_many_tasks_are_rows():

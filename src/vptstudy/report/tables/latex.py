@@ -194,9 +194,17 @@ def _parts(sheet: _Sheet, fit: _Fit) -> list[_Sheet]:
         end = start + 1
         while end < len(sheet.columns) and _width(_cut(sheet, start, end + 1), fit.points) <= fit.room:
             end += 1
+        end = _at_a_group(sheet, start, end)
         parts.append(_cut(sheet, start, end))
         start = end
     return parts
+
+
+def _at_a_group(sheet: _Sheet, start: int, end: int) -> int:
+    """`end`, or before it where a group of columns ends, so that no group is cut that need not be."""
+    groups = [column.group for column in sheet.columns]
+    ends = [at for at in range(start + 1, end + 1) if at == len(groups) or groups[at] != groups[at - 1]]
+    return max(ends, default=end)
 
 
 def _cut(sheet: _Sheet, start: int, end: int) -> _Sheet:
@@ -260,7 +268,11 @@ def _float(sheet: _Sheet, fit: _Fit, caption: str, label: str) -> list[str]:
     spec, head, body = _spec(sheet), [r"\toprule", *_head(sheet), r"\midrule"], _body(sheet)
     size = rf"{fit.command}\setlength{{\tabcolsep}}{{{SEPARATION:g}pt}}"
     if _is_long(sheet, fit):
-        lines = [rf"\begingroup{size}", *_longtable(spec, len(_cells(sheet)), named, head, body), r"\endgroup"]
+        lines = [
+            rf"\begingroup{size}\setlength{{\LTcapwidth}}{{\linewidth}}",
+            *_longtable(spec, len(_cells(sheet)), named, head, body),
+            r"\endgroup",
+        ]
         return [r"\begin{landscape}", *lines, r"\end{landscape}"] if fit.sideways else lines
     environment = "sidewaystable" if fit.sideways else "table"
     place = "" if fit.sideways else "[tp]"
@@ -314,7 +326,8 @@ def _set(sheet: _Sheet, place: int) -> _Cells:
     texts = [entry.main for entry in entries if entry.main not in numbers]
     lacking = max(map(_ems, texts), default=0.0) - _ems(f"{sign}{'0' * whole}.{'0' * decimals}")
     whole += max(0, math.ceil(lacking / _USUAL))
-    letters = f"S[table-format={sign}{whole}.{decimals}]"
+    plus = "retain-explicit-plus," if any(main[0] == "+" for main in numbers) else ""
+    letters = f"S[{plus}table-format={sign}{whole}.{decimals}]"
     follows = any(_after(entry) for entry in entries)
     return _Cells(letters + (r"@{\,}l" if follows else ""), 1 + follows, whole)
 
