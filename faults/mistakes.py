@@ -130,7 +130,7 @@ MISTAKES = (
         "a task of one's own lacks",
         "tasks",
         _own_task,
-        ({}, {"group": "natural"}, {"source": "folder", "classes": 3}, {"group": "natural", "classes": 3}),
+        ({}, {"group": "natural"}, {"source": "hf"}, {"group": "natural", "classes": 3}),
     ),
     Mistake(
         "a task of one's own from what ships",

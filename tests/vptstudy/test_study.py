@@ -113,7 +113,7 @@ MISTAKES = {
     "explain.tasks": (["cat"], "explain.tasks: 'cat' is unknown"),
     "report.main_backbone": ("vit", "report.main_backbone: 'vit' is unknown"),
     "backbones": ({"mine": {"width": 3}}, "backbones.mine: a backbone of your own needs timm"),
-    "tasks": ({"mine": {"group": "natural"}}, "tasks.mine: a task of your own needs classes, source"),
+    "tasks": ({"mine": {"group": "natural"}}, "tasks.mine: a task of your own needs source as well"),
     "switches": ({"head_biass": 1}, "switches: 'head_biass' is unknown; did you mean 'head_bias'"),
     "device": ("tpu", "device: 'tpu' is unknown; did you mean 'cpu'. Choices: auto, cpu, cuda"),
 }

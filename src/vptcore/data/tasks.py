@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-GROUPS = ("natural", "specialized", "structured", "fgvc")
+# A person's task without a group is shown with the others of theirs, and never averaged with a benchmark's.
+OWN = "own"
+GROUPS = ("natural", "specialized", "structured", "fgvc", OWN)
 SHIPPED = {
     "sklearn_digits": "scikit-learn",
     "embedded_parquet": "vptcore/assets",
@@ -40,11 +42,12 @@ class Task:
     licence: str = ""
     wds_train: int = 0
     resize: str = "bilinear"
+    objective: str = ""
 
     @property
     def high_disparity(self) -> bool:
-        """Whether the objective is far from classification (paper §4.3: the Structured group)."""
-        return self.group == "structured"
+        """Whether the objective is far from classification (paper §4.3: the Structured group, unless said)."""
+        return self.objective == "far" or (not self.objective and self.group == "structured")
 
     @property
     def reach(self) -> int:

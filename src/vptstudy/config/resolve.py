@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from vptcore.choices import ConfigError, choose_one
-from vptcore.data.tasks import EMBEDDED, FGVC, TASKS, VTAB, Task, needed
+from vptcore.data.sources import LISTED, look
+from vptcore.data.tasks import EMBEDDED, FGVC, OWN, TASKS, VTAB, Task, needed
 from vptcore.models.backbones import BACKBONES, Backbone
 from vptcore.models.methods_table import METHODS
 from vptcore.training.protocol import resolve_protocol
@@ -30,7 +31,7 @@ def load_study(config: Mapping) -> Study:
     check_names("methods", config.get("methods"), METHODS)
     config = with_defaults(config)
     check_schema(config)
-    tasks = _tasks(config["tasks"])
+    tasks = _tasks(config["tasks"], config["data_root"])
     backbones = _backbones(config["backbones"])
     protocol = resolve_protocol(config["protocol"], config["switches"])
     prompts = config["prompts"]
@@ -41,6 +42,8 @@ def load_study(config: Mapping) -> Study:
     for task in config["explain"]["tasks"]:
         choose_one("explain.tasks", task, tasks)
     seeds = tuple(config["seeds"])
+    # Counted once: who reads this config later, such as a job that draws a table, needs no images.
+    config["tasks"] = {name: {**setting, "classes": tasks[name].classes} for name, setting in config["tasks"].items()}
     study = Study(config["study"], config, protocol, backbones, tasks, seeds, cells, left_out)
     check_dependencies(study)
     check_settings(study)
@@ -48,20 +51,30 @@ def load_study(config: Mapping) -> Study:
     return study
 
 
-def _tasks(extra: Mapping) -> dict[str, Task]:
+def _tasks(extra: Mapping, data_root: str) -> dict[str, Task]:
     tasks = dict(TASKS)
     for name, setting in extra.items():
         row = {k: v for k, v in setting.items() if k != "path"}
         if name in tasks:
             tasks[name] = Task(**{**asdict(tasks[name]), **row})
             continue
-        missing = [key for key in ("group", "classes", "source") if key not in row]
-        if missing:
-            raise ConfigError(
-                f"tasks.{name}: a task of your own needs {', '.join(missing)} as well (known tasks: vptcore data list)"
-            )
-        tasks[name] = Task(**{"id": name, "title": name, "pool": 10**9, "test": 0, **row})
+        if "source" not in row:
+            raise ConfigError(f"tasks.{name}: a task of your own needs source as well (known tasks: vptcore data list)")
+        if "classes" not in row:
+            row["classes"] = _counted_classes(name, row["source"], setting.get("path") or f"{data_root}/{name}")
+        tasks[name] = Task(**{"id": name, "title": name, "group": OWN, "pool": 10**9, "test": 0, **row})
     return tasks
+
+
+def _counted_classes(name: str, source: str, path: str) -> int:
+    """The classes of a person's images, where the config does not say. Raises ConfigError where they are not there."""
+    if source not in LISTED:
+        raise ConfigError(f"tasks.{name}: {source} needs classes as well; they are counted for {', '.join(LISTED)}")
+    found = look(source, path)
+    if len(found.classes) < 2:
+        why = found.problems[0] if found.problems else f"{len(found.classes)} classes found, expected at least 2"
+        raise ConfigError(f"tasks.{name}.path: {why}")
+    return len(found.classes)
 
 
 def _backbones(extra: Mapping) -> dict[str, Backbone]:

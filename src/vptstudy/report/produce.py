@@ -100,7 +100,7 @@ def print_results(config: Mapping, folder: str = "") -> None:
     from vptstudy.report.page.terminal import print_summary
 
     study = load_study(config)
-    main = [number for number in (1, 2) if build.cells(number, study)]
+    main = [number for number in ("own", 1, 2) if build.cells(number, study)]
     wanted = dict.fromkeys(study.path("final", cell) for number in main for cell in build.cells(number, study))
     final = read_many([path for path in wanted if Path(path).exists()], "final")
     built = [build.build(number, study, final, None) for number in main]

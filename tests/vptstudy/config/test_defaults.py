@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from vptcore.choices import ConfigError
 from vptcore.models.methods_table import METHODS
@@ -13,6 +14,8 @@ from vptstudy.cli.main import main
 from vptstudy.config.defaults import FILE, with_defaults
 from vptstudy.config.resolve import load_study
 from vptstudy.config.schema import read_config
+from vptstudy.graph import targets
+from vptstudy.report.tables import specs
 
 FID = {"network": "backbone", "reference": "asset:vit_mini_cifar10.reference.safetensors", "bootstrap": 0}
 SHORT = {
@@ -118,3 +121,53 @@ def test_a_copied_config_may_not_write_into_the_firsts_results(tmp_path, monkeyp
     Path("first.yaml").rename("renamed.yaml")
     Path("copy.yaml").write_text(yaml.safe_dump({**SHORT, "epochs": 3}))
     assert main(["check", "copy.yaml"]) == 0
+
+
+def leaves(folder: Path, **classes: int) -> Path:
+    for name, count in classes.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (4, 4), (number, 0, 0)).save(folder / name / f"{number}.png")
+    return folder
+
+
+def own(path: Path | str, **task) -> dict:
+    mine = {"backbones": ["vit_mini_cifar10"]}
+    return {
+        **SHORT,
+        "tasks": {"leaves": {"source": "folder", "path": str(path), **task}},
+        "experiments": {"mine": mine},
+    }
+
+
+def test_a_folder_needs_neither_classes_nor_a_group(tmp_path):
+    study = load_study(own(leaves(tmp_path / "leaves", ash=3, elm=2, oak=4)))
+    task = study.tasks["leaves"]
+    assert (task.classes, task.group, task.high_disparity) == (3, "own", False)
+    assert {cell.task for cell in study.cells} == {"leaves"}
+    # A job that reads the resolved config later needs no images.
+    (tmp_path / "leaves").rename(tmp_path / "gone")
+    assert load_study(study.config).tasks["leaves"].classes == 3
+
+
+def test_an_objective_of_ones_own(tmp_path):
+    path = leaves(tmp_path / "leaves", ash=2, elm=2)
+    assert load_study(own(path, objective="far")).tasks["leaves"].high_disparity
+    assert not load_study(own(path, group="structured", objective="near")).tasks["leaves"].high_disparity
+    with pytest.raises(ConfigError, match=r"tasks.leaves.objective: 'away' is unknown; .*near, far"):
+        load_study(own(path, objective="away"))
+
+
+def test_a_folder_that_is_no_task_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match=r"tasks.leaves.path: /no/such: no such folder"):
+        load_study(own("/no/such"))
+    with pytest.raises(ConfigError, match=r"tasks.leaves.path: .*\bash\b|tasks.leaves.path: 1 classes"):
+        load_study(own(leaves(tmp_path / "one", ash=2)))
+    with pytest.raises(ConfigError, match=r"tasks\.leaves: hf needs classes as well; they are counted for folder"):
+        load_study(own("/no/such", source="hf"))
+
+
+def test_tables_of_ones_own_tasks(tmp_path):
+    study = load_study(own(leaves(tmp_path / "leaves", ash=3, elm=2)))
+    assert targets.tables_of(study)[0] == "own"
+    assert len(specs.cells("own", study)) == 3

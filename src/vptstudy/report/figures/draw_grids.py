@@ -25,7 +25,7 @@ from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.specs import PAIR
 from vptstudy.study import Study
 
-GROUP_MARKS = {"natural": "o", "specialized": "s", "structured": "^", "fgvc": "D"}
+GROUP_MARKS = {"natural": "o", "specialized": "s", "structured": "^", "fgvc": "D", "own": "P"}
 # Points below the best of its task at which the scale of a heat map ends.
 DEEPEST = 30
 

@@ -59,7 +59,7 @@ class Table:
     `frame` has one row per line and column: its CSV's columns, and whether it is bold, underlined or marked.
     """
 
-    number: int
+    number: int | str
     title: str
     caption: str
     backbone: str
@@ -96,7 +96,7 @@ class _Rows:
         return [task for task in tasks if task in run]
 
 
-def build(number: int, study: Study, final: pd.DataFrame, fid: pd.DataFrame | None = None) -> Table:
+def build(number: int | str, study: Study, final: pd.DataFrame, fid: pd.DataFrame | None = None) -> Table:
     """Table `number` from its rows; ValueError if the study has no cell for it, RowsError for rows that are wrong."""
     spec, wanted = spec_of(number), cells(number, study)
     if not wanted:

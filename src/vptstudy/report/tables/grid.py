@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 # FGVC is an abbreviation; the other groups are words.
-GROUP_TITLES = {"natural": "Natural", "specialized": "Specialized", "structured": "Structured", "fgvc": "FGVC"}
+GROUP_TITLES = {
+    "natural": "Natural",
+    "specialized": "Specialized",
+    "structured": "Structured",
+    "fgvc": "FGVC",
+    "own": "Own tasks",
+}
 
 __all__ = ["GROUP_TITLES", "Block", "Entry", "Grid", "GridColumn", "GridLine", "Tabular"]
 

@@ -47,8 +47,8 @@ CSV_COLUMNS = [
 def grid_of(table: Table) -> Grid:
     """The grid of a built table. Its CSV is tidy: one line per cell, accuracies in percent, four decimals."""
     return Grid(
-        name=f"{table.number:02d}",
-        heading=f"Table {table.number}: {table.title}",
+        name=str(table.number).zfill(2),
+        heading=f"Table {table.number}: {table.title}" if str(table.number).isdigit() else table.title,
         title=table.title,
         caption=table.caption,
         columns=tuple(_columns(table)),

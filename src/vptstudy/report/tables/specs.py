@@ -1,4 +1,4 @@
-"""The paper's twenty tables, one row each, and which cells of a study each of them reads.
+"""The paper's twenty tables, one row each, two of their form for your own tasks, and which cells each of them reads.
 
 In: a table's number and a study. Out: its spec, its cells, its sizes; `[]` where the study has nothing for it. What
 differs between studies (backbone, train sizes, tasks) comes from the study; nothing here names a task.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vptcore.data.tasks import GROUPS
+from vptcore.data.tasks import GROUPS, OWN
 from vptcore.models.methods_table import METHODS
 from vptstudy.study import ONE_SHOT, WHOLE_TRAIN, Cell, Study
 
@@ -21,14 +21,15 @@ PAIR = ("full", "vpt")
 
 @dataclass(frozen=True)
 class TableSpec:
-    """One table. `role` names the backbone, `trains` the train sizes: base, one_shot, train, or sizes (all numbers).
+    """One table, by its number in the paper or a name.
 
+    `role` names the backbone, `trains` the train sizes: base, one_shot, train, or sizes (all numbers).
     `others`: the study's further methods follow below a rule. `tuned`: a row with tuned / total parameters of VPT.
     `fid`: a row with Fréchet distances. `gap`: a row with the last method minus the first. `only`: the tasks and sizes
     that this method was run on.
     """
 
-    number: int
+    number: int | str
     title: str
     groups: tuple[str, ...]
     methods: tuple[str, ...] = PAIR
@@ -53,9 +54,11 @@ def _three(first: int, role: str) -> tuple[TableSpec, ...]:
 _EASY, _HARD = ("natural", "specialized"), ("structured",)
 _LENGTHS = {"methods": ("vpt",), "metric": "prompt_length"}
 
-TABLES: dict[int, TableSpec] = {
+TABLES: dict[int | str, TableSpec] = {
     spec.number: spec
     for spec in (
+        TableSpec("own", "Training strategies, own tasks", (OWN,), others=True, tuned=True),
+        TableSpec("own_sizes", "Accuracy by train size, own tasks", (OWN,), trains="sizes"),
         TableSpec(1, "Training strategies, Natural and Specialized", _EASY, STRATEGIES, others=True, tuned=True),
         TableSpec(2, "Training strategies, Structured", _HARD, STRATEGIES, others=True, tuned=True),
         TableSpec(3, "One-shot accuracy, Natural and Specialized", _EASY, trains=ONE_SHOT, tuned=True),
@@ -85,7 +88,7 @@ TABLES: dict[int, TableSpec] = {
 
 def spec_of(number: int) -> TableSpec:
     if number not in TABLES:
-        raise ValueError(f"table {number!r}: there is no such table; choose one of 1 to {max(TABLES)}")
+        raise ValueError(f"table {number!r}: there is no such table; choose one of {', '.join(map(str, TABLES))}")
     return TABLES[number]
 
 
@@ -120,7 +123,7 @@ def trains_of(spec: TableSpec, study: Study) -> list[str]:
     return found if len(found) > 1 else []
 
 
-def cells(number: int, study: Study) -> list[Cell]:
+def cells(number: int | str, study: Study) -> list[Cell]:
     """The cells whose `final` rows the table reads, in the study's order; [] if the study has none for it."""
     spec = spec_of(number)
     if not study.cells:
