@@ -28,7 +28,7 @@ from safetensors.numpy import save_file
 
 from vptcore.analysis.frechet import Reference
 from vptcore.data.decode import resize_bilinear, to_rgb
-from vptcore.data.sources import IMAGE_SUFFIXES
+from vptcore.data.item import IMAGE_SUFFIXES
 from vptcore.records import file_sha256, replacing
 
 # Features kept for the kernel distance: enough for subsets of 1,000 that differ, and 16 MB in 2,048 dimensions.

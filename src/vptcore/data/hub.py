@@ -10,24 +10,22 @@ per task that says where it comes from, whether it is found, and under which lic
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vptcore.data.item import read_text
-from vptcore.data.readers import archives, hf, parquet_files, shapes, wds
-from vptcore.data.sources import IMAGE_SUFFIXES, LAYOUTS, VTAB1K_LISTS, Request, locate
-from vptcore.data.tasks import SHIPPED, Task
+from vptcore.data.item import Request
+from vptcore.data.reader import Reader
+from vptcore.data.readers import archives
+from vptcore.data.sources import READERS, locate, open_source
+from vptcore.data.tasks import Task
+from vptcore.data.walk import tree
 from vptcore.downloads import LOCK, revision
 from vptcore.records import RowsError, file_sha256, read_provenance
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
-
-PATTERNS = {
-    "wds": ["*.txt", "train/nshards.txt", "train/*.tar", "test/nshards.txt", "test/*.tar"],
-    "hf": ["*.parquet", "**/*.parquet", "README.md"],
-}
 
 
 def fetch(task: Task, root: Path | str, endpoint: str | None = None) -> Path:
@@ -37,9 +35,9 @@ def fetch(task: Task, root: Path | str, endpoint: str | None = None) -> Path:
     what to put where instead.
     """
     folder = Path(root) / task.id
-    if task.source in SHIPPED:
-        raise ValueError(f"{task.id}: nothing to fetch, its images come with {SHIPPED[task.source]}")
-    instead = f"put into {folder} {LAYOUTS[task.source][1]}"
+    if task.shipped:
+        raise ValueError(f"{task.id}: nothing to fetch, its images come with {task.reader.ships}")
+    instead, patterns = f"put into {folder} {task.reader.layout}", list(task.reader.fetched)
     if not task.fetched:
         why = f"source {task.source} is not fetched" if task.repo else "no repository to fetch from"
         raise ValueError(f"{task.id}: {why}; {instead}")
@@ -53,11 +51,11 @@ def fetch(task: Task, root: Path | str, endpoint: str | None = None) -> Path:
         newest = HfApi(endpoint=endpoint).dataset_info(task.repo).sha
         commit = revision(f"dataset:{task.repo}", newest, lock=Path(root) / LOCK)
         snapshot_download(
-            task.repo, repo_type="dataset", revision=commit, local_dir=folder, allow_patterns=PATTERNS[task.source],
+            task.repo, repo_type="dataset", revision=commit, local_dir=folder, allow_patterns=patterns,
             endpoint=endpoint,
         )  # fmt: skip
         listed = HfApi(endpoint=endpoint).dataset_info(task.repo, revision=commit, files_metadata=True).siblings
-        _hold_to_hashes(folder, filter_repo_objects(listed, allow_patterns=PATTERNS[task.source], key=_name))
+        _hold_to_hashes(folder, filter_repo_objects(listed, allow_patterns=patterns, key=_name))
     except Exception as error:  # whatever the HTTP library under huggingface_hub raises: it changes between versions
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         url = f"https://huggingface.co/datasets/{task.repo}"
@@ -107,22 +105,31 @@ def listing(
 
 def _listed(task: Task, setting: Mapping, root: Path, prepared: Path | str | None) -> dict:
     source = setting.get("source", task.source)
+    reader = READERS[source]
     row = {"task": task.id, "title": task.title, "group": task.group, "source": source, "classes": task.classes,
            "licence": task.licence, "fetched": task.fetched and source == task.source, "unknown": ""}  # fmt: skip
-    if source in SHIPPED:
-        return row | {"found": True, "where": SHIPPED[source], "rows": _shipped_rows(task, source), "bytes": 0}
+    if reader.ships:
+        rows = reader.count(Request(task.id, task.classes))
+        return row | {"found": True, "where": reader.ships, "rows": rows, "bytes": 0}
     given = Path(setting.get("path") or root / task.id)
     try:
         where = locate(source, Request(task.id, task.classes, given))
-    except ValueError as error:
+        request = Request(task.id, task.classes, where)
+        if reader.look:  # what it says of its classes and images, the reader would stop for
+            open_source(source, request)
+    except (OSError, ValueError) as error:
         instead = _or_original(task, source, setting, root)
         return row | {"found": False, "where": f"{error}{instead}", "rows": None, "bytes": 0}
-    files = [where] if where.is_file() else [path for path in where.rglob("*") if path.is_file()]
-    size = sum(path.stat().st_size for path in files)
-    rows, unknown = _counted(source, where, files)
+    rows, unknown = _counted(reader, request)
     if rows is None and prepared is not None:
         rows, unknown = _indexed(Path(prepared) / f"index/task={task.id}/rows.parquet", source, given, unknown)
-    return row | {"found": True, "where": str(where), "rows": rows, "unknown": unknown, "bytes": size}
+    return row | {"found": True, "where": str(where), "rows": rows, "unknown": unknown, "bytes": _size(where)}
+
+
+def _size(where: Path) -> int:
+    """The bytes of a file, or of all files below a folder; a link to nothing has none."""
+    files = [str(where)] if where.is_file() else [f"{where}/{name}" for name in tree(where).files]
+    return sum(os.path.getsize(path) for path in files if os.path.isfile(path))
 
 
 def _or_original(task: Task, source: str, setting: Mapping, root: Path) -> str:
@@ -133,36 +140,13 @@ def _or_original(task: Task, source: str, setting: Mapping, root: Path) -> str:
     return f"; or set tasks.{task.id}.source to original and {archives.wanted(Request(task.id, task.classes, where))}"
 
 
-def _shipped_rows(task: Task, source: str) -> int:
-    return shapes.TRAIN + shapes.TEST if source == "shapes" else task.pool + task.test
-
-
-def _counted(source: str, where: Path, files: list[Path]) -> tuple[int | None, str]:
+def _counted(reader: Reader, request: Request) -> tuple[int | None, str]:
     """(number of images, "") where it can be had without decoding them; else (None, why not)."""
     try:
-        rows = _rows(source, where, files)
+        rows = reader.count(request)
     except (ValueError, OSError) as error:  # pyarrow's errors are ValueErrors
         return None, str(error).splitlines()[0]
     return rows, "" if rows is not None else "counted when they are prepared"
-
-
-def _rows(source: str, where: Path, files: list[Path]) -> int | None:
-    if source == "parquet":
-        return _parquet_rows(where)
-    if source == "hf":
-        return sum(_parquet_rows(path) for _, path in hf.shards(where))
-    if source == "wds":
-        return sum(wds.count(where / split) for split in ("train", "test"))
-    if source in ("folder", "fgvc"):
-        return sum(path.suffix.lower() in IMAGE_SUFFIXES for path in files)
-    if source == "vtab1k":
-        return sum(len(read_text(where / name).splitlines()) for name in VTAB1K_LISTS.values())
-    return None
-
-
-def _parquet_rows(path: Path) -> int:
-    with parquet_files.opened(path) as file:
-        return file.metadata.num_rows
 
 
 def _indexed(index: Path, source: str, given: Path, unknown: str) -> tuple[int | None, str]:

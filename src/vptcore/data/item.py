@@ -9,8 +9,8 @@ image, read once and lazily. `sources.READERS` has the readers; one more is one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -79,13 +79,16 @@ class Source:
 
     `substitutes` says, one short line each, where the images or splits are not the benchmark's own ("images are lossy
     JPEG: ..."). It goes into the index file's metadata and from there to every table and caption that uses the task.
-    It is looked at after the last item, so a reader may give a list that it extends while it yields.
+    It is looked at after the last item, so a reader may give a list that it extends while it yields. `left_out` are the
+    files that are no item, by reason, and `remarks` what is worth knowing of a person's own images.
     """
 
     where: str
     class_names: tuple[str, ...]
     items: Iterator[Item]
     substitutes: Sequence[str] = ()
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
 
 
 def load(image: Image) -> bytes | np.ndarray:
@@ -139,6 +142,32 @@ def drawn_splits(count: int, test: int, seed: int) -> list[str]:
     splits = np.full(count, "train", dtype=object)
     splits[np.random.default_rng(seed).permutation(count)[:test]] = "test"
     return splits.tolist()
+
+
+def drawn_of_each(labels: Sequence[int], share: float, seed: int) -> list[int]:
+    """The rows of a random `share` of every class: at least one of a class that has two, none of a class of one."""
+    labels_N = np.asarray(labels)
+    order_N = np.random.default_rng(seed).permutation(len(labels_N))
+    drawn: list[int] = []
+    for label in np.unique(labels_N):
+        of_class = order_N[labels_N[order_N] == label]
+        count = min(max(round(len(of_class) * share), 1), len(of_class) - 1)
+        drawn += of_class[:count].tolist()
+    return sorted(drawn)
+
+
+def spread(labels: Sequence[int], seed: int) -> np.ndarray:
+    """A random order of the rows whose every beginning has about the same share of each class.
+
+    It begins with one image of every class; the n-th image of a class of N comes at n / N of the way.
+    """
+    labels_N = np.asarray(labels)
+    order_N = np.random.default_rng(seed).permutation(len(labels_N))
+    at_N = np.empty(len(labels_N))
+    for label in np.unique(labels_N):
+        of_class = np.flatnonzero(labels_N[order_N] == label)
+        at_N[of_class] = np.arange(len(of_class)) / len(of_class)
+    return order_N[np.argsort(at_N, kind="stable")]
 
 
 def capped(parts: Iterable[tuple], request: Request) -> Iterator[tuple]:

@@ -125,12 +125,6 @@ def can_heic() -> bool:
     return find_spec("pillow_heif") is not None
 
 
-def stop_for(listing: Listing) -> None:
-    """Raise ValueError (one line) with all of a listing's problems."""
-    if listing.problems:
-        raise ValueError(f"{listing.where}: {'; '.join(listing.problems)}")
-
-
 def _top(images: list[str]) -> int:
     """How many folders deep the set lies: further down while one folder alone has images, and none directly."""
     top = 0

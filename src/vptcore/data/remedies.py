@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vptcore.data.item import HEIC_SUFFIXES, split_named
-from vptcore.data.walk import Tree
 
 if TYPE_CHECKING:
     from vptcore.data.listing import Listing
+    from vptcore.data.walk import Tree
 
 NAMED = 3  # names given of a longer list
 HEIC_REMEDY = "pip install pillow-heif"
@@ -108,6 +108,12 @@ def remarks(listing: Listing) -> tuple[str, ...]:
     if listing.splits and "test" not in listing.splits:
         lines.append(f"no test split: {DRAWN_TEST}; name a folder or split test to choose it yourself")
     return tuple(lines)
+
+
+def stop_for(listing: Listing) -> None:
+    """Raise ValueError (one line) with all of a listing's problems."""
+    if listing.problems:
+        raise ValueError(f"{listing.where}: {'; '.join(listing.problems)}")
 
 
 def some(names: Sequence[str]) -> str:

@@ -11,16 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vptcore.choices import choose_one
+from vptcore.data.reader import Reader
+from vptcore.data.sources import READERS
+
 # A person's task without a group is shown with the others of theirs, and never averaged with a benchmark's.
 OWN = "own"
 GROUPS = ("natural", "specialized", "structured", "fgvc", OWN)
-SHIPPED = {
-    "sklearn_digits": "scikit-learn",
-    "embedded_parquet": "vptcore/assets",
-    "shapes": "vptcore.data.readers.shapes",
-}
-FETCHED = ("wds", "hf")
-VTAB1K_POOL = 1000  # the folders of the NOAH family have train800 and val200 and no more
 
 
 @dataclass(frozen=True)
@@ -52,18 +49,21 @@ class Task:
     @property
     def reach(self) -> int:
         """The images that the task's source gives to train and validate on, as far as is known beforehand."""
-        if self.source == "vtab1k":
-            return min(self.pool, VTAB1K_POOL)
-        return min(self.pool, self.wds_train) if self.source == "wds" and self.wds_train else self.pool
+        limits = [self.reader.pool, self.wds_train if self.reader.lacks_val else 0]
+        return min([self.pool, *filter(None, limits)])
+
+    @property
+    def reader(self) -> Reader:
+        return READERS[str(choose_one(f"tasks.{self.id}.source", self.source, READERS))]
 
     @property
     def shipped(self) -> bool:
-        return self.source in SHIPPED
+        return bool(self.reader.ships)
 
     @property
     def fetched(self) -> bool:
         """Whether the workflow downloads the images itself."""
-        return bool(self.repo) and self.source in FETCHED
+        return bool(self.repo) and bool(self.reader.fetched)
 
 
 def needed(train: int) -> int:

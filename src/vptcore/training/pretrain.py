@@ -21,8 +21,8 @@ from torch import nn
 
 from vptcore.data.augment import crop_flip
 from vptcore.data.decode import resize_bilinear, to_rgb
-from vptcore.data.item import load
-from vptcore.data.sources import Request, open_source
+from vptcore.data.item import Request, load
+from vptcore.data.sources import open_source
 from vptcore.data.tensors import ImageSet, Normalise
 from vptcore.models.backbones import MINI
 from vptcore.models.pretrained import create_backbone

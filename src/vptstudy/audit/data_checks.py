@@ -21,7 +21,7 @@ from PIL import Image
 
 from vptcore.analysis import examples
 from vptcore.data import arrays, splits
-from vptcore.data.sources import SPLITS
+from vptcore.data.item import SPLITS
 from vptcore.jobs.manifest import folder_state
 from vptstudy.audit.context import Found, View, only
 from vptstudy.audit.expected import Job

@@ -13,14 +13,14 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from vptcore.choices import ConfigError, choose_one
-from vptcore.data.tasks import EMBEDDED, TASKS
+from vptcore.data.sources import READERS
+from vptcore.data.tasks import TASKS
 
 if TYPE_CHECKING:
     from vptstudy.study import Cell, Study
 
 # The linear layers of a block in timm's names, ViT and Swin alike.
 LORA_LAYERS = ("qkv", "proj", "fc1", "fc2")
-SHIPPED_SOURCES = {task.source for task in EMBEDDED}
 HUB_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -52,7 +52,7 @@ def _check_task(name: str, setting: dict) -> None:
     if name in ("vtab", "fgvc", "embedded"):
         raise ConfigError(f"tasks.{name}: {name} is the name of a set of tasks; choose another")
     source = setting.get("source", "")
-    if source in SHIPPED_SOURCES and (name not in TASKS or TASKS[name].source != source):
+    if source in READERS and READERS[source].ships and (name not in TASKS or TASKS[name].source != source):
         raise ConfigError(
             f"tasks.{name}.source: {source!r} has no images of {name}; it reads what ships with the package; say "
             "folder, parquet, hf, vtab1k or wds"

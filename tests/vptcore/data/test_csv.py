@@ -98,11 +98,12 @@ def test_a_parquets_classes(tmp_path, labels, metadata, names):
 
 
 def test_what_is_wrong_with_a_parquet(tmp_path):
-    odd = look(
-        "parquet", parquet(tmp_path / "a.parquet", {"label": [0, 1, None, -1], "split": ["train", "x", "test", "test"]})
-    )
-    assert odd.problems[0].startswith("row 1: split 'x' is unknown")
-    assert odd.problems[1].startswith("row 2: label None is not one of the 2 classes")
+    rows = {"label": [0, 1, None, -1], "split": ["train", "x", "test", "train"]}
+    odd = look("parquet", parquet(tmp_path / "a.parquet", rows))
+    unlabelled, split, label = odd.problems[:3]
+    assert unlabelled.startswith("test has 1 rows and not one label")
+    assert split.startswith("row 1: split 'x' is unknown")
+    assert label == "row 3: label -1 is out of range; expected 0 to 1"
     (tmp_path / "b.parquet").write_bytes(b"no parquet")
     (problem,) = look("parquet", tmp_path / "b.parquet").problems
     assert problem.startswith("not a readable parquet file")

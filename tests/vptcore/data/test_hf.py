@@ -52,8 +52,54 @@ def test_layouts(tmp_path, train, val, test):
     assert [item.label for item in items] == [i % 3 for i in range(10)]
     assert all(np.array_equal(to_rgb(item.image), noise(i)) for i, item in enumerate(items))
     assert items[4].key == f"{train[1]}:0"
-    (tmp_path / train[1]).write_bytes(b"broken: beyond the cap it is not opened")
-    assert [item.split for item in read(tmp_path, max_train=4)[1]] == ["train"] * 4 + ["val"] * 2 + ["test"] * 2
+    capped = read(tmp_path, max_train=3)[1]
+    assert [item.split for item in capped] == ["train"] * 3 + ["val"] * 2 + ["test"] * 2
+    assert {item.label for item in capped[:3]} == {0, 1, 2}
+
+
+def test_what_save_to_disk_leaves(tmp_path):
+    """`DatasetDict.save_to_disk`: an Arrow stream a split, and notes beside it."""
+    for split, rows in (("train", range(5)), ("test", range(5, 8))):
+        shard(tmp_path / "made" / f"{split}.parquet", rows)
+        table = pq.read_table(tmp_path / "made" / f"{split}.parquet")
+        (tmp_path / "set" / split).mkdir(parents=True)
+        for name in ("data-00000-of-00001.arrow", "cache-1f.arrow"):
+            with (
+                pa.OSFile(str(tmp_path / "set" / split / name), "wb") as sink,
+                pa.ipc.new_stream(sink, table.schema) as out,
+            ):
+                out.write_table(table)
+        (tmp_path / "set" / split / "state.json").write_text("{}")
+    source, items = read(tmp_path / "set")
+    assert source.class_names == ("cat", "dog", "owl")
+    assert [(item.split, item.label) for item in items] == [("train" if i < 5 else "test", i % 3) for i in range(8)]
+    assert np.array_equal(to_rgb(items[6].image), noise(6))
+    (tmp_path / "set/test/data-00000-of-00001.arrow").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="not a readable Arrow file"):
+        read(tmp_path / "set")
+
+
+def test_two_configurations_are_not_merged(tmp_path):
+    for name in ("small/train-0.parquet", "small/test-0.parquet", "full/train-0.parquet", "full/test-0.parquet"):
+        shard(tmp_path / name, range(3))
+    with pytest.raises(ValueError, match=r"2 configurations \(full, small\), each with its own copy"):
+        read(tmp_path)
+    assert len(read(tmp_path / "full")[1]) == 6
+
+
+def test_a_table_without_a_split_has_a_test_set_drawn(tmp_path):
+    shard(tmp_path / "0000.parquet", range(30))
+    source, items = read(tmp_path)
+    assert sum(item.split == "test" for item in items) == 6
+    assert source.substitutes
+
+
+def test_a_test_split_without_labels_says_what_to_do(tmp_path):
+    shard(tmp_path / "train.parquet", range(6))
+    table = pa.table({"image": [{"bytes": b"x", "path": ""}] * 4, "label": [-1] * 4})
+    pq.write_table(table, tmp_path / "test.parquet")
+    with pytest.raises(ValueError, match="test has 4 rows and not one label; take them out"):
+        read(tmp_path)
 
 
 def test_other_names_of_columns_and_no_names_of_classes(tmp_path):

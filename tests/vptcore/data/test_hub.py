@@ -19,8 +19,9 @@ from tests.vptcore.data.archive_layouts import make_svhn
 from tests.vptcore.data.layouts import add_member, make_folder, make_parquet, make_vtab1k, make_wds
 from vptcore.data.arrays import prepare
 from vptcore.data.hub import fetch, listing
+from vptcore.data.item import Request
 from vptcore.data.readers import wds
-from vptcore.data.sources import Request, open_source
+from vptcore.data.sources import open_source
 from vptcore.data.tasks import TASKS, Task
 from vptstudy.cli.main import main
 
@@ -271,15 +272,19 @@ def test_shards_whose_keys_do_not_run_on_are_counted_one_by_one(tmp_path):
 def test_what_cannot_be_counted_says_why(tmp_path):
     root = make_wds(tmp_path / "eurosat", {"train": [0] * 5, "test": [0]})
     (root / "train" / "1.tar").write_bytes(b"")
+    (row,) = listing([TASKS["eurosat"]], {}, tmp_path)
+    assert (row["found"], row["rows"]) == (True, None)
+    assert row["unknown"].startswith(f"{root / 'train' / '1.tar'}: not a ")
+
+
+def test_the_list_says_yes_only_where_the_reader_would_read(tmp_path):
     (tmp_path / "dtd.parquet").write_bytes(b"")
-    settings = {"dtd": {"source": "parquet", "path": str(tmp_path / "dtd.parquet")}}
-    for row, path in zip(
-        listing([TASKS["eurosat"], TASKS["dtd"]], settings, tmp_path),
-        (root / "train" / "1.tar", tmp_path / "dtd.parquet"),
-        strict=True,
-    ):
-        assert (row["found"], row["rows"]) == (True, None)
-        assert row["unknown"].startswith(f"{path}: not a ")
+    make_folder(tmp_path / "eurosat", {"a": 2, "b": 2, "c": 2})
+    settings = {"dtd": {"source": "parquet"}, "eurosat": {"source": "folder"}}
+    rows = {row["task"]: row for row in listing([TASKS["dtd"], TASKS["eurosat"]], settings, tmp_path)}
+    assert not any(row["found"] for row in rows.values())
+    assert "not a readable parquet file" in rows["dtd"]["where"]
+    assert "found 3 classes (a, b, c, ...), expected 10 for eurosat" in rows["eurosat"]["where"]
 
 
 def test_archives_are_counted_by_the_index_that_was_made_of_them(tmp_path):

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from vptcore.data.listing import FOREIGN, LOOSE, list_folder, stop_for
-from vptcore.data.remedies import left_out_line
+from vptcore.data.listing import FOREIGN, LOOSE, list_folder
+from vptcore.data.remedies import left_out_line, stop_for
 from vptcore.data.walk import tree
 
 

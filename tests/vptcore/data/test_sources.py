@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 from tests.vptcore.data.layouts import add_member, encode, make_folder, make_parquet, make_vtab1k, make_wds, noise
 from vptcore.choices import ConfigError
 from vptcore.data.decode import to_rgb
-from vptcore.data.item import load
-from vptcore.data.sources import Request, locate, open_source
+from vptcore.data.item import Request, load
+from vptcore.data.sources import locate, open_source
 from vptcore.data.tasks import EMBEDDED, VTAB
 
 
@@ -83,7 +83,9 @@ def test_a_parquet_without_splits_has_a_fifth_drawn_for_test(tmp_path):
     structs = [{"bytes": encode(noise(i)), "path": None} for i in range(50)]
     path = make_parquet(tmp_path / "mine.parquet", {"image": structs, "label": [i % 3 for i in range(50)]})
     opened, items = read("parquet", path)
-    assert sum(i.split == "test" for i in items) == 10
+    # 17, 17 and 16 images: a fifth of each class, rounded
+    assert np.bincount([i.label for i in items if i.split == "test"]).tolist() == [3, 3, 3]
+    assert "drawn by a seed: mine.parquet names no test split" in opened.substitutes[0]
     assert [i.split for i in items] == [i.split for i in read("parquet", path)[1]]
     assert opened.class_names == ("0", "1", "2")
     assert np.array_equal(to_rgb(items[49].image), noise(49))
@@ -95,7 +97,6 @@ def test_a_parquet_without_splits_has_a_fifth_drawn_for_test(tmp_path):
         ([0, 3], ["row 1", "label 3", "0 to 2"]),
         ([0, -1], ["row 1", "label -1", "0 to 2"]),
         ([0.0, 1.5], ["row 0", "0.0", "not a whole number"]),
-        (["cat", "dog"], ["row 0", "'cat'", "not a whole number"]),
         ([0, None], ["row 1", "None", "not a whole number"]),
         ([True, False], ["row 0", "True", "not a whole number"]),
     ],
@@ -104,6 +105,60 @@ def test_a_wrong_label_names_file_and_row(tmp_path, labels, words):
     path = make_parquet(tmp_path / "mine.parquet", {"image": [b"x", b"x"], "label": labels, "split": ["train"] * 2})
     message = fails("parquet", path)
     assert all(word in message for word in [str(path), *words])
+
+
+def test_labels_that_are_texts_are_the_classes_in_their_order(tmp_path):
+    columns = {"image": [b"x"] * 4, "label": ["owl", "cat", "dog", "owl"], "split": ["train"] * 3 + ["test"]}
+    opened, items = read("parquet", make_parquet(tmp_path / "mine.parquet", columns))
+    assert opened.class_names == ("cat", "dog", "owl")
+    assert [i.label for i in items] == [2, 0, 1, 2]
+
+
+def test_paths_in_place_of_bytes(tmp_path):
+    """As `datasets` writes an Image column of files that were not embedded."""
+    for name, seed in (("a.png", 0), ("deep/b.png", 1)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(encode(noise(seed)))
+    paths = ["a.png", str(tmp_path / "deep/b.png")]
+    structs = {"image": [{"bytes": None, "path": path} for path in paths], "label": [0, 1], "split": ["train", "test"]}
+    for columns in (structs, structs | {"image": paths}):
+        _, items = read("parquet", make_parquet(tmp_path / "mine.parquet", columns), classes=2)
+        assert all(np.array_equal(to_rgb(load(item.image)), noise(seed)) for seed, item in enumerate(items))
+
+
+def test_a_csv_of_paths_and_labels(tmp_path):
+    make_folder(tmp_path, {"x": 6, "y": 4})
+    rows = [f"x/{i}.png,{'owl' if i % 2 else 'cat'}" for i in range(6)] + [f"y/{i}.png,owl" for i in range(4)]
+    (tmp_path / "mine.csv").write_text("\n".join(["path,label", *rows]))
+    opened, items = read("csv", tmp_path / "mine", classes=2)
+    assert opened.class_names == ("cat", "owl")
+    assert [(i.key, i.label) for i in items] == [
+        (key, int(name == "owl")) for key, _, name in (r.partition(",") for r in rows)
+    ]
+    assert sorted(i.label for i in items if i.split == "test") == [0, 1]
+    assert np.array_equal(to_rgb(load(items[3].image)), noise(3))
+
+
+@pytest.mark.parametrize("counts", [{"a": 1, "b": 2, "c": 40}, {"a": 10, "b": 5, "c": 100}])
+def test_a_drawn_test_set_has_a_fifth_of_every_class(tmp_path, counts):
+    _, items = read("folder", make_folder(tmp_path, counts))
+    tested = [sum(i.split == "test" and i.label == label for i in items) for label in range(3)]
+    assert tested == [0 if n == 1 else max(1, round(n / 5)) for n in counts.values()]
+
+
+def test_a_large_train_set_is_capped_in_every_class_alike(tmp_path):
+    make_folder(tmp_path, {"train/a": 40, "train/b": 20, "train/c": 1, "test/a": 1})
+    _, items = read("folder", tmp_path, max_train=31)
+    kept = [sum(i.split == "train" and i.label == label for i in items) for label in range(3)]
+    assert sum(kept) == 31
+    assert kept[2] == 1
+    assert abs(kept[0] - 2 * kept[1]) <= 2
+    assert [i.key for i in items] == [i.key for i in read("folder", tmp_path, max_train=31)[1]]
+
+
+def test_a_folders_problems_are_one_line(tmp_path):
+    make_folder(tmp_path, {"train/a": 1, "train/b": 1, "train/c": 0, "train/d": 0})
+    assert fails("folder", tmp_path).count("class folder") == 2
 
 
 def test_other_mistakes_in_a_parquet(tmp_path):

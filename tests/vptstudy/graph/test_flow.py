@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.vptcore.data.layouts import make_folder, make_vtab1k
+from tests.vptcore.data.layouts import make_folder, make_vtab1k, make_wds
 from vptstudy.config.resolve import load_study
 from vptstudy.graph import flow, targets
 from vptstudy.study import Cell
@@ -49,7 +49,9 @@ def test_a_download_is_a_job_only_where_images_are_missing(paper, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     assert flow.fetched_files(paper, "svhn") == ["data/svhn/.fetched"]
     (tmp_path / "data/svhn/test").mkdir(parents=True)
-    assert flow.fetched_files(paper, "svhn") == []
+    assert flow.fetched_files(paper, "svhn") == ["data/svhn/.fetched"], "what was begun is gone on with"
+    make_wds(tmp_path / "data/dtd", {"train": [0], "test": [0]})
+    assert flow.fetched_files(paper, "dtd") == []
     assert flow.fetched_files(paper, "cub200") == []
 
 

@@ -15,8 +15,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vptcore.data.item import SPLIT_NAMES, UNSPLIT, read_text, split_named
+from vptcore.data.item import SPLIT_NAMES, UNSPLIT, Request, Source, read_text, split_named
 from vptcore.data.listing import Listed, Listing, listing_of
+from vptcore.data.reader import Reader, located, with_suffix
+from vptcore.data.readers.own import source_of_listing
 from vptcore.data.remedies import first, some
 
 PATHS = ("path", "image", "image_path", "file", "filename", "file_name")
@@ -86,3 +88,15 @@ def _column(heading: Sequence[str], wanted: Sequence[str]) -> int:
     if found is None:
         raise ValueError(f"no column {' or '.join(wanted)} in its heading; found {', '.join(heading)}")
     return found
+
+
+def open_csv(request: Request) -> Source:
+    path = located(READER, request)
+    return source_of_listing(list_csv(path), path.parent, request)
+
+
+READER = Reader(
+    "csv", "a csv with the columns path and label, optionally split; paths are relative to it", open_csv, own=True,
+    count=lambda request: list_csv(request.path).total, look=list_csv, is_file=True, holds=Path.is_file,
+    places=with_suffix(".csv"),
+)  # fmt: skip

@@ -17,13 +17,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from vptcore.data.item import Item, Request, Source, capped, numbered, read_text
+from vptcore.data.listing import list_folder
+from vptcore.data.reader import Reader, located
 from vptcore.data.readers import matlab
+from vptcore.data.readers.folder import has_images, open_listed
 
 LAYOUT = (
     "the images with train.json, val.json and test.json of {image: class}, or the makers' lists (images.txt, "
@@ -40,6 +43,12 @@ class Lists:
 
     entries: list[tuple[str, str, object]]
     names: dict[object, str]
+
+
+def open_fgvc(request: Request) -> Source:
+    """A set by its lists, or by class folders."""
+    request = replace(request, path=located(READER, request))
+    return read_fgvc(request) or open_listed(request)
 
 
 def locate(request: Request) -> tuple[Path, Callable[[Path], Lists]] | None:
@@ -237,3 +246,6 @@ LAYOUTS: dict[tuple[str, ...], Callable[[Path], Lists]] = {
     ("cars_annos.mat",): _cars_in_one,
     ("train_list.mat", "test_list.mat"): _dogs,
 }
+
+
+READER = Reader("fgvc", LAYOUT, open_fgvc, holds=has_images, count=lambda request: list_folder(request.path).total)

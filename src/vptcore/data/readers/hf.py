@@ -1,8 +1,8 @@
-"""Data sets as the Hugging Face Hub has them: parquet shards with an image and a label column.
+"""Data sets as the Hugging Face Hub and `datasets` keep them: tables with an image and a label column.
 
 In: a folder as `huggingface_hub` downloads a repository (`data/train-00000-of-00002.parquet`, `train/0000.parquet`, or
-one file per split). Out: items in the shards' order, splits from the file names, class names from the stored features.
-`vptcore data fetch` brings them; `datasets` itself is not needed to read them.
+one file per split), or as `Dataset.save_to_disk` writes it (`train/data-00000-of-00001.arrow`). Out: items in the
+shards' order, splits from the file names, class names from the stored features. `datasets` itself is not needed.
 
     python -m pytest tests/vptcore/data/test_hf.py
 """
@@ -10,66 +10,72 @@ one file per split). Out: items in the shards' order, splits from the file names
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import chain
+from collections import defaultdict
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from vptcore.data.item import SPLIT_NAMES, SPLITS, Item, Request, Source, numbered
-from vptcore.data.readers import parquet_files
+from vptcore.data.item import SPLITS, Request, Source, split_named
+from vptcore.data.listing import Listing
+from vptcore.data.reader import Reader, located
+from vptcore.data.readers import columns
+from vptcore.data.readers.columns import Shard
 
 LAYOUT = "parquet files whose names or folders say train, validation or test, with an image and a label column"
-IMAGES, LABELS = ("image", "img"), ("label", "labels", "fine_label")
+CACHED = "cache-"  # what `datasets` leaves beside its .arrow files
 
 
-def shards(root: Path) -> list[tuple[str, Path]]:
-    """(split, file) of every parquet file that names a split, by split and then by name."""
-    found = []
-    for path in sorted(root.rglob("*.parquet")):
-        relative = path.relative_to(root)
-        if any(part.startswith(".") for part in relative.parts):
-            continue
-        words = re.split(r"[^a-z]+", relative.as_posix().lower())
-        split = next((SPLIT_NAMES[word] for word in reversed(words) if word in SPLIT_NAMES), None)
-        if split:
-            found.append((split, path))
-    return sorted(found, key=lambda pair: SPLITS.index(pair[0]))
+def open_hf(request: Request) -> Source:
+    root = located(READER, request)
+    return columns.open_columns(root, shards(root), request)
 
 
-def read_hf(root: Path, request: Request) -> Source:
-    """Raises ValueError (one line) for files that are no parquet, or have no image or label column."""
-    files = shards(root)
-    path = files[0][1]
-    schema = parquet_files.opened(path).schema_arrow
-    image, label = _one_of(path, schema.names, IMAGES), _one_of(path, schema.names, LABELS)
-    names = parquet_files.class_label(path, schema, label) or numbered(request.classes)
-    return Source(str(root), names, chain.from_iterable(_parts(root, files, image, label, request)))
+def list_hf(root: Path | str) -> Listing:
+    """What the folder holds. It never raises: tables that cannot be read are a problem."""
+    try:
+        found = shards(Path(root))
+        return columns.list_columns(root, found) if found else Listing(str(root), problems=(f"no {LAYOUT}",))
+    except (OSError, ValueError) as error:
+        return Listing(str(root), problems=(str(error).removeprefix(f"{root}: "),))
 
 
-def _parts(root: Path, files: list[tuple[str, Path]], image: str, label: str, request: Request) -> Iterator:
-    train = 0
-    for split, path in files:
-        # A shard beyond the cap is not opened.
-        if split == "train" and request.max_train is not None and train >= request.max_train:
-            continue
-        file = parquet_files.opened(path)
-        train += file.metadata.num_rows if split == "train" else 0
-        yield _items(root, split, path, file, image, label)
+def shards(root: Path) -> list[Shard]:
+    """Every table by split and name; those that name no split only where none does.
+
+    Raises ValueError for two configurations of one data set: their images are the same ones.
+    """
+    found = [(path, *_split_of(path.relative_to(root))) for path in _tables(root)]
+    if any(split for _, split, _ in found):
+        found = [row for row in found if row[1]]
+    before = defaultdict(set)
+    for _, split, prefix in found:
+        before[split].add(prefix)
+    if any(len(prefixes) > 1 for prefixes in before.values()):
+        configs = sorted({prefix.strip("/-_.") or "." for _, _, prefix in found})
+        raise ValueError(
+            f"{root}: {len(configs)} configurations ({', '.join(configs)}), each with its own copy of the images; move "
+            "one of them into a folder of its own and give that as path"
+        )
+    ranked = sorted(found, key=lambda row: SPLITS.index(row[1]) if row[1] else 0)
+    return [Shard(path, split, f"{path.relative_to(root).as_posix()}:") for path, split, _ in ranked]
 
 
-def _items(root: Path, split: str, path: Path, file: pq.ParquetFile, image: str, label: str) -> Iterator[Item]:
-    if missing := {image, label} - set(file.schema_arrow.names):
-        raise ValueError(f"{path}: no column {' or '.join(sorted(missing))}, which the first shard has")
-    name = path.relative_to(root).as_posix()
-    for row, values in enumerate(parquet_files.rows(path, file, [image, label])):
-        picture = values[image]
-        encoded = picture.get("bytes") if isinstance(picture, dict) else picture
-        yield Item(f"{name}:{row}", split, values[label], encoded)
+def _tables(root: Path) -> list[Path]:
+    found = [path for suffix in ("parquet", "arrow") for path in root.rglob(f"*.{suffix}")]
+    return sorted(path for path in found if not _is_hidden(path.relative_to(root)))
 
 
-def _one_of(path: Path, columns: list[str], wanted: tuple[str, ...]) -> str:
-    found = next((name for name in wanted if name in columns), None)
-    if found is None:
-        raise ValueError(f"{path}: no column {' or '.join(wanted)}; found {', '.join(columns)}")
-    return found
+def _is_hidden(relative: Path) -> bool:
+    return relative.name.startswith(CACHED) or any(part.startswith(".") for part in relative.parts)
+
+
+def _split_of(relative: Path) -> tuple[str | None, str]:
+    """The split that a table's name says last, and what stands before it: the configuration, if there are several."""
+    name = relative.as_posix()
+    words = [(split_named(word[0]), word.start()) for word in re.finditer("[A-Za-z]+", name)]
+    split, start = next(((split, start) for split, start in reversed(words) if split), (None, 0))
+    return split, name[:start]
+
+
+READER = Reader(
+    "hf", LAYOUT, open_hf, own=True, count=lambda request: columns.count(shards(Path(request.path))), look=list_hf,
+    fetched=("*.parquet", "**/*.parquet", "README.md"), holds=lambda path: path.is_dir() and bool(_tables(path)),
+)  # fmt: skip

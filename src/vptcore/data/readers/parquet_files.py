@@ -1,6 +1,7 @@
-"""Parquet files that a person or a repository brings: opened, and read row by row, with one line for a broken one.
+"""Tables of images that a person or a repository brings, parquet or Arrow: schema, rows, one line for a broken one.
 
-In: a path and the columns that are wanted. Out: the open file, rows as dicts, the JSON in the schema's metadata.
+In: the path of a parquet file, or of an .arrow file as `datasets` saves it. Out: its schema, its rows as dicts a batch
+at a time, the JSON in its metadata.
 
     python -m pytest tests/vptcore/data/test_sources.py tests/vptcore/data/test_hf.py
 """
@@ -8,7 +9,8 @@ In: a path and the columns that are wanted. Out: the open file, rows as dicts, t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,21 +21,52 @@ BATCH = 64
 BROKEN = (OSError, ValueError, pa.ArrowException)
 
 
-def opened(path: Path) -> pq.ParquetFile:
-    """Raises ValueError (one line) for a file that is no parquet."""
-    try:
-        return pq.ParquetFile(path)
-    except BROKEN as error:
-        raise _unreadable(path, error) from None
+def schema_of(path: Path) -> pa.Schema:
+    """Raises ValueError (one line) for a file that is no table."""
+    with _errors(path):
+        if _is_arrow(path):
+            with pa.memory_map(str(path)) as source:
+                return pa.ipc.open_stream(source).schema
+        return pq.read_schema(path)
 
 
-def rows(path: Path, file: pq.ParquetFile, columns: list[str]) -> Iterator[dict]:
-    """The rows of `file`, a batch at a time. Raises ValueError (one line) where its data are broken."""
-    try:
-        for batch in file.iter_batches(batch_size=BATCH, columns=columns):
+def rows(path: Path, columns: Sequence[str]) -> Iterator[dict]:
+    """The rows, a batch at a time. Raises ValueError (one line) where the data are broken."""
+    with _errors(path):
+        for batch in _batches(path, list(columns)):
             yield from batch.to_pylist()
+
+
+def count(path: Path) -> int:
+    with _errors(path):
+        if _is_arrow(path):
+            return sum(batch.num_rows for batch in _batches(path, []))
+        return pq.read_metadata(path).num_rows
+
+
+def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    if not _is_arrow(path):
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(batch_size=BATCH, columns=columns)
+        return
+    with pa.memory_map(str(path)) as source:
+        for batch in pa.ipc.open_stream(source):
+            chosen = batch.select(columns) if columns else batch
+            yield from (chosen.slice(start, BATCH) for start in range(0, chosen.num_rows, BATCH))
+
+
+def _is_arrow(path: Path) -> bool:
+    return path.suffix == ".arrow"
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except BROKEN as error:
-        raise _unreadable(path, error) from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        kind = "Arrow" if _is_arrow(path) else "parquet"
+        raise ValueError(f"{path}: not a readable {kind} file ({reason}); fetch or write it again") from None
 
 
 def stored_json(path: Path, schema: pa.Schema, key: str) -> dict | list | None:
@@ -45,13 +78,21 @@ def stored_json(path: Path, schema: pa.Schema, key: str) -> dict | list | None:
         raise ValueError(f"{path}: the metadata {key!r} of its schema are not JSON") from None
 
 
-def class_label(path: Path, schema: pa.Schema, column: str) -> tuple[str, ...]:
-    """The names of `datasets`' ClassLabel in `column`, which it stores in the schema's metadata; empty for none."""
+def class_names(path: Path, schema: pa.Schema, column: str) -> tuple[str, ...]:
+    """The names that the schema stores: a JSON list `classes`, or those of `datasets`' ClassLabel; empty for none."""
+    stored = stored_json(path, schema, "classes")
+    if isinstance(stored, list):
+        return tuple(map(str, stored))
     feature = stored_json(path, schema, "huggingface") or {}
     for key in ("info", "features", column):
         feature = feature.get(key) if isinstance(feature, dict) else None
     return tuple(map(str, feature.get("names") or ())) if isinstance(feature, dict) else ()
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path}: not a readable parquet file ({str(error).splitlines()[0]}); fetch or write it again")
+def picture(value: object, folder: Path) -> object:
+    """An image column's value: its bytes, or the file, named from `folder`, that stands in place of them."""
+    if isinstance(value, str):
+        return folder / value
+    if not isinstance(value, dict):
+        return value
+    return value.get("bytes") or (folder / value["path"] if value.get("path") else None)

@@ -16,6 +16,10 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw
 
+from vptcore.choices import choose_one
+from vptcore.data.item import Item, Request, Source
+from vptcore.data.reader import Reader
+
 SIZE, SUPERSAMPLE = 32, 4
 TRAIN, TEST = 1000, 500
 LOCATION_RANGE = (4.0, 28.0)  # of the object's centre, in pixels: it stays inside the frame
@@ -197,6 +201,18 @@ def contact_sheet(seed: int = 0, rows: int = 6, zoom: int = 4) -> Image.Image:
             band.paste(tile, (index % classes * step, index // classes * step))
         bands.append(np.asarray(band))
     return Image.fromarray(np.concatenate(bands))
+
+
+def open_shapes(request: Request) -> Source:
+    choose_one("shapes task", request.task, TASKS)
+    drawn = images(request.task, request.seed)
+    items = (Item(f"{split}/{i:05d}", split, label, pixels) for i, (split, pixels, label) in enumerate(drawn))
+    return Source("vptcore.data.readers.shapes", CLASS_NAMES[request.task], items)
+
+
+READER = Reader(
+    "shapes", "nothing: they are drawn", open_shapes, count=lambda _: TRAIN + TEST, ships="vptcore.data.readers.shapes"
+)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 
 from vptcore.data.item import Item, Request, Source, numbered
+from vptcore.data.reader import Reader
 from vptcore.data.readers import labels
 
 INSTALL = "pip install tensorflow-datasets tensorflow-cpu, or choose another source (docs/data.md)"
@@ -115,3 +116,6 @@ def _items(parts: dict, dataset: Dataset, as_numpy: Callable, max_train: int | N
                 break
             image = np.asarray(record["image"]) * np.uint8(dataset.scale)
             yield Item(f"{split}/{row:06d}", split, dataset.label(record), image)
+
+
+READER = Reader("tfds", "data sets that tensorflow_datasets has prepared (its data_dir)", read_tfds)

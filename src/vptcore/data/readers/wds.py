@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 import tarfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
-from vptcore.data.item import Range, read_text
+from vptcore.data.item import Item, Range, Request, Source, numbered, read_text, whole_number
+from vptcore.data.reader import Reader, located
 from vptcore.data.readers.labels import dsprites_bins
 
 MEMBER = re.compile(r"(s\d{7,})\.(webp|png|jpg|jpeg|cls)")
@@ -100,3 +102,30 @@ def binned(label: int, raw: int, at: str) -> int:
 def class_names(path: Path) -> tuple[str, ...]:
     """The lines of classnames.txt; empty if there is none."""
     return tuple(read_text(path).splitlines()) if path.is_file() else ()
+
+
+def wds(request: Request) -> Source:
+    """VTAB's webdatasets have no val200: `splits` takes the next 200 train rows instead."""
+    root = located(READER, request)
+    names = class_names(root / "classnames.txt")
+    return Source(
+        str(root), names if len(names) == request.classes else numbered(request.classes), _items(root, request)
+    )
+
+
+def _items(root: Path, request: Request) -> Iterator[Item]:
+    raw = RAW_CLASSES.get(request.task)
+    for split in ("train", "test"):
+        all_samples = samples(root / split)
+        for key, label, image in islice(all_samples, request.max_train) if split == "train" else all_samples:
+            at = f"{root}: {split}/{key}"
+            number = whole_number(label, at)
+            yield Item(f"{split}/{key}", split, binned(number, raw, at) if raw else number, image)
+
+
+READER = Reader(
+    "wds", "CLIP-benchmark's shards: train and test, each with nshards.txt, 0.tar, 1.tar, ...", wds,
+    needs=("train/nshards.txt", "test/nshards.txt"), lacks_val=True,
+    count=lambda request: sum(count(Path(request.path) / split) for split in ("train", "test")),
+    fetched=("*.txt", "train/nshards.txt", "train/*.tar", "test/nshards.txt", "test/*.tar"),
+)  # fmt: skip
