@@ -90,6 +90,7 @@ def job_of(case: Case, work: Work) -> dict:
         "prompt_length": case.prompts,
         "deep": True,
         "protocol": asdict(work.protocol),
+        "resize": "bilinear",
         "seed": 0,
     }
 
@@ -98,7 +99,8 @@ def recipe_of(case: Case, work: Work) -> Recipe:
     """One epoch, or for a probe all of them, at a learning rate under which random weights stay finite."""
     adamw = case.method == "full"
     epochs = EPOCHS if case.method == "linear" else 1
-    return Recipe("adamw" if adamw else "sgd", 1e-3 if adamw else 0.05, 0.01, work.batch, epochs, warmup=0)
+    optimizer, lr = ("adamw", 1e-3) if adamw else ("sgd", 0.05)
+    return Recipe(optimizer, lr, 0.01, work.batch, epochs, warmup=0, adamw="torch")  # the plain form's is torch's
 
 
 def grid_of(case: Case, work: Work) -> list[Recipe]:

@@ -156,9 +156,10 @@ class Study:
         }  # fmt: skip
 
     def resize_of(self, task: str) -> str:
-        """The task's own resize, else the config's, else that of the task's benchmark."""
+        """The task's own resize, else the config's, else that of the task's benchmark: VTAB's is the protocol's."""
         own = self.config["tasks"].get(task, {}).get("resize")
-        return own or self.config.get("resize") or self.tasks[task].resize
+        resize = own or self.config.get("resize") or self.tasks[task].resize
+        return self.protocol.vtab_resize if resize == "vtab" else resize
 
     def signature(self, task: str) -> str:
         """A hash of what lies in a person's folder, so that a change of it prepares the task again.
@@ -218,7 +219,10 @@ class Study:
         }  # fmt: skip
 
     def features_slice(self, task: str) -> dict:
-        return self._network_slice() | {"task": task, "train": self.base_fid_train(task)}
+        of_task = {"task": task, "train": self.base_fid_train(task)}
+        # Squares to crop from are stored: the network sees the middle that the methods are scored on.
+        crop = {"crop": self.input_size(task)} if self.resize_of(task) == "256_crop" else {}
+        return self._network_slice() | of_task | crop
 
     def reference_slice(self) -> dict:
         size = self.backbones[self.main_backbone].size

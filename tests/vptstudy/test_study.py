@@ -139,3 +139,21 @@ def test_a_task_and_a_backbone_of_ones_own():
     study = load_study(config)
     assert study.prepare_slice("leaves", study.input_size("leaves"))["path"] == "leaves"
     assert study.input_size("leaves") == 224
+
+
+def test_vtabs_resize_is_the_protocols():
+    """TensorFlow 1's under `authors` and `paper`; a config's word for a task, or for all, goes before it."""
+    for name, resize in (("paper", "tf1"), ("authors", "tf1"), ("sound", "bilinear")):
+        study = load_study(changed(PAPER, "protocol", name))
+        cell = Cell("vit_b16_sup21k", "vpt", "cifar100", "800")
+        assert study.prepare_slice("cifar100", 224)["resize"] == study.search_slice(cell)["resize"] == resize
+        assert study.resize_of("cub200") == "256_crop"
+    assert load_study(changed(PAPER, "resize", "antialias")).resize_of("cifar100") == "antialias"
+    assert load_study(changed(PAPER, "switches", {"vtab_resize": "bilinear"})).resize_of("cifar100") == "bilinear"
+    assert load_study(changed(DEMO, "protocol", "authors")).resize_of("digits") == "bilinear", "VTAB's alone"
+
+
+def test_the_distance_sees_the_crop_that_the_methods_are_scored_on():
+    study = load_study(PAPER)
+    assert study.features_slice("cub200")["crop"] == 224
+    assert "crop" not in study.features_slice("cifar100")

@@ -32,7 +32,7 @@ def features(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str]
     started = time.time()
     extractor = extractor_of(job)
     found = []
-    images = _images(inputs)
+    images = _images(inputs, job.get("crop", 0))
     for batch_BD in extractor.features(batched(images)):
         found.append(batch_BD)
         say(f"features of {sum(map(len, found)):,} images")
@@ -43,8 +43,10 @@ def features(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str]
     return f"{len(features_ND):,} images, {features_ND.shape[1]} {extractor.name} features each, {rate:,.0f} img/s"
 
 
-def _images(inputs: Mapping[str, str]) -> Iterator[np.ndarray]:
-    """The train and val images of the split, as every method sees them."""
+def _images(inputs: Mapping[str, str], crop: int) -> Iterator[np.ndarray]:
+    """The train and val images of the split, as every method is scored on them: `crop` is the side that it sees, 0 for
+    all of it.
+    """
     array = np.load(inputs["images"], mmap_mode="r")
     count, splits = len(read_rows(inputs["index"], "index")), read_rows(inputs["splits"], "splits")
     if count != len(array):
@@ -52,7 +54,8 @@ def _images(inputs: Mapping[str, str]) -> Iterator[np.ndarray]:
             f"{inputs['images']}: {len(array)} images but {count} index rows in {inputs['index']}; make both again"
         )
     rows = np.concatenate([splits.loc[splits["part"] == part, "row"].to_numpy(int) for part in ("train", "val")])
-    return (np.asarray(array[row]) for row in rows)
+    top, left = (round((side - crop) / 2) if crop else 0 for side in array.shape[1:3])
+    return (np.asarray(array[row, top : top + crop or None, left : left + crop or None]) for row in rows)
 
 
 def reference(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say=print) -> str:

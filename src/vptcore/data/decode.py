@@ -98,12 +98,34 @@ def is_grey(image_HW3: np.ndarray) -> bool:
 
 
 def resize_bilinear(image_HW3: np.ndarray, size: int) -> np.ndarray:
-    """The benchmark's resize (tf.image.resize): straight to a square, bilinear between pixel centres, no antialias.
+    """Straight to a square, bilinear between pixel centres, no antialias: what tf.image.resize of TensorFlow 2 does.
 
     Within 1/255 of torch's F.interpolate(mode="bilinear", align_corners=False) in float: OpenCV's weights have 11
     bits. Returns uint8 (size, size, 3).
     """
     return opencv().resize(image_HW3, (size, size))
+
+
+def resize_tf1(image_HW3: np.ndarray, size: int) -> np.ndarray:
+    """Straight to a square as TensorFlow 1 does it: bilinear without antialias and without pixel centres.
+
+    The source of pixel i is i x scale, between its floor and the next pixel, so the picture moves up and left by half
+    of (scale - 1) pixels and the last row and column repeat. The authors' loader resizes so (`tf.compat.v1`'s
+    tf.image.resize, KMnP/vpt src/data/datasets/tf_dataset.py:5,150). Returns uint8 (size, size, 3).
+    """
+    x_HW3 = _between(_between(image_HW3, size, axis=0), size, axis=1)
+    return np.rint(x_HW3).astype(np.uint8)
+
+
+def _between(image_HW3: np.ndarray, size: int, axis: int) -> np.ndarray:
+    """float32: one axis read at i x scale for i below `size`."""
+    length = image_HW3.shape[axis]
+    at = np.arange(size) * (length / size)
+    low = at.astype(int)
+    share = np.expand_dims((at - low).astype(np.float32), tuple(i for i in range(3) if i != axis))
+    near = image_HW3.take(low, axis).astype(np.float32)
+    far = image_HW3.take(np.minimum(low + 1, length - 1), axis)
+    return near + share * (far - near)
 
 
 @cache
@@ -148,6 +170,7 @@ def _picture(image_HWC: np.ndarray) -> Image.Image:
 
 RESIZES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "bilinear": resize_bilinear,
+    "tf1": resize_tf1,
     "antialias": resize_antialias,
     "256_crop": resize_256_crop,
 }

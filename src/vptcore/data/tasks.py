@@ -25,7 +25,8 @@ class Task:
     """`source` names the reader of `sources.READERS`; `repo` is the Hugging Face data set it is fetched from.
 
     `wds_train` counts the train split of CLIP-benchmark's shards, which lack val (0: as large as the pool). `resize` is
-    the benchmark's way from an image to the model's input, a key of `decode.RESIZES`.
+    the benchmark's way from an image to the model's input: a key of `decode.RESIZES`, or `vtab`, which the protocol
+    decides.
     """
 
     id: str
@@ -75,7 +76,8 @@ def _vtab(
     id: str, title: str, group: str, classes: int, pool: int, test: int, wds: str, wds_train: int, licence: str
 ) -> Task:
     repo = f"clip-benchmark/wds_vtab-{wds}" if wds else ""
-    return Task(id, title, group, classes, pool, test, "wds" if wds else "vtab1k", repo, licence, wds_train)
+    source = "wds" if wds else "vtab1k"
+    return Task(id, title, group, classes, pool, test, source, repo, licence, wds_train, resize="vtab")
 
 
 # Sizes, classes and splits: google-research/task_adaptation and TFDS as KMnP/vpt pins them (docs/data.md).

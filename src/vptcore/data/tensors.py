@@ -27,14 +27,19 @@ from vptcore.data.decode import crop_side
 class Normalise:
     """Size in pixels of the model's square input, and mean and std per channel on the [0, 1] scale.
 
-    `crop`: the stored squares are 8/7 of the size (`decode.resize_256_crop`) and the input is cut out of them, from the
-    middle, or with a `generator` at random and mirrored half of the time (KMnP/vpt src/data/transforms.py).
+    `resize` names how stored images reach that size, a key of `decode.RESIZES`; those that were resized when they were
+    stored have it already. After `256_crop` the stored squares are 8/7 of the size and the input is cut out of them,
+    from the middle, or with a `generator` at random and mirrored half of the time (KMnP/vpt src/data/transforms.py).
     """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    crop: bool = False
+    resize: str = "bilinear"
+
+    @property
+    def crop(self) -> bool:
+        return self.resize == "256_crop"
 
     def __call__(
         self, images_BHWC: Tensor, dtype: torch.dtype = torch.float32, generator: torch.Generator | None = None
@@ -42,13 +47,27 @@ class Normalise:
         x_BCHW = images_BHWC.permute(0, 3, 1, 2).to(dtype)
         side = crop_side(self.size) if self.crop else self.size
         if x_BCHW.shape[-2:] != (side, side):
-            # The benchmark's resize: bilinear, straight to the square, no antialias (tf.image.resize).
-            x_BCHW = F.interpolate(x_BCHW, (side, side), mode="bilinear", align_corners=False)
+            x_BCHW = _tf1(x_BCHW, side) if self.resize == "tf1" else _bilinear(x_BCHW, side)
         if self.crop:
             x_BCHW = centre_crop(x_BCHW, self.size) if generator is None else random_crop(x_BCHW, self.size, generator)
         mean = torch.tensor(self.mean, dtype=dtype, device=x_BCHW.device).view(1, 3, 1, 1) * 255
         std = torch.tensor(self.std, dtype=dtype, device=x_BCHW.device).view(1, 3, 1, 1) * 255
         return (x_BCHW - mean) / std  # one grey channel becomes three by broadcasting
+
+
+def _bilinear(x_BCHW: Tensor, side: int) -> Tensor:
+    """Straight to the square between pixel centres, no antialias: stored images are never larger than the input."""
+    return F.interpolate(x_BCHW, (side, side), mode="bilinear", align_corners=False)
+
+
+def _tf1(x_BCHW: Tensor, side: int) -> Tensor:
+    """`decode.resize_tf1`, unrounded: pixel i is read at i x scale.
+
+    With the last row and column repeated once, and one pixel more asked for, torch's aligned corners read at
+    i x (length + 1 - 1) / (side + 1 - 1), which is that.
+    """
+    padded = F.pad(x_BCHW, (0, 1, 0, 1), mode="replicate")
+    return F.interpolate(padded, (side + 1, side + 1), mode="bilinear", align_corners=True)[..., :side, :side]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ class Backbone:
 
     `pool` is how the feature is pooled: token, or avg. `width` is the feature's size, `size` the input's in pixels.
     `mean` and `std` are those it was pretrained with; the paper feeds ImageNet's to all (switch `normalisation`).
-    `drop_path` is the stochastic depth under full fine-tuning only (KMnP/vpt src/models/build_vit_backbone.py).
+    `drop_path` is the stochastic depth and `full_dropout` the dropout after the embeddings and in each MLP, both under
+    full fine-tuning only. The authors' 0.1 is the supervised ViT's alone (KMnP/vpt src/configs/vit_configs.py:35,
+    src/models/build_vit_backbone.py). `fixed_positions`: the position embedding is never trained (vit_moco.py:68).
     """
 
     id: str
@@ -34,6 +36,8 @@ class Backbone:
     checkpoint: str = ""
     options: dict = field(default_factory=dict)
     drop_path: float = 0.0
+    full_dropout: float = 0.0
+    fixed_positions: bool = False
     licence: str = ""
 
     @property
@@ -53,6 +57,7 @@ MINI = Backbone(
     std=(0.247, 0.243, 0.262),
     checkpoint="asset:vit_mini_cifar10.safetensors",
     options={"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4},
+    full_dropout=0.1,
     licence="MIT",
 )
 
@@ -61,7 +66,13 @@ BACKBONES: dict[str, Backbone] = {
     for backbone in (
         # Not augreg_in21k: the paper's file is imagenet21k/ViT-B_16.npz, the original recipe.
         Backbone(
-            "vit_b16_sup21k", "ViT-B/16", "vit_base_patch16_224.orig_in21k", mean=HALF, std=HALF, licence="Apache-2.0"
+            "vit_b16_sup21k",
+            "ViT-B/16",
+            "vit_base_patch16_224.orig_in21k",
+            mean=HALF,
+            std=HALF,
+            full_dropout=0.1,
+            licence="Apache-2.0",
         ),
         Backbone(
             "swin_b_sup21k",
@@ -89,6 +100,7 @@ BACKBONES: dict[str, Backbone] = {
             "ViT-B/16 MoCo v3",
             "vit_base_patch16_224",
             checkpoint="hub:nyu-visionx/moco-v3-vit-b",
+            fixed_positions=True,
             licence="CC BY-NC 4.0",
         ),
         MINI,

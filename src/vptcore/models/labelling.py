@@ -62,10 +62,10 @@ def open_model(folder: Path, device: torch.device) -> Labeller:
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{folder}: not a model's folder of vptcore ({reason[:100]})") from None
-    crop = data["crop_mode"] == "center"
-    normalise = Normalise(size, tuple(data["mean"]), tuple(data["std"]), crop=crop)
+    resize = own.get("resize", "antialias")
+    normalise = Normalise(size, tuple(data["mean"]), tuple(data["std"]), resize)
     native = tuple(own["native"]) if own.get("native") else None
-    return Labeller(model, labels, normalise, own.get("resize", "antialias"), native, device)
+    return Labeller(model, labels, normalise, resize, native, device)
 
 
 def images_in(paths: Iterable[Path]) -> list[Path]:

@@ -62,11 +62,15 @@ class Tuned(nn.Module):
 
 
 def build(spec: ModelSpec, *, seed: int, base_state: Mapping[str, Tensor] | None = None) -> Tuned:
-    """The model of `spec`, new head and prompts drawn under `seed`; `base_state` replaces the backbone's weights."""
+    """The model of `spec`, new head and prompts drawn under `seed`; `base_state` replaces the weights
+    of the backbone that were trained.
+    """
     encoder = build_encoder(spec, seed=seed, base_state=base_state)
     model = Tuned(encoder, build_head(spec, seed=seed))
     for parameter in encoder.parameters():
         parameter.requires_grad_(METHODS[spec.method].trains_backbone)
+    if spec.backbone.fixed_positions:
+        encoder.vit.pos_embed.requires_grad_(False)
     if encoder.prompts is not None:
         for parameter in encoder.prompts.parameters():
             parameter.requires_grad_(True)
@@ -74,12 +78,12 @@ def build(spec: ModelSpec, *, seed: int, base_state: Mapping[str, Tensor] | None
 
 
 def build_encoder(spec: ModelSpec, *, seed: int, base_state: Mapping[str, Tensor] | None = None) -> PromptedViT:
-    """The backbone, with prompts where the method has them and the dropout that the protocol gives it."""
+    """The backbone, with prompts where the method has them, and the dropout of its row or the protocol."""
     is_full = spec.method == "full"
     backbone = create_backbone(spec.backbone, drop_path=spec.backbone.drop_path if is_full else 0.0)
     if base_state is not None:
-        backbone.load_state_dict(base_state)
-    set_dropout(backbone, float(spec.switches["full_dropout" if is_full else "prompted_dropout"]))
+        backbone.load_state_dict(backbone.state_dict() | base_state)  # what is fixed stays the checkpoint's
+    set_dropout(backbone, spec.backbone.full_dropout if is_full else float(spec.switches["prompted_dropout"]))
     torch.manual_seed(seed)
     prompted = METHODS[spec.method].prompts
     if spec.backbone.is_swin:

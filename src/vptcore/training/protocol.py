@@ -18,6 +18,7 @@ CHOICES = {
     "full_optimizer": ("adamw", "sgd"),
     "full_decay": ("searched", "fixed"),
     "mixed_optimizer": ("sgd", "adamw"),
+    "vtab_resize": ("tf1", "bilinear"),
     "normalisation": ("imagenet", "backbone"),
     "prompt_init": ("uniform", "normal"),
     "head_init": ("kaiming", "zeros"),
@@ -49,8 +50,8 @@ class Protocol:
     scale_lr: bool = True
     decay_norms: bool = True
     adamw: str = "authors"
+    vtab_resize: str = "tf1"
     normalisation: str = "imagenet"
-    full_dropout: float = 0.1
     prompted_dropout: float = 0.0
     prompt_dropout: float = 0.1
     prompt_init: str = "uniform"
@@ -83,6 +84,7 @@ PROTOCOLS: dict[str, Protocol] = {
         decay_norms=False,
         adamw="torch",
         one_shot_pool="all",
+        vtab_resize="bilinear",
         normalisation="backbone",
         prompts_in_pool=False,
         head_bias=0.0,

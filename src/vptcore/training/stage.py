@@ -29,7 +29,7 @@ def normalise_of(job: Mapping) -> Normalise:
 
     own = job["protocol"]["normalisation"] == "backbone"
     mean, std = (row["mean"], row["std"]) if own else (IMAGENET_MEAN, IMAGENET_STD)
-    return Normalise(int(row["size"]), tuple(mean), tuple(std), crop=job.get("resize") == "256_crop")
+    return Normalise(int(row["size"]), tuple(mean), tuple(std), job["resize"])
 
 
 class Parts:

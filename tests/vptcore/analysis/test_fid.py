@@ -148,9 +148,11 @@ def timms_features(pixels_NHWC: np.ndarray) -> np.ndarray:
 
     vit = timm.create_model(MINI.timm, num_classes=0, **MINI.options).eval()
     vit.load_state_dict(load_file(find_checkpoint(MINI)))
-    x = (pixels_NHWC / 255 - np.array(MINI.mean)) / np.array(MINI.std)
+    x = torch.from_numpy(pixels_NHWC / 255).permute(0, 3, 1, 2)
+    x = torch.nn.functional.interpolate(x, (MINI.size, MINI.size), mode="bilinear")
+    mean, std = (torch.tensor(values, dtype=torch.float64).view(3, 1, 1) for values in (MINI.mean, MINI.std))
     with torch.no_grad():
-        return vit(torch.from_numpy(x.transpose(0, 3, 1, 2)).float()).double().numpy()
+        return vit(((x - mean) / std).float()).double().numpy()
 
 
 @pytest.fixture(scope="module")
@@ -271,6 +273,10 @@ def test_a_tasks_row(job, study, tmp_path):
     said = fid.features(study.features_slice("digits"), inputs, stored)
     assert said.startswith("200 images, 128 vit_mini_cifar10 features each")
     assert np.allclose(read_features(stored["features"])[0], timms_features(pixels[:200]), atol=1e-4)
+    fid.features(study.features_slice("digits") | {"crop": 28}, inputs, stored)
+    middle = pixels[:200, 2:30, 2:30]  # what a crop from the middle of the stored squares leaves
+    assert np.allclose(read_features(stored["features"])[0], timms_features(middle), atol=1e-4)
+    fid.features(study.features_slice("digits"), inputs, stored)
     line = fid.run(job, stored, {"rows": str(tmp_path / "rows.parquet")})
     row = read_rows(tmp_path / "rows.parquet", "fid").iloc[0]
     assert row["fid"] == pytest.approx(by_sqrtm(timms_features(pixels[:200]), reference_ND), rel=1e-3)

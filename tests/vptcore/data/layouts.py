@@ -23,6 +23,21 @@ def noise(seed: int, height: int = 12, width: int = 12, channels: int = 3) -> np
     return np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
+def tf1_by_hand(image_HWC: np.ndarray, size: int) -> np.ndarray:
+    """TensorFlow 1's bilinear resize in float64, pixel by pixel: read at i x scale, the next pixel clipped."""
+    height, width = image_HWC.shape[:2]
+    out = np.empty((size, size, image_HWC.shape[2]))
+    for i in range(size):
+        for j in range(size):
+            y, x = i * height / size, j * width / size
+            top, left = int(y), int(x)
+            below, right = min(top + 1, height - 1), min(left + 1, width - 1)
+            upper = image_HWC[top, left] * (1 - (x - left)) + image_HWC[top, right] * (x - left)
+            lower = image_HWC[below, left] * (1 - (x - left)) + image_HWC[below, right] * (x - left)
+            out[i, j] = upper * (1 - (y - top)) + lower * (y - top)
+    return out
+
+
 def add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     info = tarfile.TarInfo(name)
     info.size = len(data)

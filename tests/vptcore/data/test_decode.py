@@ -10,8 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.vptcore.data.layouts import encode, noise
-from vptcore.data.decode import crop_side, is_grey, resize_256_crop, resize_antialias, resize_bilinear, to_rgb
+from tests.vptcore.data.layouts import encode, noise, tf1_by_hand
+from vptcore.data.decode import (
+    crop_side,
+    is_grey,
+    resize_256_crop,
+    resize_antialias,
+    resize_bilinear,
+    resize_tf1,
+    to_rgb,
+)
 
 
 def saved(picture: Image.Image, form: str = "PNG", **options) -> bytes:
@@ -113,6 +121,24 @@ def test_antialias_equals_torch_within_a_level(height, width, size, seed):
     x = torch.from_numpy(image).permute(2, 0, 1)[None].double()
     expected = F.interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=True)
     assert np.abs(resize_antialias(image, size) - expected[0].permute(1, 2, 0).numpy()).max() <= 1.01
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 24), st.integers(0, 2**32 - 1))
+def test_tf1_equals_the_form_by_hand(height, width, size, seed):
+    image = noise(seed, height, width)
+    ours = resize_tf1(image, size)
+    assert ours.dtype == np.uint8
+    assert np.abs(ours - tf1_by_hand(image, size)).max() <= 0.501
+
+
+def test_tf1_repeats_the_last_row_and_column():
+    """Twice as large: every second pixel is a source's own, and the picture ends on its last pixel twice."""
+    image = noise(5, 4, 4)
+    ours = resize_tf1(image, 8)
+    assert np.array_equal(ours[::2, ::2], image)
+    assert np.array_equal(ours[-1], ours[-2])
+    assert np.array_equal(ours[:, -1], ours[:, -2])
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.vptcore.data.layouts import noise
+from tests.vptcore.data.layouts import noise, tf1_by_hand
 from vptcore.data.tensors import ImageSet, Normalise
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -26,6 +28,17 @@ def test_inputs_are_resized_and_normalised(side, size):
     expected = (x - torch.tensor(MEAN).double().view(1, 3, 1, 1)) / torch.tensor(STD).double().view(1, 3, 1, 1)
     assert got.dtype == torch.float32
     torch.testing.assert_close(got.double(), expected, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(12, 12, 32), (8, 12, 24), (5, 7, 31), (12, 12, 8)])
+def test_tf1_inputs_equal_those_resized_by_hand(height, width, size):
+    images = np.stack([noise(i, height, width) for i in range(3)])
+    normalise = Normalise(size, (0, 0, 0), (1 / 255,) * 3, "tf1")
+    got = ImageSet.of(images, np.arange(3), normalise, "cpu").inputs(torch.arange(3))
+    expected = np.stack([tf1_by_hand(image, size) for image in images]).transpose(0, 3, 1, 2)
+    assert np.abs(got.numpy() - expected).max() < 1e-3
+    other = ImageSet.of(images, np.arange(3), replace(normalise, resize="bilinear"), "cpu").inputs(torch.arange(3))
+    assert np.abs(other.numpy() - expected).mean() > 5, "noise differs by much where pixel centres are kept"
 
 
 def test_grey_images_equal_three_equal_channels():
@@ -63,7 +76,7 @@ def test_crops_from_the_middle_and_at_random():
     from torchvision.transforms.functional import center_crop
 
     images = np.stack([noise(i, 16, 16) for i in range(64)])
-    crops = ImageSet.of(images, np.arange(64), Normalise(14, (0, 0, 0), (1 / 255,) * 3, crop=True), "cpu")
+    crops = ImageSet.of(images, np.arange(64), Normalise(14, (0, 0, 0), (1 / 255,) * 3, "256_crop"), "cpu")
     rows, x = torch.arange(64), torch.from_numpy(images).permute(0, 3, 1, 2).float()
     torch.testing.assert_close(crops.inputs(rows), center_crop(x, [14, 14]))
     got = crops.inputs(rows, torch.Generator().manual_seed(3))

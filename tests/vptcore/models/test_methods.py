@@ -27,7 +27,7 @@ from vptstudy.config.resolve import load_study
 from vptstudy.study import Cell
 
 TINY = Backbone(
-    "tiny", "Tiny", "vit_tiny_patch16_224", size=16, width=24, depth=2,
+    "tiny", "Tiny", "vit_tiny_patch16_224", size=16, width=24, depth=2, full_dropout=0.1,
     options=dict(img_size=16, patch_size=4, embed_dim=24, depth=2, num_heads=3),
 )  # fmt: skip
 
@@ -96,6 +96,29 @@ def test_dropout_is_on_in_full_and_off_where_there_are_prompts(tiny):
         assert torch.equal(model(x), model(x))
     set_dropout(full.encoder.vit, 0.0)
     assert torch.equal(full(x), full(x))
+
+
+def test_only_the_supervised_vits_are_fine_tuned_with_dropout():
+    """KMnP/vpt: 0.1 is vit_configs.py:35 of the supervised ViT; its Swin, MAE and MoCo v3 have drop_rate 0."""
+    on = {name for name, row in BACKBONES.items() if row.full_dropout}
+    assert on == {"vit_b16_sup21k", "vit_mini_cifar10"}
+
+
+def test_fixed_positions_are_never_trained(tiny):
+    """MoCo v3's (KMnP/vpt vit_moco.py:68): 17 x 24 numbers fewer, and FT-then-PT starts from the checkpoint's."""
+    job = tiny("full")
+    job["backbone"] |= {"fixed_positions": True}
+    model = build(spec_of(job), seed=0)
+    assert count_parameters(model) == (BODY + HEAD - 17 * 24, BODY + HEAD)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1)
+    then = job | {"method": "ft_then_pt"}
+    again = build(spec_of(then), seed=0, base_state=backbone_state(tuned_state(model)))
+    for name, value in model.encoder.vit.state_dict().items():
+        assert torch.equal(again.encoder.vit.state_dict()[name], value)
+    assert [name for name, row in BACKBONES.items() if row.fixed_positions] == ["vit_b16_mocov3"]
 
 
 def test_tuned_state_goes_back(tiny):

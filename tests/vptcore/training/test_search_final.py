@@ -77,6 +77,7 @@ def job(checkpoint):
             seeds=[1, 2],
             curve_seeds=1,
             parts=["train", "val"],
+            resize="bilinear",
         )
         return base | more
 
