@@ -78,6 +78,7 @@ rule figure:
 rule report:
     input:
         final=[STUDY.path("final", c) for c in STUDY.cells],
+        predictions=[STUDY.path("predictions", c) for c in STUDY.cells],
         search=[STUDY.path("search", c) for c in STUDY.searches],
         fid=targets.rows_files(STUDY, "fid", STUDY.used("task")),
         explain=targets.rows_files(

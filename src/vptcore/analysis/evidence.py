@@ -65,7 +65,7 @@ class Finding:
     of_tasks: bool = False
 
 
-def group(contrasts: Sequence[Contrast]) -> Group:
+def grouped(contrasts: Sequence[Contrast]) -> Group:
     """The two intervals of the mean over tasks; every task counts the same. ValueError without tasks."""
     if not contrasts:
         raise ValueError("a group without tasks has no difference")
@@ -123,7 +123,7 @@ def judge_group(contrasts: Mapping[str, Contrast], rope: float = ROPE) -> Findin
 
     With one or two tasks it is about these alone (`of_tasks` is False).
     """
-    found = group(list(contrasts.values()))
+    found = grouped(list(contrasts.values()))
     directions = corrected_directions(contrasts)
     clear_a, clear_b = (tuple(t for t, way in directions.items() if way == side) for side in (1, -1))
     answer = judge(found.widest, rope)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from vptcore.analysis.statistics import LEVEL, Difference
+from vptcore.analysis.statistics import LEVEL, Difference, Estimate
 
 REPEATS = 2000
 # More seeds or images than this are no advice.
@@ -81,6 +81,15 @@ def paired_difference(a_SN: np.ndarray, b_SN: np.ndarray) -> Contrast:
     weighted = [(parts[0], len(a_SN) - 1), (parts[1], len(b_SN) - 1), (max(images - shared, 0.0), N - 1)]
     blank = Contrast(float(gap_N.mean()), math.nan, math.nan, math.nan, sum(parts), images, shared, math.nan, seeds, N)
     return with_interval(blank, weighted) if seeds > 1 else blank
+
+
+def over_seeds_alone(a: Estimate, b: Estimate) -> Contrast:
+    """a - b by Welch's test, where it is not known which images each side got right."""
+    parts = [(side.std**2 / side.n, side.n - 1) for side in (a, b) if side.n > 1]
+    seeds = min(a.n, b.n)
+    variance = sum(part for part, _ in parts) if len(parts) == 2 else math.nan
+    blank = Contrast(a.mean - b.mean, math.nan, math.nan, math.nan, variance, seeds=seeds)
+    return with_interval(blank, parts) if seeds > 1 else blank
 
 
 def _seeds_variance(side_SN: np.ndarray) -> float:

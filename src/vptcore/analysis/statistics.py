@@ -199,20 +199,6 @@ def welch(a: Estimate, b: Estimate) -> Difference:
     )
 
 
-def compare(summary: pd.DataFrame, a: str = "vpt", b: str = "full") -> pd.DataFrame:
-    """Per backbone, task and train size that both methods have: a - b with interval and p.
-
-    `summary` is `summarise`'s frame.
-    """
-    where = ["backbone", "task", "train"]
-    both = summary[summary.method == a].merge(summary[summary.method == b], on=where, suffixes=("_a", "_b"))
-    rows = []
-    for row in both.to_dict("records"):
-        sides = [Estimate(*(row[f"{name}_{side}"] for name in ("mean", "std", "low", "high", "n"))) for side in "ab"]
-        rows.append({**{name: row[name] for name in where}, **asdict(welch(*sides))})
-    return pd.DataFrame(rows, columns=[*where, "difference", "low", "high", "p"])
-
-
 def percent(fraction: float, decimals: int = 1, signed: bool = False) -> str:
     """0.7953 as '79.5', or '+79.5' with a true minus sign when signed; '–' for NaN. Never '-0.0'."""
     return number(100 * fraction, decimals, signed)

@@ -35,6 +35,8 @@ def table_files(study: Study, table: int | str) -> dict[str, list[str]]:
         return {kind: rows_files(study, kind, wanted) for kind, wanted in EXTRAS[table].reads(study).items()}
     cells = specs.cells(table, study)
     files = {"final": rows_files(study, "final", cells)}
+    if specs.TABLES[table].metric == "accuracy":
+        files["predictions"] = rows_files(study, "predictions", cells)
     if specs.TABLES[table].fid:
         files["fid"] = rows_files(study, "fid", list(dict.fromkeys(cell.task for cell in cells)))
     return files

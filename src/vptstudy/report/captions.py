@@ -125,8 +125,9 @@ def _accuracy_legend(study: Study, frame: pd.DataFrame) -> str:
     parts = [f"Test accuracy in percent, mean ± standard deviation over {seeds_phrase(len(study.seeds))}"]
     if frame["wins"].notna().any():
         parts.append("; in brackets the number of tasks won against FT")
-    parts.append(". Bold: the best of its column" + (" and train size" if frame.train.nunique() > 1 else ""))
-    parts.append("; underlined: the better of FT and VPT." if frame["underlined"].any() else ".")
+    where = "its column" + (" and train size" if frame.train.nunique() > 1 else "")
+    parts.append(f". Bold: not worse than the best of {where}, over seeds and test images (95 %, Holm)")
+    parts.append("; underlined: the same of FT and VPT alone." if frame["underlined"].any() else ".")
     return "".join(parts)
 
 
@@ -198,6 +199,8 @@ def _missing_lines(wanted: Mapping[str, list], frames: Mapping[str, pd.DataFrame
 
 def _present(frame: pd.DataFrame, by_cell: bool) -> set:
     """The cells, or the tasks, that have rows."""
+    if not isinstance(frame, pd.DataFrame):
+        return set(frame)
     if not by_cell:
         return set(frame["task"])
     keys = frame[["backbone", "method", "task", "train"]].drop_duplicates().itertuples(index=False)

@@ -13,26 +13,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
 from vptcore import __version__
 from vptcore.records import hive_parts, read_many, read_provenance, write_text
 from vptstudy.config.resolve import load_study
 from vptstudy.report import quadrants
+from vptstudy.report.bycell import PREDICTIONS, ByCell
 from vptstudy.report.captions import full_stop, notice, plural
+from vptstudy.report.contrasts import Contrasts
 from vptstudy.report.figures import draw
 from vptstudy.report.page import sources
 from vptstudy.report.page.compose import body_of, copy_into, method_colours, table_page, write_page
 from vptstudy.report.tables import build, listing, renderers
-from vptstudy.report.tables.extras import EXTRAS, ByCell, ExtraTable
+from vptstudy.report.tables.extras import EXTRAS, ExtraTable
 from vptstudy.study import Study
+
+NO_KIND: Mapping[str, Sequence[str]] = {}
 
 
 def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
     """Write one table as csv, markdown, LaTeX and a small page of its own, and its caption as a note for Snakemake."""
     number, study = job["number"], load_study(job["config"])
     is_extra = number in EXTRAS
-    built = _extra(EXTRAS[number], study, inputs) if is_extra else _table(number, study, _frames(inputs))
+    built = _extra(EXTRAS[number], study, inputs) if is_extra else _table(number, study, inputs)
     if line := substitutes_line(study, inputs):
         built = replace(built, caption=f"{built.caption} {line}")
     for name, text in (("csv", renderers.to_csv), ("md", renderers.to_markdown), ("tex", renderers.to_latex)):
@@ -45,7 +47,7 @@ def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[st
 
 def figure(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
     """Draw one figure as pdf and png, with its caption beside it."""
-    study, frames = load_study(job["config"]), _frames(inputs)
+    study, frames = load_study(job["config"]), _frames(inputs, draw.by_cell(job["number"]))
     draw.save(draw.draw(job["number"], study, frames), outputs["pdf"], outputs["png"])
     lines = [draw.caption(job["number"], study, frames), substitutes_line(study, inputs)]
     text = " ".join(filter(None, lines))
@@ -74,8 +76,7 @@ def substitutes_line(study: Study, inputs: Mapping[str, Sequence[str]]) -> str:
 def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
     """Write the folder of the report from rows, the tables' pages and drawn figures."""
     study, folder = load_study(job["config"]), Path(outputs["folder"])
-    frames = _frames({kind: inputs.get(kind, []) for kind in ("final", "fid")})
-    built = [_table(number, study, frames) for number in job["tables"] if number not in EXTRAS]
+    frames = _frames({kind: inputs.get(kind, []) for kind in ("final", "fid", "predictions")}, PREDICTIONS)
     sections = [body_of(Path(path).read_text(encoding="utf-8")) for path in _listed(inputs["tables"])]
     for path in _listed(inputs["tables"]):
         for suffix in (".csv", ".md", ".tex"):
@@ -91,7 +92,8 @@ def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str
         "Again": f"snakemake --configfile CONFIG, with this config: study {study.name}, protocol {study.protocol.name}",
         "Rows": f"{study.root}: one folder a kind, one parquet file a cell; each file's metadata says what made it",
     }
-    write_page(study, folder, built, quadrants.quadrants(study, frames), sections, drawn, notes)
+    contrasts = Contrasts(study, frames["final"], frames["predictions"])
+    write_page(study, folder, contrasts, quadrants.quadrants(study, frames), sections, drawn, notes)
     return f"{len(sections)} tables and {len(drawn)} figures in {folder}/index.html"
 
 
@@ -101,10 +103,12 @@ def print_results(config: Mapping, folder: str = "") -> None:
 
     study = load_study(config)
     main = [number for number in ("own", 1, 2) if build.cells(number, study)]
-    wanted = dict.fromkeys(study.path("final", cell) for number in main for cell in build.cells(number, study))
-    final = read_many([path for path in wanted if Path(path).exists()], "final")
-    built = [build.build(number, study, final, None) for number in main]
-    print_summary(study, built, Path(study.root) / folder / "report/index.html")
+    cells = list(dict.fromkeys(cell for number in main for cell in build.cells(number, study)))
+    files = {kind: [study.path(kind, cell) for cell in cells] for kind in ("final", "predictions")}
+    there = {kind: [path for path in paths if Path(path).exists()] for kind, paths in files.items()}
+    built = [_table(number, study, there) for number in main]
+    contrasts = Contrasts(study, **_frames(there, PREDICTIONS))
+    print_summary(study, built, contrasts, Path(study.root) / folder / "report/index.html")
 
 
 def _extra(spec: ExtraTable, study: Study, inputs: Mapping[str, Sequence[str]]) -> listing.Listing:
@@ -118,8 +122,9 @@ def _extra(spec: ExtraTable, study: Study, inputs: Mapping[str, Sequence[str]]) 
     return spec.build(study, frames)
 
 
-def _table(number: int, study: Study, frames: Mapping[str, pd.DataFrame]) -> build.Table:
-    return build.build(number, study, frames["final"], frames.get("fid"))
+def _table(number: int, study: Study, inputs: Mapping[str, Sequence[str]]) -> build.Table:
+    frames = _frames(inputs, PREDICTIONS)
+    return build.build(number, study, frames["final"], frames.get("fid"), frames.get("predictions"))
 
 
 def _drawn(number: str, study: Study, caption: Path, made_from: list[str]) -> dict:
@@ -130,9 +135,15 @@ def _drawn(number: str, study: Study, caption: Path, made_from: list[str]) -> di
     }  # fmt: skip
 
 
-def _frames(inputs: Mapping[str, Sequence[str]]) -> dict[str, pd.DataFrame]:
-    """Kind -> rows of its files. A single file may come as a string."""
-    return {kind: read_many(_listed(files), kind) for kind, files in inputs.items()}
+def _frames(inputs: Mapping[str, Sequence[str]], by_cell: Mapping[str, Sequence[str]] = NO_KIND) -> dict:
+    """Kind -> rows of its files, which may come as one string.
+
+    `by_cell`: kinds that are read one cell at a time, when asked for, and their columns.
+    """
+    return {
+        kind: ByCell(kind, _listed(files), by_cell[kind]) if kind in by_cell else read_many(_listed(files), kind)
+        for kind, files in inputs.items()
+    }
 
 
 def _count(inputs: Mapping[str, Sequence[str]]) -> int:

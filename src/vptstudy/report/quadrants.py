@@ -1,7 +1,7 @@
 """The paper's question as its Figure 1 asks it: near or far objective, near or far images, few or many of them.
 
-In: final rows of VPT and full fine-tuning on the main backbone, and fid rows. Out: four `Quadrant` values, each with
-the verdict at the base train size and at the largest.
+In: final rows of VPT and full fine-tuning on the main backbone, their predictions, and fid rows. Out: four `Quadrant`
+values, each with the verdict at the base train size and at the largest.
 
     snakemake figure_01
 """
@@ -13,30 +13,36 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from vptcore.analysis.statistics import Difference, Wins, count_wins, group_mean, summarise, welch
+from vptcore.analysis.evidence import UNKNOWN, grouped, judge_group
+from vptcore.analysis.statistics import Difference, Wins
+from vptstudy.report.contrasts import Contrasts, rope_of
+from vptstudy.report.page.verdict import LEADS, SIDES, wins_of
 from vptstudy.report.tables.build import rows_of
 from vptstudy.report.tables.specs import PAIR, sizes
 from vptstudy.study import Cell, Study
 
-SIDES = {"vpt": "VPT", "full": "Full fine-tuning", "open": "No clear lead", "": "No rows"}
-
 
 @dataclass(frozen=True)
 class Verdict:
-    """VPT − FT, in points, as the mean over the tasks that both have at one train size; and the wins of VPT."""
+    """VPT − FT, in points, over the tasks that both have at one train size; the wins of VPT, and the answer.
+
+    `partial`: cells that the study runs have no rows yet, and nothing is settled.
+    """
 
     train: str
     gap: Difference
     wins: Wins
+    answer: str
+    partial: bool
 
     @property
     def side(self) -> str:
-        """vpt, full or open by the interval of the mean difference over seeds; '' without tasks."""
-        return {1: "vpt", -1: "full", 0: "open"}[self.gap.direction] if self.wins.tasks else ""
+        """vpt, full, neither, mixed or open; '' without tasks."""
+        return "" if not self.wins.tasks else "open" if self.partial else self.answer
 
     @property
     def title(self) -> str:
-        return SIDES[self.side]
+        return "Not finished" if self.wins.tasks and self.partial else LEADS[self.side]
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ def reads(study: Study) -> dict[str, list]:
     base = study.select(**mine, train=study.base_train)
     tasks = [task for task in study.used("task") if sum(cell.task == task for cell in base) == len(PAIR)]
     found = study.select(**mine, train=[study.base_train, *_larger(study)], task=tasks)
-    return {"final": found, "fid": tasks} if len(tasks) > 1 else {}
+    return {"final": found, "predictions": found, "fid": tasks} if len(tasks) > 1 else {}
 
 
 def _larger(study: Study) -> list[str]:
@@ -82,6 +88,7 @@ def quadrants(study: Study, frames: Mapping[str, pd.DataFrame]) -> list[Quadrant
     if not wanted:
         return []
     final = rows_of(frames["final"], wanted["final"])
+    contrasts = Contrasts(study, final, frames.get("predictions"))
     fid = frames["fid"].set_index("task")["fid"].astype(float)
     fid = fid[[task for task in wanted["fid"] if task in fid.index]].dropna()
     middle = fid.median() if len(fid) else float("nan")
@@ -93,9 +100,9 @@ def quadrants(study: Study, frames: Mapping[str, pd.DataFrame]) -> list[Quadrant
                 for task in fid.index
                 if study.tasks[task].high_disparity == far_objective and (fid[task] > middle) == far_images
             )
-            few = verdict(final, dict.fromkeys(tasks, study.base_train), study.base_train)
+            few = verdict(contrasts, dict.fromkeys(tasks, study.base_train), study.base_train)
             largest = largest_sizes(study, final, tasks)
-            many = verdict(final, largest, "largest") if largest else None
+            many = verdict(contrasts, largest, "largest") if largest else None
             found.append(Quadrant(far_objective, far_images, tasks, few, many))
     return found
 
@@ -113,15 +120,11 @@ def largest_sizes(study: Study, final: pd.DataFrame, tasks: tuple[str, ...]) -> 
     return found
 
 
-def verdict(final: pd.DataFrame, train_of: Mapping[str, str], train: str) -> Verdict:
+def verdict(contrasts: Contrasts, train_of: Mapping[str, str], train: str) -> Verdict:
     """The verdict over tasks, each at its own train size."""
-    mine = final[final["train"] == final["task"].map(train_of)]
-    means = {
-        method: dict(zip(rows["task"], rows["mean"], strict=True))
-        for method in PAIR
-        for rows in [summarise(mine[mine["method"] == method])]
-    }
-    shared = [task for task in train_of if all(task in means[method] for method in PAIR)]
-    wins = count_wins({t: means["vpt"][t] for t in shared}, {t: means["full"][t] for t in shared})
-    sides = [group_mean(mine[mine["method"] == m], shared).estimate.scaled(100) for m in ("vpt", "full")]
-    return Verdict(train, welch(*sides), wins)
+    gaps = contrasts.over_tasks("vpt", "full", contrasts.study.main_backbone, train_of)
+    wins = wins_of(gaps)
+    if not gaps:
+        return Verdict(train, UNKNOWN, wins, "open", bool(train_of))
+    answer = SIDES[judge_group(gaps, rope_of(contrasts.study)).answer]
+    return Verdict(train, grouped(list(gaps.values())).widest, wins, answer, len(gaps) < len(train_of))

@@ -19,6 +19,7 @@ from vptcore.choices import choose_one
 from vptstudy.graph import targets as report_targets
 from vptstudy.report import produce
 from vptstudy.report.captions import join, plural
+from vptstudy.report.figures import draw
 from vptstudy.report.page import sources
 from vptstudy.study import Study
 
@@ -70,8 +71,10 @@ def _render_one(study: Study, folder: Path, name: str, kind: str, number: int | 
     """What was made of how many files; '' where there is nothing to show."""
     wanted = (report_targets.table_files if kind == "table" else report_targets.figure_files)(study, number)
     files = _there(wanted)
-    # A table shows what is missing; of a figure's rows all kinds are needed but the index, which has names only.
-    needed = [k for k in wanted if k != "index"] if kind == "figure" else list(wanted)[:1]
+    # A table shows what is missing; of a figure's rows all kinds are needed but the index, which has names only, and
+    # what it can do without.
+    spared = ("index", *draw.by_cell(number)) if kind == "figure" else ()
+    needed = [k for k in wanted if k not in spared] if kind == "figure" else list(wanted)[:1]
     if not all(files[k] for k in needed):
         return ""
     outputs = {form: f"{folder}/{kind}s/{name}.{SUFFIXES.get(form, form)}" for form in FORMS[kind]}
@@ -99,6 +102,7 @@ def _page(study: Study, folder: Path, made: Mapping[str, tuple[str, int | str]])
         "explain": report_targets.rows_files(study, "explain", [task for _, task, _ in study.explained]),
     }
     assert set(rows) == set(sources.KINDS)
+    rows["predictions"] = [study.path("predictions", cell) for cell in study.cells]
     files = _there(rows) | {
         "tables": [f"{folder}/tables/{name}.html" for name in shown],
         "captions": [f"{folder}/figures/{name}.txt" for name in drawn],

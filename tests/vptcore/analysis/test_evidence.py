@@ -15,7 +15,7 @@ from vptcore.analysis.evidence import (
     A,
     B,
     corrected_directions,
-    group,
+    grouped,
     judge,
     judge_group,
     judge_task,
@@ -34,7 +34,7 @@ def contrast(difference, error=0.5, freedom=8.0):
 
 def test_a_group_on_these_tasks_is_welchs_formula():
     tasks = [contrast(2.0, 0.4, 6), contrast(-1.0, 1.2, 9)]
-    found, error = group(tasks).these, math.hypot(0.4, 1.2) / 2
+    found, error = grouped(tasks).these, math.hypot(0.4, 1.2) / 2
     freedom = (0.4**2 + 1.2**2) ** 2 / (0.4**4 / 6 + 1.2**4 / 9)
     assert found.difference == pytest.approx(0.5)
     assert [found.low, found.high] == pytest.approx([*scipy.stats.t.interval(0.95, freedom, 0.5, error)])
@@ -42,12 +42,12 @@ def test_a_group_on_these_tasks_is_welchs_formula():
 
 def test_a_group_on_tasks_like_these_is_the_t_test():
     values = [2.0, -1.0, 0.5, 3.0]
-    found, oracle = group([contrast(v) for v in values]).like, scipy.stats.ttest_1samp(values, 0)
+    found, oracle = grouped([contrast(v) for v in values]).like, scipy.stats.ttest_1samp(values, 0)
     assert found.p == pytest.approx(oracle.pvalue)
     assert [found.low, found.high] == pytest.approx([*oracle.confidence_interval()])
-    assert math.isnan(group([contrast(1.0)]).like.low)
+    assert math.isnan(grouped([contrast(1.0)]).like.low)
     with pytest.raises(ValueError, match="without tasks"):
-        group([])
+        grouped([])
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_both_intervals_of_a_group_cover_what_they_are_about(tasks):
     own, values, errors = simulated(rng, runs, tasks, truth)
     these = like = 0
     for row in range(runs):
-        found = group([contrast(v, e, 4) for v, e in zip(values[row], errors[row], strict=True)])
+        found = grouped([contrast(v, e, 4) for v, e in zip(values[row], errors[row], strict=True)])
         these += found.these.low <= own[row].mean() <= found.these.high
         like += found.like.low <= truth <= found.like.high
     assert these / runs >= 0.93
@@ -145,7 +145,7 @@ def test_no_leader_is_named_where_there_is_none():
     for row in range(runs):
         tasks = {str(i): contrast(v, e, 4) for i, (v, e) in enumerate(zip(values[row], errors[row], strict=True))}
         named += judge_group(tasks).answer in (A, B)
-        alone += judge(group(list(tasks.values())).these) in (A, B)
+        alone += judge(grouped(list(tasks.values())).these) in (A, B)
     assert named / runs <= 0.07
     assert alone / runs > 0.3
 

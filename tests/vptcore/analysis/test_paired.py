@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from vptcore.analysis.paired import chance_of_best, more_needed, paired_difference
+from vptcore.analysis.paired import chance_of_best, more_needed, over_seeds_alone, paired_difference
 from vptcore.analysis.statistics import estimate, welch
 
 
@@ -28,6 +28,15 @@ def test_without_a_spread_of_images_it_is_welch():
     a, b = (np.repeat(rng.random((5, 1)), 40, axis=1) for _ in range(2))
     found, oracle = paired_difference(a, b), welch(estimate(a.mean(1)), estimate(b.mean(1)))
     assert [found.low, found.high, found.p] == pytest.approx([oracle.low, oracle.high, oracle.p])
+
+
+def test_over_seeds_alone_is_welch():
+    a, b = estimate([0.61, 0.63, 0.66]), estimate([0.58, 0.6, 0.6, 0.61])
+    found, oracle = over_seeds_alone(a, b), welch(a, b)
+    assert [found.difference, found.low, found.high, found.p] == pytest.approx(
+        [oracle.difference, oracle.low, oracle.high, oracle.p]
+    )
+    assert math.isnan(over_seeds_alone(estimate([0.6]), b).low)
 
 
 def test_with_seeds_that_are_alike_it_is_the_paired_t_test_over_images():

@@ -13,7 +13,6 @@ from scipy import stats
 
 from vptcore.analysis.statistics import (
     check_final,
-    compare,
     count_wins,
     estimate,
     group_mean,
@@ -129,13 +128,6 @@ def test_wins_name_ties():
     one, other = np.mean([0.1, 0.2, 0.3]), np.mean([0.3, 0.2, 0.1])
     found = count_wins({"a": 0.5, "b": one, "c": 0.1, "only": 1.0}, {"a": 0.4, "b": other, "c": 0.2})
     assert (found.won, found.tied, found.lost) == (("a",), ("b",), ("c",))
-
-
-def test_compare_takes_the_cells_that_both_have():
-    rows = final({("vpt", "a"): [0.5, 0.7], ("full", "a"): [0.2, 0.3], ("vpt", "b"): [0.1, 0.2]})
-    found = compare(summarise(rows))
-    assert list(found["task"]) == ["a"]
-    assert found["difference"].iloc[0] == pytest.approx(0.35)
 
 
 @pytest.mark.parametrize("value", [math.nan, -0.1, 1.01, None])

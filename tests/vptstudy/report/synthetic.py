@@ -80,7 +80,7 @@ def final_rows(study: Study, cells=None) -> pd.DataFrame:
         prompts = 10 if METHODS[cell.method].prompts else None
         tuned = 85_800_000 if METHODS[cell.method].trains_backbone else 92_160 + 769 * task.classes
         for seed in study.seeds:
-            accuracy = float(np.clip(level + rng.normal(0, 0.008), 0.02, 0.99))
+            accuracy = round(float(np.clip(level + rng.normal(0, 0.008), 0.02, 0.99)), 3)
             rows.append(
                 {
                     "backbone": cell.backbone,
@@ -241,6 +241,22 @@ def prediction_rows(study: Study, cells, images=60) -> pd.DataFrame:
             where = {"backbone": cell.backbone, "method": cell.method, "task": cell.task, "train": cell.train}
             parts.append(pd.DataFrame({**where, **rows}))
     return pd.concat(parts, ignore_index=True)
+
+
+def answers_of(final: pd.DataFrame, images: int = 1000) -> dict[Cell, pd.DataFrame]:
+    """Cell -> rows of kind `predictions` that give the accuracies of its final rows, easier images first."""
+    found = {}
+    for key, rows in final.groupby(["backbone", "method", "task", "train"], sort=False):
+        cell = Cell(*key)
+        ease, rng = _rng("ease", cell.task).normal(size=images), _rng("answers", cell.folder)
+        parts = []
+        for seed, accuracy in zip(rows.seed, rows.test_accuracy, strict=True):
+            order = np.argsort(ease + 0.6 * rng.normal(size=images))
+            right = np.zeros(images, dtype=int)
+            right[order[: round(accuracy * images)]] = 1
+            parts.append(pd.DataFrame({"seed": seed, "row": np.arange(images), "label": 1, "prediction": right}))
+        found[cell] = pd.concat(parts, ignore_index=True)
+    return found
 
 
 def example_rows(tasks, count=4) -> pd.DataFrame:

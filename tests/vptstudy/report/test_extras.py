@@ -7,33 +7,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.optimize
 import scipy.stats
 import yaml
 
-from tests.vptstudy.report.synthetic import curve_rows, fid_rows, final_rows, search_rows
+from tests.vptstudy.report.synthetic import answers_of, curve_rows, fid_rows, final_rows, search_rows
 from vptcore.analysis.statistics import CELL
 from vptcore.records import RowsError, provenance, write_rows
 from vptstudy.config.resolve import load_study
 from vptstudy.graph import targets
 from vptstudy.report import produce
-from vptstudy.report.tables.extras import EXTRAS, ByCell
+from vptstudy.report.bycell import ByCell
+from vptstudy.report.tables.extras import EXTRAS
 from vptstudy.report.tables.renderers import to_csv, to_html, to_latex, to_markdown
 from vptstudy.study import Cell
 
 MINI = "vit_mini_cifar10"
-
-
-def predictions(final: pd.DataFrame, images: int = 40) -> dict[Cell, pd.DataFrame]:
-    """Cell -> rows whose accuracy is near that of its final rows."""
-    found = {}
-    for place, (key, rows) in enumerate(final.groupby(CELL)):
-        right = np.random.default_rng(place).random((len(rows), images)) < rows.test_accuracy.to_numpy()[:, None]
-        seeds = np.repeat(rows.seed.to_numpy(), images)
-        row = np.tile(np.arange(images), len(rows))
-        found[Cell(*key)] = pd.DataFrame(
-            {"seed": seeds, "row": row, "label": 1, "prediction": right.ravel().astype(int)}
-        )
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +30,7 @@ def frames(demo):
     demo.config["curves"] = {"seeds": 1}
     final = final_rows(demo)
     return {
-        "final": final, "predictions": predictions(final), "curves": curve_rows(demo, demo.cells),
+        "final": final, "predictions": answers_of(final), "curves": curve_rows(demo, demo.cells),
         "fid": fid_rows(demo.used("task")), **searched(demo),
     }  # fmt: skip
 
@@ -78,18 +67,28 @@ def test_their_files_are_named_and_their_targets_listed(demo):
 
 
 def test_significance_is_scipys(demo, frames):
+    """Seeds and images by the formula written out; with one image's worth of images it would be Welch's test."""
     frame = EXTRAS["significance"].build(demo, frames).frame
-    base = frame[(frame.train == "160") & (frame.method == "vpt")]
-    wide = (
-        frames["final"].query("train == '160'").pivot(index=["task", "seed"], columns="method", values="test_accuracy")
-    )
+    base = frame[(frame.train == "160") & (frame.method == "vpt") & (frame.against == "full")]
     for row in base[base.task != "mean"].itertuples():
-        mine = wide.loc[row.task]
-        test = scipy.stats.ttest_ind(mine["vpt"], mine["full"], equal_var=False)
-        interval = test.confidence_interval()
-        assert (row.difference, row.p) == pytest.approx((100 * (mine["vpt"] - mine["full"]).mean(), test.pvalue))
-        assert (row.low, row.high) == pytest.approx((100 * interval.low, 100 * interval.high))
         a, b = (frames["predictions"][Cell(MINI, side, row.task, "160")] for side in ("vpt", "full"))
+        wide_a, wide_b = (
+            (side.label == side.prediction).astype(float).to_numpy().reshape(len(demo.seeds), -1) for side in (a, b)
+        )
+        images = np.var(wide_a.mean(0) - wide_b.mean(0), ddof=1) / wide_a.shape[1]
+        seeds = sum(np.var(side.mean(1), ddof=1) / len(side) for side in (wide_a, wide_b))
+        both = 0.0
+        for side in (wide_a, wide_b):
+            S, N = side.shape
+            left = side - side.mean(1)[:, None] - side.mean(0) + side.mean()
+            both += (left**2).sum() / (S - 1) / (N - 1) / S / N
+        half = (row.high - row.low) / 2
+        error = 100 * np.sqrt(max(images + seeds - both, images, seeds))
+        assert row.difference == pytest.approx(100 * (wide_a.mean() - wide_b.mean()))
+        assert 1.95 < half / error < 4.4  # of a t with many degrees of freedom, or with two
+        assert row.p == pytest.approx(
+            2 * scipy.stats.t.sf(abs(row.difference) / error, _freedom(half / error)), abs=1e-4
+        )
         right_a, right_b = (side.label.to_numpy() == side.prediction.to_numpy() for side in (a, b))
         assert row.only_a == pytest.approx((right_a & ~right_b).sum() / 3)
         exact = [
@@ -101,8 +100,25 @@ def test_significance_is_scipys(demo, frames):
     gaps = base.loc[base.task != "mean", "difference"]
     assert everything.wilcoxon == pytest.approx(scipy.stats.wilcoxon(gaps).pvalue)
     assert everything.difference == pytest.approx(gaps.mean())
+    test = scipy.stats.ttest_1samp(gaps, 0).confidence_interval()
+    assert (everything.like_low, everything.like_high) == pytest.approx((test.low, test.high))
+    assert everything.least == 2 / 2 ** len(gaps)
     assert everything.record == f"{(gaps > 0).sum()}–0–{(gaps < 0).sum()}"
     assert (base.p_holm.dropna() >= base.p[base.p_holm.notna()]).all()
+    alone = base[(base.task == "mean") & (base.group == "natural")]
+    assert len(base[(base.group == "natural") & (base.task != "mean")]) > 1 or alone.wilcoxon.isna().all()
+
+
+def _freedom(factor: float) -> float:
+    """Degrees of freedom whose 97.5 % quantile this is."""
+    return scipy.optimize.brentq(lambda of: scipy.stats.t.ppf(0.975, of) - factor, 1.5, 1e7)
+
+
+def test_every_method_is_compared_and_vpt_with_each(demo, frames):
+    frame = EXTRAS["significance"].build(demo, frames).frame
+    found = set(zip(frame.method, frame.against, strict=True))
+    assert {("linear", "full"), ("vpt", "linear"), ("vpt", "mixed"), ("vpt", "ft_then_pt"), ("vpt", "full")} <= found
+    assert frame.loc[frame.task != "mean", "answer"].notna().all()
 
 
 def test_significance_of_half_the_rows_counts_what_is_missing(demo, frames):
@@ -113,11 +129,14 @@ def test_significance_of_half_the_rows_counts_what_is_missing(demo, frames):
     assert np.isnan([row.difference, row.p, row.mcnemar]).all()
     assert "2 of 40 cells have no rows yet" in built.caption
     assert "10 of 40 cells have no predictions yet" in built.caption
-    assert built.frame.mcnemar.isna().all()
+    assert built.frame.query("against == 'full'").mcnemar.isna().all()
 
 
-def test_one_seed_has_no_welch_interval(demo, frames):
-    built = EXTRAS["significance"].build(demo, frames | {"final": frames["final"].query("seed == 42")})
+def test_one_seed_has_no_interval(demo, frames):
+    first = {cell: rows.query("seed == 42") for cell, rows in frames["predictions"].items()}
+    built = EXTRAS["significance"].build(
+        demo, frames | {"final": frames["final"].query("seed == 42"), "predictions": first}
+    )
     assert built.frame[["low", "high", "p"]].isna().all().all()
     assert "have fewer than 3 seeds" in built.caption
 
@@ -201,7 +220,7 @@ def test_the_job_reads_files_and_writes_every_form(tmp_path):
     study = load_study(config)
     cells = [Cell(MINI, method, "digits", "160") for method in ("full", "vpt")]
     final = final_rows(study, cells)
-    answers = predictions(final)
+    answers = answers_of(final)
     files = {"final": [study.path("final", cell) for cell in cells]}
     files["predictions"] = [study.path("predictions", cell) for cell in cells]
     for cell in cells:

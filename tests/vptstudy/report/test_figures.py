@@ -13,6 +13,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from tests.vptstudy.report.synthetic import (
+    answers_of,
     curve_rows,
     example_rows,
     explain_rows,
@@ -20,7 +21,6 @@ from tests.vptstudy.report.synthetic import (
     prediction_rows,
     search_rows,
 )
-from vptcore.analysis.statistics import compare, summarise
 from vptcore.data.tasks import EMBEDDED
 from vptcore.models.methods_table import METHODS
 from vptcore.records import RowsError
@@ -36,13 +36,14 @@ EMBEDDED_TASKS = [task.id for task in EMBEDDED]
 def frames(demo, demo_final):
     def of(number):
         wanted = inputs(number, demo)
+        answered = FIGURES[number].by_cell
         makers = {
             "final": lambda _: demo_final,
             "curves": lambda cells: curve_rows(demo, cells, epochs=6),
             "fid": fid_rows,
             "explain": lambda tasks: explain_rows(demo, demo.main_backbone, tasks),
             "search": lambda cells: search_rows(demo, cells),
-            "predictions": lambda cells: prediction_rows(demo, cells),
+            "predictions": lambda cells: answers_of(demo_final) if answered else prediction_rows(demo, cells),
             "examples": example_rows,
         }
         return {kind: makers[kind](cells) for kind, cells in wanted.items()}
@@ -52,7 +53,7 @@ def frames(demo, demo_final):
 
 def test_inputs_of_the_paper(paper):
     kinds = {number: sorted(inputs(number, paper)) for number in FIGURES}
-    assert kinds["3"] == ["fid", "final"]
+    assert kinds["3"] == ["fid", "final", "predictions"]
     assert kinds["8"] == ["explain"]
     assert all(kinds[n] == ["curves", "final"] for n in ("5", "6", "9", "10", "11", "12", "13"))
     assert len(inputs("12", paper)["curves"]) == 8 * 4
@@ -86,7 +87,8 @@ def test_forest_shows_the_differences(demo, frames):
     axis = draw("forest", demo, mine).axes[0]
     middles = sorted(line.get_xdata()[0] for line in axis.lines if line.get_marker() == "o")
     base = mine["final"][mine["final"].train == "160"]
-    assert middles == pytest.approx(sorted(100 * compare(summarise(base)).difference))
+    wide = base.pivot_table(index="task", columns="method", values="test_accuracy")
+    assert middles == pytest.approx(sorted(100 * (wide.vpt - wide.full)))
 
 
 def test_bars_have_the_distances_and_the_winners_colours(demo, frames):
@@ -97,7 +99,8 @@ def test_bars_have_the_distances_and_the_winners_colours(demo, frames):
     tasks = [t for t in demo.tasks if t in fid.index]
     assert [bar.get_height() for bar in bars] == pytest.approx(fid[tasks].tolist())
     base = mine["final"][mine["final"].train == "160"]
-    gaps = compare(summarise(base)).set_index("task").difference
+    wide = base.pivot_table(index="task", columns="method", values="test_accuracy")
+    gaps = wide.vpt - wide.full
     expected = [METHODS["vpt" if gaps[t] > 0 else "full"].colour.lower() for t in tasks]
     assert [to_hex(bar.get_facecolor()) for bar in bars] == expected
     assert [bool(bar.get_hatch()) for bar in bars] == [demo.tasks[t].high_disparity for t in tasks]
@@ -158,13 +161,13 @@ def test_a_map_of_the_wrong_size_is_one_line(demo, frames):
 
 @pytest.mark.parametrize("number", ["forest", "5"])
 def test_no_rows_are_one_line(number, demo, frames):
-    empty = {kind: frame.head(0) for kind, frame in frames(number).items()}
+    empty = {kind: frame.head(0) for kind, frame in frames(number).items() if kind != "predictions"}
     with pytest.raises(RowsError, match=f"figure {number}: no rows of kind"):
         draw(number, demo, empty)
 
 
 def test_a_missing_kind_is_one_line(demo):
-    with pytest.raises(RowsError, match="figure 3: rows of kind final are missing; it reads final, fid"):
+    with pytest.raises(RowsError, match="figure 3: rows of kind final are missing; it reads final, predictions, fid"):
         draw("3", demo, {})
 
 

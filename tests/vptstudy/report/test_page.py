@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.vptstudy.report.synthetic import fid_rows, final_rows, make_study
+from tests.vptstudy.report.synthetic import answers_of, fid_rows, final_rows, make_study
 from tests.vptstudy.report.test_render import EVIL, Counter
 from vptcore.data.tasks import TASKS
 from vptcore.records import KINDS, file_sha256, provenance, write_rows
+from vptstudy.report.contrasts import Contrasts
 from vptstudy.report.figures.draw import FIGURES, caption, draw, save
 from vptstudy.report.page.compose import body_of, table_page, write_page
 from vptstudy.report.page.sources import anchor_of, rows_page
@@ -30,7 +31,7 @@ def evil():
 @pytest.fixture(scope="module")
 def figure(evil, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
-    rows = {"final": final_rows(evil)}
+    rows = {"final": final_rows(evil), "predictions": answers_of(final_rows(evil))}
     save(draw("forest", evil, rows), folder / "forest.pdf", folder / "forest.png")
     return {
         "number": "forest",
@@ -44,10 +45,11 @@ def figure(evil, tmp_path_factory):
 
 def page(study, folder, figures, notes=None) -> str:
     final, fid = final_rows(study), fid_rows(["digits", "shapes_count"])
-    tables = [build(n, study, final) for n in (1, 2)]
+    tables = [build(n, study, final, None, answers_of(final)) for n in (1, 2)]
     sections = [body_of(table_page(table, to_html(table), 4)) for table in tables]
     plane = quadrants(study, {"final": final, "fid": fid})
-    write_page(study, folder, tables, plane, sections, figures, notes or {"Command": f"make {EVIL}"})
+    contrasts = Contrasts(study, final, answers_of(final))
+    write_page(study, folder, contrasts, plane, sections, figures, notes or {"Command": f"make {EVIL}"})
     return (folder / "index.html").read_text(encoding="utf-8")
 
 
@@ -85,13 +87,13 @@ def test_the_same_rows_give_the_same_bytes(evil, figure, tmp_path):
 
 
 def test_a_study_without_rows_still_has_a_page(evil, tmp_path):
-    write_page(evil, tmp_path, [], [], [], [], {})
+    write_page(evil, tmp_path, Contrasts(evil, final_rows(evil).head(0)), [], [], [], {})
     assert "No group has rows of both" in (tmp_path / "index.html").read_text()
 
 
 def test_left_out_sizes_are_named(evil, tmp_path):
     study = replace(evil, left_out=(("shapes_count", "5000"),))
-    write_page(study, tmp_path, [], [], [], [], {})
+    write_page(study, tmp_path, Contrasts(study, final_rows(study)), [], [], [], {})
     assert "Shapes/cnt. (train size 5000)" in (tmp_path / "index.html").read_text()
 
 

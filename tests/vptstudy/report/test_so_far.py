@@ -40,8 +40,8 @@ def test_what_is_missing_is_marked_and_counted(begun, tmp_path, capsys):
     assert main.main(["render", begun.root, "table_02", "figure_forest", "figure_05"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("] ")[1].rpartition("  ")[0] for line in lines[:3]] == [
-        "table_02             24 cells from 2 files of 15",
-        "figure_forest        drawn from 4 files of 10",
+        "table_02             24 cells from 2 files of 30",
+        "figure_forest        drawn from 4 files of 20",
         "figure_05            no rows yet",
     ]
     assert lines[3:] == ["Without rows yet: figure_05.", f"Rendered in {begun.root}/so_far"]

@@ -37,7 +37,8 @@ class FigureSpec:
     and examples; {} if the study has nothing for it. None: a drawing, which shows what is meant, not what was found.
 
     `per_group` limits the tasks of each group to so many, those with the most cells; 0 is all. `log`: a logarithmic
-    loss axis. `sized`: a panel's title says its train size. `method`: the one whose searches are shown.
+    loss axis. `sized`: a panel's title says its train size. `method`: the one whose searches are shown. `by_cell`: its
+    predictions are read one cell at a time, and it can do without.
     """
 
     number: str
@@ -50,6 +51,7 @@ class FigureSpec:
     log: bool = False
     sized: bool = False
     method: str = ""
+    by_cell: bool = False
 
 
 def _compared(spec: FigureSpec, study: Study) -> list[Cell]:
@@ -64,9 +66,9 @@ def _of_groups(spec: FigureSpec, study: Study) -> dict:
     return {"backbone": study.main_backbone, "task": tasks}
 
 
-def _finals(spec: FigureSpec, study: Study) -> Wanted:
+def _differences(spec: FigureSpec, study: Study) -> Wanted:
     found = _compared(spec, study)
-    return {"final": found} if found else {}
+    return {"final": found, "predictions": found} if found else {}
 
 
 def _predictions(spec: FigureSpec, study: Study) -> Wanted:
@@ -76,7 +78,9 @@ def _predictions(spec: FigureSpec, study: Study) -> Wanted:
 
 def _fid(spec: FigureSpec, study: Study) -> Wanted:
     found = _compared(spec, study)
-    return {"final": found, "fid": list(dict.fromkeys(cell.task for cell in found))} if found else {}
+    return (
+        {"final": found, "predictions": found, "fid": list(dict.fromkeys(cell.task for cell in found))} if found else {}
+    )
 
 
 def _sizes(spec: FigureSpec, study: Study) -> Wanted:
@@ -155,10 +159,13 @@ FIGURES: dict[str, FigureSpec] = {
             "forest",
             "VPT against full fine-tuning, task by task",
             "draw_bars:forest",
-            "Difference in test accuracy between VPT and FT, with Welch's 95 % interval over seeds; coloured where "
-            "the interval excludes 0. Diamonds: the mean over the group's tasks.",
-            _finals,
+            "Difference in test accuracy between VPT and FT, with its 95 % interval over seeds and test images; "
+            "coloured where it is clear, Holm's correction over all tasks. Diamonds: the mean over the group's tasks, "
+            "thick on these tasks, thin on tasks like these, and coloured by the wider one. Grey band: differences that do not "
+            "matter.",
+            _differences,
             GROUPS,
+            by_cell=True,
         ),
         FigureSpec(
             "1",
@@ -166,10 +173,12 @@ FIGURES: dict[str, FigureSpec] = {
             "draw_schemes:quadrant",
             "Objective near classification or far from it, images near the reference or far (above the median "
             "Fréchet distance of the tasks): VPT − FT in points of test accuracy as the mean over a quadrant's tasks, "
-            "with Welch's 95 % interval over seeds, at the base size and at each task's largest. Beside a task its own "
-            "difference at the base size, in the colour of the better method.",
+            "with the 95 % interval over tasks like these (of one or two tasks over seeds and test images), at the "
+            "base size and at each task's largest. Beside a task its own difference at the base size, in the colour of "
+            "the better method.",
             lambda spec, study: quadrants.reads(study),
             GROUPS,
+            by_cell=True,
         ),
         FigureSpec(
             "2",
@@ -184,8 +193,10 @@ FIGURES: dict[str, FigureSpec] = {
             "draw_bars:fid",
             "Bars: Fréchet distance between the task's images and the reference, with the interval of its bootstrap "
             "where there is one; colour: the method with the higher mean accuracy; slashes: tasks whose objective is "
-            "far from classification; ≈: the 95 % interval of the difference over seeds includes 0 or is not known.",
+            "far from classification; ≈: the 95 % interval of the difference, over seeds and test images, includes 0 "
+            "or is not known.",
             _fid,
+            by_cell=True,
         ),
         FigureSpec("4", "Accuracy by train size", per_group=4, **_BY_SIZE),
         FigureSpec("5", "Training and test loss", per_group=2, **_CURVES),

@@ -9,7 +9,7 @@ PNG. Figures 2 and 7 are drawings and read no rows. Those with names are not in 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ import pandas as pd
 
 from vptcore.records import RowsError
 from vptstudy.report import captions
+from vptstudy.report.bycell import PREDICTIONS
 from vptstudy.report.figures.catalogue import FIGURES, inputs, is_drawn, spec_of
 from vptstudy.report.tables.build import rows_of
 from vptstudy.study import Cell, Study
@@ -24,7 +25,12 @@ from vptstudy.study import Cell, Study
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "caption", "draw", "inputs", "is_drawn", "save", "spec_of"]
+__all__ = ["FIGURES", "by_cell", "caption", "draw", "inputs", "is_drawn", "save", "spec_of"]
+
+
+def by_cell(number: str | int) -> Mapping[str, Sequence[str]]:
+    """The kinds that a figure reads one cell at a time, and can do without, and their columns."""
+    return PREDICTIONS if spec_of(number).by_cell else {}
 
 
 def draw(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
@@ -37,7 +43,7 @@ def draw(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) ->
     mine = _only_mine(number, study, frames)
     for kind, frame in mine.items():
         # An empty explain file is an answer: no image that one method alone gets right.
-        if kind not in ("index", "explain") and frame.empty:
+        if kind not in ("index", "explain", *by_cell(number)) and frame.empty:
             raise RowsError(
                 f"figure {number}: no rows of kind {kind} for the study {study.name!r}; run their cells first"
             )
@@ -62,8 +68,11 @@ def save(figure: Figure, pdf_path: Path | str, png_path: Path | str) -> None:
 
 
 def _only_mine(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    wanted, mine = inputs(number, study), {}
+    wanted, mine, optional = inputs(number, study), {}, by_cell(number)
     for kind, asked in wanted.items():
+        if kind in optional:
+            mine[kind] = frames.get(kind, {})
+            continue
         if kind not in frames:
             raise RowsError(f"figure {number}: rows of kind {kind} are missing; it reads {', '.join(wanted)}")
         mine[kind] = _of(frames[kind], asked)

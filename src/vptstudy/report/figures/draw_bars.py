@@ -16,7 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.transforms import blended_transform_factory
 
-from vptcore.analysis.statistics import TIE, Difference, compare, group_mean, number, summarise, welch
+from vptcore.analysis.evidence import corrected_directions, grouped
+from vptcore.analysis.statistics import TIE, Difference
+from vptstudy.report.contrasts import Contrasts, rope_of
 from vptstudy.report.figures.style import COLUMN, FAINT, HATCH, INK, NEUTRAL, PAGE, method_colour, new_figure, plain
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.study import Study
@@ -24,34 +26,33 @@ from vptstudy.study import Study
 
 @dataclass(frozen=True)
 class ForestRow:
-    """A line of the forest: a task, a group's mean (`is_mean`), or the group's heading (no difference)."""
+    """A line of the forest: a task, a group's mean on these tasks and on tasks like these, or the group's heading.
+
+    Differences are in points; `direction` is the side that is clear. A heading has no difference.
+    """
 
     title: str
     difference: Difference | None = None
-    is_mean: bool = False
+    direction: int = 0
+    like: Difference | None = None
+
+    @property
+    def is_mean(self) -> bool:
+        return self.like is not None
 
 
 def winner(difference: float) -> str:
-    """'vpt', 'full' or 'tie' on means, as the paper counts; '' where one of them is missing."""
+    """'vpt', 'full' or 'tie' on means, in points, as the paper counts; '' where one of them is missing."""
     if math.isnan(difference):
         return ""
-    return "tie" if abs(difference) <= TIE else "vpt" if difference > 0 else "full"
-
-
-def differences(study: Study, final: pd.DataFrame) -> dict[str, Difference]:
-    """Task -> VPT minus FT, in the order of the study's tasks, where both have rows."""
-    found = {
-        r["task"]: Difference(r["difference"], r["low"], r["high"], r["p"])
-        for r in compare(summarise(final)).to_dict("records")
-    }
-    return {task: found[task] for task in study.tasks if task in found}
+    return "tie" if abs(difference) <= 100 * TIE else "vpt" if difference > 0 else "full"
 
 
 def fid(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     """Bars per task in groups: height the Fréchet distance, colour the better method, slashes a far objective."""
     distance = frames["fid"].set_index("task")
     tasks = [task for task in study.tasks.values() if task.id in distance.index and task.group in spec.groups]
-    gaps = differences(study, frames["final"])
+    gaps = Contrasts(study, frames["final"], frames.get("predictions")).pair_at(study.tasks)
     figure = new_figure(PAGE if len(tasks) > 8 else COLUMN, 2.5)
     axes = figure.subplots()
     places = _places(tasks)
@@ -127,10 +128,11 @@ def _winner_legend(present: set[str], far: bool) -> list[Patch]:
 
 
 def forest(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """VPT minus FT with its 95 % interval, per task and per group mean; coloured where the interval excludes 0."""
-    rows = forest_rows(spec, study, frames["final"])
+    """VPT minus FT with its 95 % interval, per task and per group mean; coloured where it is clear."""
+    rows = forest_rows(spec, study, Contrasts(study, frames["final"], frames.get("predictions")))
     figure = new_figure(PAGE, 0.19 * len(rows) + 0.75)
     axes = figure.subplots()
+    axes.axvspan(-rope_of(study), rope_of(study), color=FAINT, alpha=0.35, lw=0)
     axes.axvline(0, color=INK, lw=0.6)
     for place, row in enumerate(rows):
         if row.difference is not None:
@@ -146,39 +148,43 @@ def forest(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     axes.margins(x=0.08)
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, -0.1 * (high - low)), max(high, 0.1 * (high - low)))
-    axes.set_xlabel("VPT − FT, test accuracy in percentage points, with 95 % interval over seeds")
+    axes.set_xlabel("VPT − FT, test accuracy in percentage points, with 95 % interval over seeds and test images")
     for label, side, at in (("FT better", "full", "left"), ("VPT better", "vpt", "right")):
         axes.set_title(f"← {label}" if at == "left" else f"{label} →", loc=at, color=method_colour(side))
     return figure
 
 
-def forest_rows(spec, study: Study, final: pd.DataFrame) -> list[ForestRow]:
-    """Per group: a heading, its tasks and, where it has several, the difference of the means over the shared tasks."""
-    gaps, rows = differences(study, final), []
-    for group in spec.groups:
-        tasks = [task for task in gaps if study.tasks[task].group == group]
+def forest_rows(spec, study: Study, contrasts: Contrasts) -> list[ForestRow]:
+    """Per group: a heading, its tasks and, where it has several, the mean over the shared tasks."""
+    gaps = contrasts.pair_at(task.id for task in study.tasks.values() if task.group in spec.groups)
+    directions, rows = corrected_directions(gaps), []
+    for name in spec.groups:
+        tasks = [task for task in gaps if study.tasks[task].group == name]
         if not tasks:
             continue
-        rows.append(ForestRow(GROUP_TITLES[group]))
-        rows += [ForestRow(study.tasks[task].title, gaps[task]) for task in tasks]
+        rows.append(ForestRow(GROUP_TITLES[name]))
+        rows += [ForestRow(study.tasks[task].title, gaps[task], directions[task]) for task in tasks]
         if len(tasks) > 1:
-            vpt, full = (group_mean(final[final.method == m], tasks).estimate for m in ("vpt", "full"))
-            rows.append(ForestRow("Mean", welch(vpt, full), is_mean=True))
+            both = grouped([gaps[task] for task in tasks])
+            rows.append(ForestRow("Mean", both.these, both.widest.direction, both.like))
     return rows
 
 
 def _forest_line(axes, place: int, row: ForestRow) -> None:
     gap = row.difference
-    middle, low, high = 100 * gap.difference, 100 * gap.low, 100 * gap.high
-    colour = {1: method_colour("vpt"), -1: method_colour("full"), 0: NEUTRAL}[gap.direction]
+    colour = {1: method_colour("vpt"), -1: method_colour("full"), 0: NEUTRAL}[row.direction]
     marker, size = ("D", 5) if row.is_mean else ("o", 4)
-    known = not math.isnan(low)
+    known = not math.isnan(gap.low)
+    wide = row.like if row.like and not math.isnan(row.like.low) else None
+    if wide:
+        axes.plot([wide.low, wide.high], [place, place], color=colour, lw=0.6, solid_capstyle="butt")
     if known:
-        axes.plot([low, high], [place, place], color=colour, lw=1.6 if row.is_mean else 1.2, solid_capstyle="butt")
-    axes.plot(middle, place, marker, color=colour, ms=size, mfc=colour if known else "white")
-    interval = f"  [{number(low, 1, True)}, {number(high, 1, True)}]" if known else "  one seed"
+        axes.plot(
+            [gap.low, gap.high], [place, place], color=colour, lw=2 if row.is_mean else 1.2, solid_capstyle="butt"
+        )
+    axes.plot(gap.difference, place, marker, color=colour, ms=size, mfc=colour if known else "white")
+    interval = f"  {gap.interval}" if known else "  one seed"
     beside = blended_transform_factory(axes.transAxes, axes.transData)
+    words = gap.points + interval + (f"  like these {wide.interval}" if wide else "")
     weight = "bold" if row.is_mean else "normal"
-    axes.text(
-        1.02, place, number(middle, 1, True) + interval, transform=beside, va="center", fontsize=6.5, weight=weight
-    )
+    axes.text(1.02, place, words, transform=beside, va="center", fontsize=6.5, weight=weight)

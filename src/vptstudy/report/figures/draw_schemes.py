@@ -18,7 +18,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
 
 from vptcore.analysis.statistics import number
 from vptstudy.report import quadrants as plane
-from vptstudy.report.figures.draw_bars import differences, winner
+from vptstudy.report.contrasts import Contrasts
+from vptstudy.report.figures.draw_bars import winner
 from vptstudy.report.figures.style import FAINT, INK, NEUTRAL, PAGE, TRAINED, method_colour, new_figure, tint
 from vptstudy.study import Study
 
@@ -31,7 +32,7 @@ MOST_TASKS = 10
 def quadrant(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     """Four fields: objective far or near (left, right), images near or far (above, below), each with its verdicts."""
     found = plane.quadrants(study, frames)
-    gaps = differences(study, frames["final"][frames["final"]["train"] == study.base_train])
+    gaps = Contrasts(study, frames["final"], frames.get("predictions")).pair_at(study.tasks)
     figure = new_figure(PAGE, 4.0)
     axes = figure.subplots(2, 2)
     for one in found:
@@ -60,7 +61,7 @@ def _field(axis: Axes, numeral: str, one: plane.Quadrant, study: Study, gaps: Ma
     for place, task in enumerate(shown):
         gap = gaps[task].difference if task in gaps else math.nan
         x, y = 0.03 + 0.5 * (place % 2), 0.6 - 0.125 * (place // 2)
-        points = "no rows" if math.isnan(gap) else number(100 * gap, 1, signed=True)
+        points = "no rows" if math.isnan(gap) else number(gap, 1, signed=True)
         axis.text(x, y, study.tasks[task].title, va="top", fontsize=6.5)
         axis.text(x + 0.43, y, points, va="top", ha="right", fontsize=6.5, color=_colour(winner(gap)))
     if len(shown) < len(one.tasks):

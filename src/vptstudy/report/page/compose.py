@@ -19,8 +19,9 @@ from markupsafe import Markup
 from vptcore.models.methods_table import METHODS
 from vptcore.records import replacing, write_text
 from vptstudy.report.captions import have_verb, join, notice, protocol_line, seeds_phrase, target, train_phrase
+from vptstudy.report.contrasts import Contrasts, rope_of
 from vptstudy.report.page.templating import templates
-from vptstudy.report.page.verdict import Answer, answers, setting
+from vptstudy.report.page.verdict import Answer, answers, clear_phrase, setting
 from vptstudy.report.quadrants import Quadrant
 from vptstudy.report.tables.build import Table
 from vptstudy.report.tables.listing import Listing
@@ -34,7 +35,7 @@ SCREEN = 0.75
 def write_page(
     study: Study,
     folder: Path | str,
-    tables: Sequence[Table],
+    contrasts: Contrasts,
     quadrants: Sequence[Quadrant],
     sections: Sequence[Markup],
     figures: Sequence[Mapping],
@@ -42,12 +43,12 @@ def write_page(
 ) -> None:
     """Write index.html of `study` into `folder`, and copies of the figures that it shows.
 
-    `tables` and `quadrants` give the verdict; `sections` are the bodies of the tables' own pages, in their order.
+    `contrasts` and `quadrants` give the verdict; `sections` are the bodies of the tables' own pages, in their order.
     `figures`: mappings with number, title, caption, png_path, pdf_path and made_from (paths of the rows files).
     `notes`: title -> text, shown as they are under 'How this was made' (the command, versions; no dates, or the page
     changes with every run).
     """
-    folder, found = Path(folder), answers(tables)
+    folder, found = Path(folder), answers(study, contrasts)
     main = [a for a in found if is_main(a, study)]
     page = (
         templates()
@@ -59,6 +60,7 @@ def write_page(
             notice=notice(study),
             seeds=seeds_phrase(len(study.seeds)),
             headline=headline(main),
+            rope=f"{rope_of(study):g}",
             main=main,
             plane=[(q, [study.tasks[task].title for task in q.tasks]) for q in quadrants if q.tasks],
             others=[(setting(a, study), a) for a in found if not is_main(a, study)],
@@ -80,19 +82,34 @@ def is_main(answer: Answer, study: Study) -> bool:
 
 
 def headline(main: Sequence[Answer]) -> str:
-    """'VPT leads in Natural and Structured; no clear lead in Specialized.'"""
+    """'VPT leads in Natural; mixed in Structured (clear for VPT on A, for FT on B); cannot tell in Specialized.'"""
     if not main:
         return "No group has rows of both VPT and full fine-tuning yet."
-    words = {"vpt": "VPT leads in", "full": "full fine-tuning leads in", "open": "no clear lead in"}
+    finished = [answer for answer in main if not answer.partial]
     parts = [
-        f"{words[side]} {join([a.title for a in main if a.side == side])}"
-        for side in words
-        if any(a.side == side for a in main)
+        part
+        for side, words in _HEADLINE.items()
+        if (mine := [answer for answer in finished if answer.side == side])
+        for part in ([f"{words} {join(a.title for a in mine)}"] if side != "mixed" else map(_mixed, mine))
     ]
-    sentence = "; ".join(parts)
+    parts += [f"{join(a.ahead)} ahead of both in {a.title}" for a in finished if a.ahead]
+    sentence = "; ".join(parts) + "." if parts else ""
     unfinished = [a.title for a in main if a.partial]
-    note = f" {join(unfinished)} {have_verb(len(unfinished))} cells without rows." if unfinished else ""
-    return f"{sentence[0].upper()}{sentence[1:]}.{note}"
+    note = f"{join(unfinished)} {have_verb(len(unfinished))} cells without rows." if unfinished else ""
+    return " ".join(filter(None, (sentence[:1].upper() + sentence[1:], note)))
+
+
+_HEADLINE = {
+    "vpt": "VPT leads in",
+    "full": "full fine-tuning leads in",
+    "neither": "no difference that matters in",
+    "mixed": "mixed in",
+    "open": "cannot tell at this size in",
+}
+
+
+def _mixed(answer: Answer) -> str:
+    return f"mixed in {answer.title} ({clear_phrase(answer.clear, answer.clear_losses)})"
 
 
 def table_page(table: Table | Listing, grid: Markup, files: int) -> str:

@@ -1,6 +1,6 @@
 """The end of a run, on the terminal: the main tables in a hundred columns, and where the report lies.
 
-In: a study, its built main tables and the report's path. Out: text on the console.
+In: a study, its built main tables, its contrasts and the report's path. Out: text on the console.
 
     python -m pytest tests/vptstudy/report/test_terminal.py
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from vptstudy.report.contrasts import Contrasts
 from vptstudy.report.page.compose import headline, is_main
 from vptstudy.report.page.verdict import answers
 from vptstudy.report.tables.build import Table
@@ -22,13 +23,17 @@ WIDTH = 100
 
 
 def print_summary(
-    study: Study, tables: Table | Iterable[Table], report_path: Path | str, console: Console | None = None
+    study: Study,
+    tables: Table | Iterable[Table],
+    contrasts: Contrasts,
+    report_path: Path | str,
+    console: Console | None = None,
 ) -> None:
     """Print the tables, the verdict and the report's path, to `console` or 100 columns of standard output."""
     tables = [tables] if isinstance(tables, Table) else list(tables)
     console = console or Console(width=WIDTH, highlight=False)
     for table in tables:
         console.print(to_terminal(table, width=min(WIDTH, console.width)))
-    console.print(headline([answer for answer in answers(tables) if is_main(answer, study)]), markup=False)
+    console.print(headline([answer for answer in answers(study, contrasts) if is_main(answer, study)]), markup=False)
     # A path is one word: it must stay whole to be copied.
     console.print(f"Report: {report_path}", markup=False, soft_wrap=True)

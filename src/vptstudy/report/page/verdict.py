@@ -1,44 +1,75 @@
-"""VPT or full fine-tuning? Answered by group from the rows of built tables, in words that claim no more than the rows.
+"""VPT or full fine-tuning? Answered by group in one of five ways, in words that claim no more than the rows.
 
-In: built tables with accuracies of both methods. Out: one `Answer` per backbone, train size and group.
+In: a study and its `Contrasts`. Out: one `Answer` per backbone, train size and group.
 
     python -m pytest tests/vptstudy/report/test_verdict.py
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import pandas as pd
-
-from vptcore.analysis.statistics import Difference, Estimate, Wins, count_wins, welch
-from vptstudy.report.captions import plural, train_phrase
-from vptstudy.report.tables.build import MEAN, Table
+from vptcore.analysis.evidence import ALPHA, MIXED, NEITHER, OPEN, A, B, Finding, Group, grouped, judge, judge_group
+from vptcore.analysis.paired import Contrast, More
+from vptcore.analysis.significance import holm
+from vptcore.analysis.statistics import Difference, Wins, count_wins
+from vptcore.models.methods_table import METHODS
+from vptstudy.report.captions import full_stop, join, plural, train_phrase
+from vptstudy.report.contrasts import Contrasts, rope_of
 from vptstudy.report.tables.grid import GROUP_TITLES
-from vptstudy.study import Study
+from vptstudy.report.tables.specs import PAIR
+from vptstudy.study import Cell, Study
+
+# What an answer about VPT - FT favours, as colours and classes name it.
+SIDES = {A: "vpt", B: "full", NEITHER: "neither", MIXED: "mixed", OPEN: "open"}
+LEADS = {
+    "vpt": "VPT leads",
+    "full": "Full fine-tuning leads",
+    "neither": "No difference that matters",
+    "mixed": "Mixed",
+    "open": "Cannot tell at this size",
+    "": "No rows",
+}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """VPT against FT in one group.
+    """VPT against FT in one group; differences are in percentage points.
 
-    `gap` is in percentage points; `clear` and `clear_losses` count tasks whose interval excludes 0.
+    `finding` is the answer, `clear` and `clear_losses` the titles of the tasks that are clear by themselves, corrected
+    for their number. `ahead` names the further methods that beat both. `partial`: cells have no rows yet, and nothing
+    is settled.
     """
 
     backbone: str
     train: str
     group: str
     wins: Wins
-    clear: int
-    clear_losses: int
-    gap: Difference
+    both: Group
+    finding: Finding
+    clear: tuple[str, ...]
+    clear_losses: tuple[str, ...]
+    ahead: tuple[str, ...]
     partial: bool
 
     @property
     def title(self) -> str:
         return GROUP_TITLES[self.group]
+
+    @property
+    def gap(self) -> Difference:
+        """The interval that the answer rests on: over tasks like these, or over these where there are one or two."""
+        return self.both.widest
+
+    @property
+    def these(self) -> Contrast:
+        return self.both.these
+
+    @property
+    def scope(self) -> str:
+        """What the answer is about: 'tasks like these', 'this task', 'these 2 tasks'."""
+        return "tasks like these" if self.finding.of_tasks else _these(self.wins.tasks)
 
     @property
     def score(self) -> str:
@@ -48,53 +79,113 @@ class Answer:
 
     @property
     def side(self) -> str:
-        """Which method the interval of the mean difference favours: vpt, full, or open."""
-        return {1: "vpt", -1: "full", 0: "open"}[0 if self.partial else self.gap.direction]
+        """vpt, full, neither, mixed or open; open while cells have no rows."""
+        return "open" if self.partial else SIDES[self.finding.answer]
+
+    @property
+    def lead(self) -> str:
+        """'VPT leads on tasks like these'; 'Mixed: clear for VPT on A, for FT on B'; 'Cannot tell at this size (…)'."""
+        if self.partial:
+            return "Not finished"
+        if self.side == "mixed":
+            return f"Mixed: {clear_phrase(self.clear, self.clear_losses)}"
+        if self.side == "open":
+            more = more_phrase(self.finding.more, self.finding.more_tasks)
+            return LEADS["open"] + (f" ({more})" if more else "")
+        return f"{LEADS[self.side]} on {self.scope}"
 
     @property
     def sentence(self) -> str:
-        leads = {"vpt": "VPT leads", "full": "Full fine-tuning leads", "open": "No clear lead"}
         tasks = "task" if self.wins.tasks == 1 else "tasks"
-        settled = f"the interval of the difference excludes 0 on {self.clear + self.clear_losses}"
+        settled = f"clear on {len(self.clear) + len(self.clear_losses)}"
         if self.clear_losses:
-            settled += f" ({self.clear} for VPT, {self.clear_losses} for FT)"
-        unfinished = " Some cells have no rows yet, so this is not final." if self.partial else ""
-        return f"{leads[self.side]}. VPT is ahead on {self.score} {tasks}; {settled}.{unfinished}"
+            settled += f" ({len(self.clear)} for VPT, {len(self.clear_losses)} for FT)"
+        parts = [full_stop(self.lead), f"VPT is ahead on {self.score} {tasks}; {settled}."]
+        if self.wins.tasks > 1:
+            parts.append(f"On {_these(self.wins.tasks)} alone VPT − FT is {self.these.points} {self.these.interval}.")
+        if self.ahead:
+            parts.append(f"{join(self.ahead)} {'beats' if len(self.ahead) == 1 else 'beat'} both.")
+        if self.partial:
+            parts.append("Some cells have no rows yet, so this is not final.")
+        return " ".join(parts)
 
 
-def answers(tables: Iterable[Table]) -> list[Answer]:
-    """One answer per backbone, train size and group that has both methods, in the tables' order, each once."""
-    found: dict[tuple, Answer] = {}
-    for table in tables:
-        accuracy = table.frame[table.frame.metric == "accuracy"]
-        for (backbone, train, group), rows in accuracy.groupby(["backbone", "train", "group"], sort=False):
-            answer = _answer(backbone, train, group, rows)
-            if answer:
-                found.setdefault((backbone, train, group), answer)
-    return list(found.values())
+def _these(tasks: int) -> str:
+    return "this task" if tasks == 1 else f"these {tasks} tasks"
 
 
-def _answer(backbone: str, train: str, group: str, rows: pd.DataFrame) -> Answer | None:
-    sides = {method: _estimates(rows[rows.method == method]) for method in ("vpt", "full")}
-    shared = [task for task in sides["vpt"] if task in sides["full"] and task != MEAN]
-    if not shared or any(MEAN not in side for side in sides.values()):
+def clear_phrase(clear: tuple[str, ...], losses: tuple[str, ...]) -> str:
+    """'clear for VPT on A and B, for FT on C'."""
+    return f"clear for VPT on {join(clear)}, for FT on {join(losses)}"
+
+
+def more_phrase(more: More, tasks: int | None = None) -> str:
+    """'about 3 more seeds, 900 more test images or 4 more tasks would'; '' where nothing that is counted would."""
+    parts = [
+        plural(more.seeds, "more seed") if more.seeds else "",
+        f"{rounded(more.images):,} more test image{'' if more.images == 1 else 's'}" if more.images else "",
+        plural(tasks, "more task") if tasks else "",
+    ]
+    parts = [part for part in parts if part]
+    if not parts:
+        return ""
+    return f"about {', '.join(parts[:-1])}{' or ' if parts[1:] else ''}{parts[-1]} would"
+
+
+def rounded(count: int) -> int:
+    """To two digits: it is an estimate."""
+    step = 10 ** max(len(str(count)) - 2, 0)
+    return -(-count // step) * step
+
+
+def answers(study: Study, contrasts: Contrasts) -> list[Answer]:
+    """One answer per backbone, train size and group that has both methods, in the study's order."""
+    found = []
+    for backbone in study.used("backbone"):
+        for train in study.used("train"):
+            for name in GROUP_TITLES:
+                if answer := _answer(study, contrasts, backbone, train, name):
+                    found.append(answer)
+    return found
+
+
+def _answer(study: Study, contrasts: Contrasts, backbone: str, train: str, name: str) -> Answer | None:
+    asked = [
+        task.id
+        for task in study.tasks.values()
+        if task.group == name and {Cell(backbone, method, task.id, train) for method in PAIR} <= study.cell_set
+    ]
+    gaps = contrasts.over_tasks("vpt", "full", backbone, dict.fromkeys(asked, train))
+    if not gaps:
         return None
-    gaps = [welch(sides["vpt"][task], sides["full"][task]).direction for task in shared]
-    wins = count_wins({t: sides["vpt"][t].mean for t in shared}, {t: sides["full"][t].mean for t in shared})
-    partial = bool((rows[rows.method.isin(("vpt", "full"))].state.isin(("partial", "missing"))).any())
-    gap = _over_shared(sides, shared) if partial else welch(sides["vpt"][MEAN], sides["full"][MEAN])
-    return Answer(backbone, train, group, wins, gaps.count(1), gaps.count(-1), gap, partial)
+    rope = rope_of(study)
+    finding = judge_group(gaps, rope)
+    titles = [tuple(study.tasks[t].title for t in tasks) for tasks in (finding.clear_a, finding.clear_b)]
+    return Answer(
+        backbone, train, name, wins_of(gaps), grouped(list(gaps.values())), finding, *titles,
+        _ahead(contrasts, backbone, dict.fromkeys(gaps, train), rope), len(gaps) < len(asked),
+    )  # fmt: skip
 
 
-def _over_shared(sides: dict[str, dict[str, Estimate]], shared: list[str]) -> Difference:
-    """The mean difference over the tasks that both have; means over unlike tasks must not be compared. No interval."""
-    gaps = [sides["vpt"][task].mean - sides["full"][task].mean for task in shared]
-    return Difference(sum(gaps) / len(gaps), math.nan, math.nan, math.nan)
+def wins_of(gaps: Mapping[str, Difference]) -> Wins:
+    """Wins as the paper counts them, on means; `gaps` are in points."""
+    return count_wins({task: gap.difference / 100 for task, gap in gaps.items()}, dict.fromkeys(gaps, 0.0))
 
 
-def _estimates(rows: pd.DataFrame) -> dict[str, Estimate]:
-    known = rows[rows["mean"].notna()]
-    return {row.task: Estimate(row.mean, row.std, row.low, row.high, int(row.n)) for row in known.itertuples()}
+def _ahead(contrasts: Contrasts, backbone: str, train_of: Mapping[str, str], rope: float) -> tuple[str, ...]:
+    """The further methods that lead both of the pair on these tasks, each by the same rule, corrected for their number.
+
+    The larger of a method's two p values is its own: it has to beat both.
+    """
+    both: dict[str, float] = {}
+    for method in METHODS:
+        sides = [contrasts.over_tasks(method, side, backbone, train_of) for side in PAIR if method not in PAIR]
+        if not sides or any(len(side) < len(train_of) for side in sides):
+            continue
+        intervals = [grouped(list(side.values())).widest for side in sides]
+        if all(judge(interval, rope) == A for interval in intervals):
+            both[method] = max(interval.p for interval in intervals)
+    return tuple(METHODS[m].title for m, p in zip(both, holm(list(both.values())), strict=True) if p < ALPHA)
 
 
 def setting(answer: Answer, study: Study) -> str:

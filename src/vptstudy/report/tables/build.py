@@ -15,11 +15,13 @@ from dataclasses import asdict, dataclass, field
 
 import pandas as pd
 
+from vptcore.analysis.evidence import grouped, not_worse
 from vptcore.analysis.published import printed_table
 from vptcore.analysis.statistics import CELL, Estimate, Wins, count_wins, group_mean, number, summarise, welch
 from vptcore.models.methods_table import METHODS
 from vptcore.records import RowsError
 from vptstudy.report import captions
+from vptstudy.report.contrasts import Contrasts
 from vptstudy.report.tables.grid import Grid
 from vptstudy.report.tables.paper_grid import grid_of
 from vptstudy.report.tables.printed import MEAN, comparable, with_published
@@ -96,8 +98,17 @@ class _Rows:
         return [task for task in tasks if task in run]
 
 
-def build(number: int | str, study: Study, final: pd.DataFrame, fid: pd.DataFrame | None = None) -> Table:
-    """Table `number` from its rows; ValueError if the study has no cell for it, RowsError for rows that are wrong."""
+def build(
+    number: int | str,
+    study: Study,
+    final: pd.DataFrame,
+    fid: pd.DataFrame | None = None,
+    predictions: Mapping[Cell, pd.DataFrame] | None = None,
+) -> Table:
+    """Table `number` from its rows; ValueError if the study has no cell for it, RowsError for rows that are wrong.
+
+    `predictions` say which numbers are not worse than the best of their column; without them seeds alone do.
+    """
     spec, wanted = spec_of(number), cells(number, study)
     if not wanted:
         raise ValueError(f"table {number}: the study {study.name!r} has no cells for it ({spec.title})")
@@ -108,7 +119,8 @@ def build(number: int | str, study: Study, final: pd.DataFrame, fid: pd.DataFram
     backbone = backbone_of(spec, study)
     records = [record for line in lines for record in _records(line, columns, groups, rows)]
     frame = pd.DataFrame(records).assign(table=number, backbone=backbone).astype({"wins": "Int64"})
-    frame = with_published(_with_marks(frame), comparable(printed_table(number, backbone), fid))
+    marked = _with_marks(frame, Contrasts(study, rows.final, predictions), backbone)
+    frame = with_published(marked, comparable(printed_table(number, backbone), fid))
     caption = captions.table_caption(spec, study, backbone, wanted, rows.summary, frame)
     stub = ("Train size", "Method") if spec.trains == "sizes" else ("Method",)
     return Table(number, spec.title, caption, backbone, stub, columns, lines, frame)
@@ -251,22 +263,30 @@ def _entry(value: Estimate, decimals: int) -> dict:
     }
 
 
-def _with_marks(frame: pd.DataFrame) -> pd.DataFrame:
-    """Bold: the best of a train size and column. Underlined: the better of FT and VPT, where others compete as well.
+def _with_marks(frame: pd.DataFrame, contrasts: Contrasts, backbone: str) -> pd.DataFrame:
+    """Bold: all that is not worse than the best of a train size and column. Underlined: the same of FT and VPT alone,
+    where others compete as well.
 
     Means compete only with means over as many tasks.
     """
     accuracy = frame[(frame.metric == "accuracy") & frame["mean"].notna()]
     bold, underlined = set(), set()
-    for _, column in accuracy.groupby(["train", "group", "task"], sort=False):
+    for (train, group, task), column in accuracy.groupby(["train", "group", "task"], sort=False):
         column = column[column.tasks == column.tasks.max()]
+        inside = accuracy[(accuracy.train == train) & (accuracy.group == group) & (accuracy.task != MEAN)]
+        train_of = dict.fromkeys(inside.task if task == MEAN else [task], train)
         pair = column[column.method.isin(("full", "vpt"))]
         if len(column) > 1:
-            bold |= _best(column)
+            bold |= _best(column, contrasts, backbone, train_of)
         if len(pair) == 2 and len(column) > 2:
-            underlined |= _best(pair)
+            underlined |= _best(pair, contrasts, backbone, train_of)
     return frame.assign(bold=frame.index.isin(bold), underlined=frame.index.isin(underlined))
 
 
-def _best(column: pd.DataFrame) -> set[int]:
-    return set(column.index[column["mean"] >= column["mean"].max() - 1e-7])
+def _best(column: pd.DataFrame, contrasts: Contrasts, backbone: str, train_of: Mapping[str, str]) -> set[int]:
+    """The rows of the best mean, and of those that it is not clearly better than on these tasks."""
+    best = str(column.loc[column["mean"].idxmax(), "method"])
+    others = [method for method in column.method if method != best]
+    gaps = {m: list(contrasts.over_tasks(best, m, backbone, train_of).values()) for m in others}
+    names = not_worse(best, {m: grouped(found).these for m, found in gaps.items() if found})
+    return set(column.index[column.method.isin(names)])

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from vptcore.analysis.statistics import CELL
-from vptcore.records import hive_parts, read_rows
+from vptstudy.report.bycell import PREDICTIONS
 from vptstudy.report.tables import comparisons, cost, distances, overfits, selections
 from vptstudy.report.tables.listing import Listing
-from vptstudy.study import Cell, Study
+from vptstudy.study import Study
 
-__all__ = ["EXTRAS", "ByCell", "ExtraTable"]
+__all__ = ["EXTRAS", "ExtraTable"]
 
 
 @dataclass(frozen=True)
@@ -38,32 +37,15 @@ class ExtraTable:
     by_cell: tuple[str, ...] = ()
 
 
-class ByCell(Mapping):
-    """A kind's rows, one cell at a time: a mapping from cells to frames that are read when asked for and not kept."""
-
-    def __init__(self, kind: str, paths: Sequence[str], columns: Sequence[str] | None = None):
-        self.kind, self.columns = kind, columns
-        self.paths = {Cell(**{name: hive_parts(path)[name] for name in CELL}): path for path in paths}
-
-    def __getitem__(self, cell: Cell) -> pd.DataFrame:
-        return read_rows(self.paths[cell], self.kind, self.columns)
-
-    def __iter__(self):
-        return iter(self.paths)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-
 EXTRAS: dict[str, ExtraTable] = {
     table.name: table
     for table in (
         ExtraTable(
             "significance",
-            "Differences from full fine-tuning that are more than noise",
+            "Differences between methods that are more than noise",
             comparisons.reads,
             comparisons.table,
-            columns={"predictions": ("seed", "row", "label", "prediction")},
+            columns=PREDICTIONS,
             by_cell=("predictions",),
         ),
         ExtraTable(
