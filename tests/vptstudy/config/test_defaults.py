@@ -163,8 +163,8 @@ def test_a_folder_that_is_no_task_is_one_line(tmp_path):
         load_study(own("/no/such"))
     with pytest.raises(ConfigError, match=r"tasks.leaves.path: .*\bash\b|tasks.leaves.path: 1 classes"):
         load_study(own(leaves(tmp_path / "one", ash=2)))
-    with pytest.raises(ConfigError, match=r"tasks\.leaves: hf needs classes as well; they are counted for folder"):
-        load_study(own("/no/such", source="hf"))
+    with pytest.raises(ConfigError, match=r"tasks\.leaves: wds needs classes as well; they are counted for .*folder"):
+        load_study(own("/no/such", source="wds"))
 
 
 def test_tables_of_ones_own_tasks(tmp_path):
