@@ -24,7 +24,7 @@ from vptcore.training.recipe import Recipe, final_parts
 # Bumped when a stage's meaning changes: it is part of every job's slice, so that the stage's files are made again.
 VERSIONS = {
     "prepare": 4,
-    "split": 2,
+    "split": 3,
     "features": 1,
     "fid": 2,
     "search": 2,

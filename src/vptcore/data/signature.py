@@ -1,8 +1,8 @@
 """What a folder of images holds, as one short text that changes with it: names, sizes and times, not bytes.
 
 In: the path of a person's data. Out: a hash for a job's slice, so that a preparation runs again when images were added,
-removed or replaced. Reading it must cost a dry run next to nothing: beyond `STATED` files only names count. Imports
-neither torch nor numpy.
+removed or replaced; what cannot be read is part of it, and no error. Reading it must cost a dry run next to nothing:
+beyond `STATED` files only names count.
 
     python -m pytest tests/vptcore/data/test_signature.py
 """
@@ -12,9 +12,10 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+
+from vptcore.data.walk import tree
 
 STATED = 10_000  # files whose size and time are looked at: 0.03 s
 
@@ -28,30 +29,20 @@ def signature(path: Path | str | None) -> str:
 @lru_cache(maxsize=256)
 def _signature(path: str) -> str:
     if os.path.isfile(path):
-        return _hashed([_stated(path, os.stat(path))])
+        return _hashed([_stated(path, path)])
     if not os.path.isdir(path):
         return ""
-    lines, unseen = [], 0
-    for name, entry in _files(path, ""):
-        if len(lines) < STATED:
-            lines.append(_stated(name, entry.stat()))
-        else:
-            unseen += zlib.crc32(name.encode("utf-8", "surrogateescape"))  # a sum: no order to keep
-    return _hashed([*lines, str(unseen)])
+    found = tree(path)
+    lines = [_stated(name, f"{path}/{name}") for name in found.files[:STATED]]
+    unseen = sum(zlib.crc32(name.encode("utf-8", "surrogateescape")) for name in found.files[STATED:])
+    return _hashed([*lines, *(f"{name} {why}" for name, why in found.unreadable), str(unseen)])
 
 
-def _files(folder: str, above: str) -> Iterator[tuple[str, os.DirEntry]]:
-    """All files below a folder in a fixed order, with their names from there; what starts with a dot is no image."""
-    with os.scandir(folder) as found:
-        entries = {entry.name: entry for entry in found if not entry.name.startswith(".")}
-    for name in sorted(entries):
-        if entries[name].is_dir():
-            yield from _files(entries[name].path, f"{above}{name}/")
-        else:
-            yield above + name, entries[name]
-
-
-def _stated(name: str, found: os.stat_result) -> str:
+def _stated(name: str, path: str) -> str:
+    try:
+        found = os.stat(path)
+    except OSError as error:  # a link to nothing: the preparation names it
+        return f"{name} {error.strerror}"
     return f"{name} {found.st_size} {found.st_mtime_ns}"
 
 

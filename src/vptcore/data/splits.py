@@ -17,7 +17,9 @@ import pandas as pd
 
 from vptcore import records
 from vptcore.choices import choose_one
+from vptcore.data.item import spread
 from vptcore.data.one_shot import SELECTIONS, drawn
+from vptcore.data.sources import READERS
 from vptcore.data.tasks import VTAB
 
 VTAB_TRAIN, VTAB_VAL = 800, 200
@@ -43,6 +45,7 @@ def split(
         raise ValueError(f"{task}: no test images; the index has {_counts(rows)}")
     substitutes = list(substitutes)
     if train == str(VTAB_TRAIN) and task in VTAB_IDS:
+        rows = _in_order(job, index, rows, substitutes)
         chosen = _vtab(task, rows, substitutes)
     elif train == ONE_SHOT:
         chosen = _one_shot(job, _one_shot_pools(job, rows, substitutes), index.set_index("row")["label"], images)
@@ -85,6 +88,20 @@ def pool_order(job: dict, rows: dict[str, np.ndarray]) -> np.ndarray:
 
 def _shuffled(job: dict, rows: np.ndarray) -> np.ndarray:
     return np.random.default_rng(job["seed"]).permutation(np.sort(rows))
+
+
+def _in_order(job: dict, index: pd.DataFrame, rows: dict[str, np.ndarray], substitutes: list[str]) -> dict:
+    """The rows of a benchmark's source as they are; those of a person's own in a seeded order, every class alike.
+
+    A folder's first 800 images would be those of its first classes.
+    """
+    source = index["source"].iloc[0]
+    if source not in READERS or not READERS[source].own:
+        return rows
+    substitutes.append(f"train800 and val200 are drawn, every class alike: source {source} lacks the benchmark's order")
+    labels = index.set_index("row")["label"]
+    ordered = {part: picked[spread(labels.loc[picked], job["seed"])] for part, picked in rows.items() if len(picked)}
+    return rows | ordered | {"test": rows["test"]}
 
 
 def _vtab(task: str, rows: dict[str, np.ndarray], substitutes: list[str]) -> tuple[np.ndarray, np.ndarray]:

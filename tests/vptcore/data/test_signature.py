@@ -41,3 +41,22 @@ def test_what_is_no_image_or_not_there(tmp_path):
     assert fresh(root / "a" / "0.png") not in ("", before)
     assert fresh(tmp_path / "nothing") == ""
     assert fresh(None) == ""
+
+
+def test_a_dead_link_and_a_disk_that_fails_are_no_error(tmp_path, monkeypatch):
+    make_folder(tmp_path, {"a": 2})
+    whole = signature.signature(tmp_path)
+    (tmp_path / "a/9.png").symlink_to(tmp_path / "gone")
+    signature._signature.cache_clear()
+    linked = signature.signature(tmp_path)
+    (tmp_path / "gone").write_bytes(b"there")
+    signature._signature.cache_clear()
+    assert len({whole, linked, signature.signature(tmp_path)}) == 3
+    signature._signature.cache_clear()
+
+    def failing(_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("os.scandir", failing)
+    assert signature.signature(tmp_path) not in (whole, linked, "")
+    signature._signature.cache_clear()

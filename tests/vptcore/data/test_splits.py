@@ -13,14 +13,14 @@ from vptcore.data.splits import run, split
 from vptcore.data.tasks import VTAB
 
 
-def index_of(train: int, val: int, test: int, classes: int = 5, seed: int = 0) -> pd.DataFrame:
+def index_of(train: int, val: int, test: int, classes: int = 5, seed: int = 0, source: str = "wds") -> pd.DataFrame:
     """An index of random labels in which the splits do not stand in a row."""
     rng = np.random.default_rng(seed)
     count = train + val + test
     frame = pd.DataFrame({"split": rng.permutation(["train"] * train + ["val"] * val + ["test"] * test)})
     return frame.assign(
         row=range(count), label=rng.integers(0, classes, count), class_name="", key=[str(i) for i in range(count)],
-        source="parquet", sha256="", width=8, height=8,
+        source=source, sha256="", width=8, height=8,
     )  # fmt: skip
 
 
@@ -197,3 +197,28 @@ def test_run_on_files(tmp_path):
     assert note["inputs"]["index"]["sha256"] == records.file_sha256(index_path)
     assert len(note["substitutes"]) == 1
     assert note["absent_classes"]["train"] == [9]
+
+
+@pytest.mark.parametrize(("source", "val"), [("folder", 300), ("folder", 0), ("parquet", 300), ("hf", 0), ("csv", 300)])
+def test_vtab_800_of_a_source_without_the_benchmarks_order_is_drawn_from_every_class(source, val):
+    """As class folders give it: one class after the other, the first 800 images being of one class."""
+    index = index_of(3000, val, 40, source=source)
+    index = index.assign(label=np.sort(index["label"].to_numpy()))
+    frame, notes = split(job_of(800, "eurosat"), index)
+    label = index.set_index("row")["label"]
+    for part, count in (("train", 800), ("val", 200)):
+        rows = frame.loc[frame["part"] == part, "row"]
+        assert len(set(rows)) == count
+        # each class as often as in the split that the rows are of
+        of = part if val else "train"
+        own = index.loc[index["split"] == of, "label"].value_counts(normalize=True)
+        assert (label.loc[rows].value_counts(normalize=True) - own).abs().max() < 0.02
+        assert set(index.set_index("row")["split"].loc[rows]) == {of}
+    assert set(frame.loc[frame["part"] == "train", "row"]).isdisjoint(frame.loc[frame["part"] == "val", "row"])
+    assert notes["substitutes"][0] == (
+        f"train800 and val200 are drawn, every class alike: source {source} lacks the benchmark's order"
+    )
+    again = split(job_of(800, "eurosat"), index)[0]
+    other = split(job_of(800, "eurosat", seed=1), index)[0]
+    assert again.equals(frame)
+    assert not other.equals(frame)
