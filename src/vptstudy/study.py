@@ -245,7 +245,6 @@ class Study:
         return {name: asdict(row) for name, row in self.backbones.items()} | {"protocol": asdict(self.protocol)}
 
     def _model_slice(self, cell: Cell) -> dict:
-        method = self.config["methods"][cell.method]
         base = {
             "backbone": self._rows[cell.backbone],
             "method": cell.method,
@@ -256,7 +255,7 @@ class Study:
             "classes": self.tasks[cell.task].classes, "prompt_length": self.prompt_length(cell),
             "deep": self.config["prompts"]["placement"] == "deep", "protocol": self._rows["protocol"],
             "resize": self.resize_of(cell.task),
-            "recipe": asdict(self._recipe(cell.method)), "lora": method.get("lora"),
+            "recipe": asdict(self._recipe(cell.method)), "settings": self.settings(cell.method),
             "device": self.config["device"], "compile": self.config["compile"],
             "checkpoint_seconds": self.config["checkpoint_seconds"], **self._sameness(),
         }  # fmt: skip
@@ -271,15 +270,18 @@ class Study:
         """CPU threads of a job that computes with a network."""
         return int(self.config.get("threads", 1))
 
+    def settings(self, method: str) -> dict:
+        """The method's own settings: its row's defaults under what the config says."""
+        given = {k: v for k, v in self.config["methods"][method].items() if k not in ("batch", "grid")}
+        return {**METHODS[method].settings, **given}
+
     def _recipe(self, method: str) -> Recipe:
         """The recipe of a method but for learning rate and weight decay, which the grid fills in."""
         setting, protocol, epochs = self.config["methods"][method], self.protocol, self.config["epochs"]
-        optimizer = {"full": protocol.full_optimizer, "mixed": protocol.mixed_optimizer, "lora": "adamw"}.get(
-            method, "sgd"
-        )
-        share = protocol.warmup_full if method == "full" else protocol.warmup
+        row = METHODS[method]
+        share = protocol.warmup_full if row.as_full else protocol.warmup
         return Recipe(
-            optimizer=optimizer, lr=0.0, weight_decay=0.0,
+            optimizer=row.optimizer_under(protocol), lr=0.0, weight_decay=0.0,
             batch=setting["batch"], epochs=epochs, warmup=round(share * epochs),
             scale_lr=protocol.scale_lr, zero_first_epoch=protocol.lr_zero_epoch, decay_norms=protocol.decay_norms,
             adamw=protocol.adamw,
@@ -289,7 +291,7 @@ class Study:
         grid = self.config["methods"][cell.method]["grid"]
         return self._model_slice(cell) | {
             "version": VERSIONS["search"], "seed": self.config["search_seed"], "grid": grid,
-            "fixed_decay": cell.method == "full" and self.protocol.full_decay == "fixed",
+            "fixed_decay": METHODS[cell.method].as_full and self.protocol.full_decay == "fixed",
         }  # fmt: skip
 
     def final_slice(self, cell: Cell) -> dict:

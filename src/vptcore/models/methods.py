@@ -1,4 +1,4 @@
-"""The seven ways to tune, built: which parameters train, and how an image becomes logits.
+"""The ways to tune, built: which parameters train, and how an image becomes logits.
 
 In: a job slice (plain values: backbone row, method, classes, prompt length, protocol) and, for ft_then_pt, the tuned
 backbone's state. Out: a `Tuned` model for `fit`, or for probes a frozen backbone and a head on its cached features.
@@ -8,7 +8,7 @@ backbone's state. Out: a `Tuned` model for `fit`, or for probes a frozen backbon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from vptcore.models.backbones import Backbone
 from vptcore.models.heads import MlpHead, linear_head
-from vptcore.models.methods_table import METHODS
+from vptcore.models.methods_table import METHODS, Method, is_target, settings_of
+from vptcore.models.outline import places_of
 from vptcore.models.pretrained import create_backbone
 from vptcore.models.prompts import PromptedViT, Prompts
 
@@ -31,7 +32,11 @@ class ModelSpec:
     prompt_length: int
     deep: bool
     switches: Mapping[str, object]
-    lora: Mapping[str, object]
+    settings: Mapping[str, object]
+
+    @property
+    def row(self) -> Method:
+        return METHODS[self.method]
 
 
 def spec_of(job: Mapping) -> ModelSpec:
@@ -45,7 +50,7 @@ def spec_of(job: Mapping) -> ModelSpec:
         prompt_length=int(job["prompt_length"]),
         deep=bool(job["deep"]),
         switches=job["protocol"],
-        lora=job.get("lora") or {},
+        settings=settings_of(job),
     )
 
 
@@ -67,25 +72,25 @@ def build(spec: ModelSpec, *, seed: int, base_state: Mapping[str, Tensor] | None
     """
     encoder = build_encoder(spec, seed=seed, base_state=base_state)
     model = Tuned(encoder, build_head(spec, seed=seed))
-    for parameter in encoder.parameters():
-        parameter.requires_grad_(METHODS[spec.method].trains_backbone)
+    named = dict(encoder.backbone.named_parameters())
+    for place, parameter in zip(places_of(list(named)), named.values(), strict=True):
+        parameter.requires_grad_(spec.row.trains(place, spec.settings))
     if spec.backbone.fixed_positions:
-        encoder.vit.pos_embed.requires_grad_(False)
-    if encoder.prompts is not None:
-        for parameter in encoder.prompts.parameters():
-            parameter.requires_grad_(True)
-    return _with_lora(model, spec) if spec.method == "lora" else model
+        encoder.backbone.pos_embed.requires_grad_(False)
+    if spec.method in BRANCHES:
+        BRANCHES[spec.method](encoder.backbone, spec)
+    return model
 
 
 def build_encoder(spec: ModelSpec, *, seed: int, base_state: Mapping[str, Tensor] | None = None) -> PromptedViT:
     """The backbone, with prompts where the method has them, and the dropout of its row or the protocol."""
-    is_full = spec.method == "full"
+    is_full = spec.row.as_full
     backbone = create_backbone(spec.backbone, drop_path=spec.backbone.drop_path if is_full else 0.0)
     if base_state is not None:
         backbone.load_state_dict(backbone.state_dict() | base_state)  # what is fixed stays the checkpoint's
     set_dropout(backbone, spec.backbone.full_dropout if is_full else float(spec.switches["prompted_dropout"]))
     torch.manual_seed(seed)
-    prompted = METHODS[spec.method].prompts
+    prompted = spec.row.prompts
     if spec.backbone.is_swin:
         from vptcore.models.windows import PromptedSwin, SwinPrompts
 
@@ -111,7 +116,7 @@ def _prompt_options(spec: ModelSpec) -> dict:
 
 def build_head(spec: ModelSpec, *, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    make = MlpHead if spec.method == "mlp" else linear_head
+    make = MlpHead if spec.row.head == "mlp" else linear_head
     return make(
         spec.backbone.width, spec.classes, init=str(spec.switches["head_init"]), bias=float(spec.switches["head_bias"])
     )
@@ -124,21 +129,24 @@ def set_dropout(backbone: nn.Module, share: float) -> None:
             module.p = share
 
 
-def _with_lora(model: Tuned, spec: ModelSpec) -> Tuned:
-    """Low-rank updates beside the named projections of the encoder (peft)."""
+def _lora(backbone: nn.Module, spec: ModelSpec) -> None:
+    """Low-rank updates beside the named projections (peft)."""
     from peft import LoraConfig, inject_adapter_in_model
 
-    targets = list(spec.lora["targets"])
-    config = LoraConfig(r=int(spec.lora["rank"]), lora_alpha=float(spec.lora["alpha"]), target_modules=targets)
-    try:
-        inject_adapter_in_model(config, model.encoder)
-    except ValueError:
+    lora = spec.settings["lora"]
+    targets = [name for name, _ in backbone.named_modules() if is_target(name, lora["targets"])]
+    if not targets:
         raise ValueError(
-            f"methods.lora.targets: {', '.join(targets)} name no layer of {spec.backbone.timm}; try qkv or proj"
-        ) from None
-    for name, parameter in model.encoder.named_parameters():
-        parameter.requires_grad_("lora_" in name)
-    return model
+            f"methods.lora.lora.targets: {', '.join(lora['targets'])} name no layer of {spec.backbone.timm}; try qkv "
+            "or proj"
+        )
+    inject_adapter_in_model(
+        LoraConfig(r=int(lora["rank"]), lora_alpha=float(lora["alpha"]), target_modules=targets), backbone
+    )
+
+
+# What a method adds to the backbone, whose parameters are frozen but for those that the method's row trains.
+BRANCHES: dict[str, Callable[[nn.Module, ModelSpec], None]] = {"lora": _lora}
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:

@@ -1,40 +1,131 @@
-"""The seven ways to tune: one row each. What a method is stands here; how it is built stands in `methods`.
+"""The ways to tune a backbone, one row each. What a method is stands here, and how it is built in `methods`.
 
-python -m pytest tests/models
+In: a method's id. Out: its row, which the training, the plan, the rehearsal, the tables and the figures read.
+
+    python -m pytest tests/vptcore/models/test_methods_table.py
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from vptcore.choices import choose_one
+from vptcore.models.outline import Layer, Place
+
+Settings = Mapping[str, object]
+# The linear layers of a block in timm's names, ViT and Swin alike.
+LAYERS = ("qkv", "proj", "fc1", "fc2")
 
 
 @dataclass(frozen=True)
+class Added:
+    """What a method adds at every layer for which `at` holds, as far as parameters and FLOPs are concerned.
+
+    `numbers` are the trained ones at such a layer. With a `rank` there are two products, down to it and up again, over
+    the layer's tokens. `once` are FLOPs a batch, whatever its size. `spot` says where the products stand: beside the
+    layer itself, or with `mlp` and `block` beside and behind the whole MLP branch.
+    """
+
+    at: Callable[[Layer], bool]
+    numbers: Callable[[Layer], int]
+    rank: int = 0
+    once: Callable[[Layer], float] = lambda layer: 0.0
+    spot: str = "layer"
+
+
+def nothing(place: Place, settings: Settings) -> bool:
+    return False
+
+
+def everything(place: Place, settings: Settings) -> bool:
+    return True
+
+
+@dataclass(frozen=True, eq=False)
 class Method:
     """`title` as the paper prints it, `colour` in every figure (Okabe-Ito: told apart by colour-blind eyes and in
     print).
 
-    `probe`: the backbone only computes features, which are cached. `needs`: the method whose tuned model it starts
-    from.
+    `trains`: which of the backbone's own parameters train. `adds`: what is added to it, counted. `prompts`: whether
+    prompts are. `head`: linear, or mlp. `probe`: the backbone only computes features, which are cached; `stacks`: all
+    configurations of its grid train side by side. `needs`: the method whose tuned model it starts from.
+
+    `optimizer`: sgd or adamw, or the protocol's switch that says which. `as_full`: warm-up, dropout, stochastic depth
+    and fixed decay are those of full fine-tuning. `settings`: the method's own keys in the config, with their defaults;
+    `check` raises a ConfigError for settings that cannot be right; its key starts with the one given. `batch` and
+    `grid`: those of its makers, where a config gives none.
+
+    `rehearsed`: points of accuracy beside VPT where a rehearsal makes a number up.
     """
 
     id: str
     title: str
     colour: str
-    trains_backbone: bool = False
+    trains: Callable[[Place, Settings], bool] = nothing
+    adds: Callable[[Settings], tuple[Added, ...]] = lambda settings: ()
     prompts: bool = False
+    head: str = "linear"
     probe: bool = False
+    stacks: bool = False
     needs: str = ""
+    optimizer: str = "sgd"
+    as_full: bool = False
+    settings: Settings = field(default_factory=dict)
+    batch: int = 0
+    grid: Mapping[str, list[float]] = field(default_factory=dict)
+    check: Callable[[str, Settings], None] = lambda key, settings: None
+    rehearsed: float = 0.0
+
+    def optimizer_under(self, protocol: object) -> str:
+        """sgd or adamw, under a protocol's switches."""
+        return getattr(protocol, self.optimizer) if self.optimizer.endswith("_optimizer") else self.optimizer
+
+
+def check_lora(key: str, settings: Settings) -> None:
+    for target in settings["lora"]["targets"]:
+        choose_one(f"{key}.lora.targets", target.rsplit(".", 1)[-1], LAYERS)
+
+
+def lora_adds(settings: Settings) -> tuple[Added, ...]:
+    lora = settings["lora"]
+    rank, names = int(lora["rank"]), [str(target) for target in lora["targets"]]
+    return (
+        Added(
+            at=lambda layer: is_target(layer.name, names),
+            numbers=lambda layer: rank * (layer.narrow + layer.wide),
+            rank=rank,
+        ),
+    )
+
+
+def is_target(layer: str, targets: Iterable[str]) -> bool:
+    """Whether an adapter's `targets` name this layer: the end of its name; the patch embedding's only in full."""
+    ends = any(layer == target or layer.endswith(f".{target}") for target in targets)
+    return ends and ("patch_embed" not in layer or any("patch_embed" in target for target in targets))
 
 
 METHODS: dict[str, Method] = {
     method.id: method
     for method in (
-        Method("full", "FT", "#D55E00", trains_backbone=True),
+        Method(
+            "full", "FT", "#D55E00", trains=everything, optimizer="full_optimizer", as_full=True, rehearsed=-6.0,
+        ),
         Method("vpt", "VPT", "#0072B2", prompts=True),
-        Method("mixed", "Mixed", "#009E73", trains_backbone=True, prompts=True),
-        Method("ft_then_pt", "FT-then-PT", "#CC79A7", prompts=True, needs="full"),
-        Method("linear", "Linear", "#999999", probe=True),
-        Method("mlp", "MLP probe", "#56B4E9", probe=True),
-        Method("lora", "LoRA", "#E69F00"),
+        Method(
+            "mixed", "Mixed", "#009E73", trains=everything, prompts=True, optimizer="mixed_optimizer", rehearsed=-14.0
+        ),
+        Method("ft_then_pt", "FT-then-PT", "#CC79A7", prompts=True, needs="full", rehearsed=-6.0),
+        Method("linear", "Linear", "#999999", probe=True, stacks=True, rehearsed=-10.0),
+        Method("mlp", "MLP probe", "#56B4E9", probe=True, head="mlp", rehearsed=-12.0),
+        Method(
+            "lora", "LoRA", "#E69F00", adds=lora_adds, optimizer="adamw", rehearsed=1.0,
+            settings={"lora": {"rank": 8, "alpha": 8, "targets": ["qkv"]}}, check=check_lora,
+        ),
     )
-}
+}  # fmt: skip
+
+
+def settings_of(job: Mapping) -> dict:
+    """A method's own settings in a job: the row's defaults under what the config says."""
+    return {**METHODS[job["method"]].settings, **(job.get("settings") or {})}

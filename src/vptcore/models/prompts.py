@@ -76,6 +76,10 @@ class PromptedViT(nn.Module):
         self.prompts_in_pool = prompts_in_pool
 
     @property
+    def backbone(self) -> nn.Module:
+        return self.vit
+
+    @property
     def shallow(self) -> bool:
         return self.prompts is not None and len(self.prompts.tokens) == 1 < len(self.vit.blocks)
 
@@ -145,7 +149,7 @@ def attend(attn: nn.Module, x_BND: Tensor, prompts_BPD: Tensor | None, *, querie
 
 def _project(attn: nn.Module, x_BND: Tensor, queries: int | None) -> tuple[Tensor, Tensor, Tensor]:
     """Queries of the first `queries` tokens, keys and values of all, each (B, H, n, E)."""
-    if queries is None or not isinstance(attn.qkv, nn.Linear):  # an adapted (LoRA) projection is not cut into parts
+    if queries is None or type(attn.qkv) is not nn.Linear:  # an adapted projection is not cut into parts
         q, k, v = _split_heads(attn, attn.qkv(x_BND), 3)
         q = q[:, :, :queries]
     else:

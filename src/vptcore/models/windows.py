@@ -56,6 +56,10 @@ class PromptedSwin(nn.Module):
         self.prompts = prompts
         self.prompts_in_pool = prompts_in_pool
 
+    @property
+    def backbone(self) -> nn.Module:
+        return self.swin
+
     def forward(self, images_BCHW: Tensor) -> Tensor:
         x_BXYD = self.swin.patch_embed(images_BCHW)
         blocks = [(stage, block) for stage in self.swin.layers for block in stage.blocks]

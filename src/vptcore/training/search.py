@@ -34,6 +34,7 @@ from vptcore.models.methods import (
     spec_of,
     tuned_state,
 )
+from vptcore.models.methods_table import METHODS
 from vptcore.records import provenance, replacing, write_rows, write_text
 from vptcore.training import stage
 from vptcore.training.choose import choose
@@ -83,8 +84,8 @@ def _grid(job, inputs, device: torch.device, work: Path, keeps_best: bool, say) 
     train, val = parts.take("train"), parts.take("val")
     check_batch(job, len(train))
     recipes = recipes_of(job)
-    if job["method"] == "linear":
-        return _linear_rows(job, recipes, train, val, device)
+    if METHODS[job["method"]].stacks:
+        return _stacked_rows(job, recipes, train, val, device)
     base_state = backbone_state(load_file(inputs["base"])) if "base" in inputs else None
     train, val = _as_features(job, train, val, device) if stage.is_probe(job) else (train, val)
     return _rows(_Setting(job, train, val, device, base_state, work, keeps_best, say), recipes)
@@ -163,8 +164,8 @@ def probe_parameters(job: Mapping) -> tuple[int, int]:
     return head, head + sum(p.numel() for p in build_encoder(spec_of(job), seed=0).parameters())
 
 
-def _linear_rows(job, recipes: list[Recipe], train: ImageSet, val: ImageSet, device) -> list[dict]:
-    """All configurations of a linear probe at once: features computed once, heads trained side by side."""
+def _stacked_rows(job, recipes: list[Recipe], train: ImageSet, val: ImageSet, device) -> list[dict]:
+    """All configurations of a probe at once: features computed once, heads trained side by side."""
     spec, seed = spec_of(job), job["seed"]
     train, val = _as_features(job, train, val, device)
     heads = StackedHeads(lambda: build_head(spec, seed=seed), seed, len(recipes)).to(device)

@@ -19,8 +19,6 @@ from vptcore.data.tasks import TASKS
 if TYPE_CHECKING:
     from vptstudy.study import Cell, Study
 
-# The linear layers of a block in timm's names, ViT and Swin alike.
-LORA_LAYERS = ("qkv", "proj", "fc1", "fc2")
 HUB_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -34,8 +32,6 @@ def check_settings(study: Study) -> None:
         _check_file(f"backbones.{name}.checkpoint", setting.get("checkpoint", ""))
     for name, setting in config["tasks"].items():
         _check_task(name, setting)
-    for target in config["methods"].get("lora", {}).get("lora", {}).get("targets", ()):
-        choose_one("methods.lora.lora.targets", target.rsplit(".", 1)[-1], LORA_LAYERS)
     _check_batches(study)
 
 

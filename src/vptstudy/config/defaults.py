@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from vptcore.models.methods_table import METHODS
 from vptstudy.config.schema import read_config
 
 FILE = Path(__file__).with_name("defaults.yaml")
@@ -23,8 +24,15 @@ _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
 
 
 @cache
-def _defaults() -> dict:
+def _shipped() -> dict:
     return read_config(FILE)
+
+
+def _defaults() -> dict:
+    """The file's, with the batch and grid of every method that comes with its makers'."""
+    found = _shipped()
+    makers = {id: {"batch": row.batch, "grid": dict(row.grid)} for id, row in METHODS.items() if row.grid}
+    return found | {"methods": makers | found["methods"]}
 
 
 def with_defaults(config: Mapping) -> dict:

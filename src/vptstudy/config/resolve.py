@@ -15,7 +15,7 @@ from vptcore.choices import ConfigError, choose_one
 from vptcore.data.sources import LISTED, look
 from vptcore.data.tasks import EMBEDDED, FGVC, OWN, TASKS, VTAB, Task, needed
 from vptcore.models.backbones import BACKBONES, Backbone
-from vptcore.models.methods_table import METHODS
+from vptcore.models.methods_table import METHODS, Method
 from vptcore.training.protocol import resolve_protocol
 from vptstudy.config.checks import check_dependencies, check_settings, check_shards
 from vptstudy.config.defaults import with_defaults
@@ -31,6 +31,8 @@ def load_study(config: Mapping) -> Study:
     check_names("methods", config.get("methods"), METHODS)
     config = with_defaults(config)
     check_schema(config)
+    for name, setting in config["methods"].items():
+        _check_method(f"methods.{name}", METHODS[name], setting)
     tasks = _tasks(config["tasks"], config["data_root"])
     backbones = _backbones(config["backbones"])
     protocol = resolve_protocol(config["protocol"], config["switches"])
@@ -91,6 +93,13 @@ def _backbones(extra: Mapping) -> dict[str, Backbone]:
         else:
             backbones[name] = Backbone(**{"id": name, "title": name, **row})
     return backbones
+
+
+def _check_method(key: str, row: Method, setting: Mapping) -> None:
+    """A method takes its own settings alone, and those must be right."""
+    for own in setting:
+        choose_one(f"{key}.{own}", own, ["batch", "grid", *row.settings])
+    row.check(key, {**row.settings, **setting})
 
 
 def _check_lengths(key: str, lengths: Mapping, backbones, tasks) -> None:

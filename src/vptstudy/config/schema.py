@@ -54,11 +54,19 @@ def check_schema(config: object) -> None:
     check_mapping(config)
     for problem in _unprintable(config, ()):
         raise ConfigError(problem)
-    error = best_match(
-        _validator().iter_errors(config), key=lambda e: (-len(e.path), e.validator != "additionalProperties")
-    )
+    errors = sorted(_validator().iter_errors(config), key=lambda error: _position(config, error.absolute_path))
+    error = best_match(errors, key=lambda e: (-len(e.path), e.validator != "additionalProperties"))
     if error is not None:
         raise ConfigError(_one_line(error))
+
+
+def _position(config: object, path: Iterable) -> list[int]:
+    """Where a place stands in the config; the validator takes keys in no order."""
+    found = []
+    for step in path:
+        found.append(list(config).index(step) if isinstance(config, Mapping) else step)
+        config = config[step]
+    return found
 
 
 def check_mapping(config: object) -> None:

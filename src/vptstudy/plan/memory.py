@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vptcore.models.changes import changes_of
 from vptcore.models.methods_table import METHODS
-from vptcore.training.flops import shape_of
+from vptcore.models.outline import layers, places, shape_of
 from vptstudy.plan.images import Counts
 from vptstudy.plan.workload import SCORE_BATCH, tuned_bytes
 
@@ -34,10 +35,32 @@ def saved_numbers(job: Mapping, batch: int) -> float:
     shape, method = shape_of(job["backbone"]), METHODS[job["method"]]
     if method.probe:
         return 4.0 * batch * (shape.width + job["classes"])
-    saved = SAVED_TRAINED if method.trains_backbone else SAVED_FROZEN
-    prompts = job["prompt_length"] if method.prompts else 0
-    blocks = sum(s.blocks * s.width * (saved * s.tokens + 8.0 * prompts * s.tokens / s.window) for s in shape.stages)
-    return batch * blocks
+    prompts, added = job["prompt_length"] if method.prompts else 0, _added_numbers(job)
+    stages = [stage for stage in shape.stages for _ in range(stage.blocks)]
+    blocks = (
+        s.tokens * (saved * s.width + added.get(block, 0)) + 8.0 * prompts * s.width * s.tokens / s.window
+        for block, (s, saved) in enumerate(zip(stages, _saved_of_blocks(job, bool(prompts)), strict=True))
+    )
+    return batch * sum(blocks)
+
+
+def _saved_of_blocks(job: Mapping, prompted: bool) -> list[float]:
+    """What autograd saves of each block: nothing before the first that is tuned, more where its weights train."""
+    shape, (trained, added) = shape_of(job["backbone"]), changes_of(job)
+    weights = {layer.block for layer in layers(shape) if layer.narrow and f"{layer.name}.weight" in trained}
+    touched = {place.block for place, _ in places(shape) if place.name in trained}
+    first = 0 if prompted else min(touched | {layer.block for layer, _ in added}, default=shape.depth)
+    saved = [SAVED_TRAINED if block in weights else SAVED_FROZEN for block in range(shape.depth)]
+    return [numbers if block >= first else 0.0 for block, numbers in enumerate(saved)]
+
+
+def _added_numbers(job: Mapping) -> dict[int, float]:
+    """Block -> numbers a token that autograd saves for what a method adds: what enters, and what is in the middle."""
+    found: dict[int, float] = {}
+    for layer, added in changes_of(job)[1]:
+        entering = layer.wide if added.rank == 0 or added.spot != "layer" else layer.narrow
+        found[layer.block] = found.get(layer.block, 0.0) + entering + 3 * added.rank
+    return found
 
 
 def model_bytes(job: Mapping) -> float:

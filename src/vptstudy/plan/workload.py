@@ -15,8 +15,10 @@ from dataclasses import dataclass, field, replace
 
 from vptcore.analysis.frechet import LINE_SIZES
 from vptcore.analysis.reference import SAMPLE
+from vptcore.models.changes import count_tuned
 from vptcore.models.methods_table import METHODS
-from vptcore.training.flops import forward_flops, shape_of, step_flops
+from vptcore.models.outline import shape_of
+from vptcore.training.flops import forward_flops, step_flops
 from vptcore.training.recipe import recipes_of
 from vptstudy.plan.images import Counts
 
@@ -107,7 +109,7 @@ def search_work(job: Mapping, counts: Counts) -> Workload:
     model, configs = _Model(job), len(recipes_of(job))
     often = configs * (job["recipe"]["epochs"] + 1 if job["protocol"]["val_every_epoch"] else 1)
     phases: list[Phase] = []
-    is_stacked = job["method"] == "linear"
+    is_stacked = METHODS[job["method"]].stacks
     if METHODS[job["method"]].probe:
         phases.append(model.scoring("features", counts.train + counts.val))
     stacked = {"runs": 1, "heads": configs} if is_stacked else {"runs": configs}
@@ -139,11 +141,8 @@ def _work(job: Mapping, phases: list[Phase], builds: int) -> Workload:
 
 
 def tuned_bytes(job: Mapping) -> int:
-    """A tuned state on disk, in fp32: the backbone where it is tuned, prompts and head."""
-    shape, method = shape_of(job["backbone"]), METHODS[job["method"]]
-    weights = shape.parameters if method.trains_backbone else 0
-    prompts = sum(s.blocks * s.width for s in shape.stages) * job["prompt_length"]
-    return 4 * round(weights + prompts + shape.width * job["classes"])
+    """A tuned state on disk, in fp32: what training changed."""
+    return 4 * count_tuned(job)[0]
 
 
 def features_work(job: Mapping, counts: Counts) -> Workload:

@@ -12,17 +12,15 @@ import zlib
 import numpy as np
 
 from vptcore.analysis.published import read_published, read_slips
+from vptcore.models.changes import count_tuned
 from vptcore.models.methods_table import METHODS
+from vptcore.training.flops import step_flops
 from vptstudy.study import Cell, Study
 
+FULL_SECONDS = 24.0  # a configuration of full fine-tuning: made up
 CELL = ["backbone", "method", "train", "task"]
-# Where the paper prints nothing, in percentage points beside VPT at the base size: made up.
-MADE_UP = {"full": -6.0, "vpt": 0.0, "mixed": -14.0, "ft_then_pt": -6.0, "linear": -10.0, "mlp": -12.0, "lora": 1.0}
 # Paper Figure 3 prints no numbers for VTAB; near for everyday photographs, far for what no camera of that kind saw.
 MADE_UP_DISTANCE = {"natural": 120.0, "specialized": 190.0, "structured": 170.0, "fgvc": 150.0}
-VIT_TOTAL, SWIN_TOTAL = 85_798_656, 86_743_224
-# A prompt of a Swin-B: 2 x 128 + 2 x 256 + 18 x 512 + 2 x 1024 numbers (facts of its four stages).
-SWIN_PROMPT = 12_032
 
 
 def rng_of(*key: object) -> np.random.Generator:
@@ -62,10 +60,10 @@ def _made_up(cell: Cell, study: Study, printed: dict[Cell, float]) -> float:
         return level + 0.1 * (1 - level) * float(np.log2(int(cell.train) / max(below)))
     base = printed.get(Cell(study.main_backbone, "vpt", cell.task, study.base_train))
     level = 100 * base if base is not None else 60.0 + rng_of("level", cell.task).uniform(-15, 25)
-    points = MADE_UP[cell.method] + rng_of("beside", cell.folder).normal(0, 1)
+    points = METHODS[cell.method].rehearsed + rng_of("beside", cell.folder).normal(0, 1)
     if cell.train.isdigit():
         doublings = np.log2(int(cell.train) / int(study.base_train))
-        points += doublings * (2.5 if METHODS[cell.method].trains_backbone else 1.5)
+        points += doublings * (2.5 if METHODS[cell.method].as_full else 1.5)
     return float(np.clip((level + points) / 100, 0.02, 0.985))
 
 
@@ -81,15 +79,12 @@ def distances(study: Study) -> dict[str, float]:
 
 
 def parameters(cell: Cell, study: Study) -> tuple[int, int]:
-    """(tuned, total): a deep prompt costs its width a layer, the head (width + 1) a class (paper, Tables 3-4)."""
-    backbone, classes = study.backbones[cell.backbone], study.tasks[cell.task].classes
-    body = SWIN_TOTAL if backbone.is_swin else VIT_TOTAL
-    head = classes * (backbone.width + 1)
-    prompt = SWIN_PROMPT if backbone.is_swin else backbone.width * backbone.depth
-    extra = study.prompt_length(cell) * prompt
-    if cell.method == "mlp":
-        extra += 2 * (backbone.width + 3) * backbone.width
-    if cell.method == "lora":
-        extra += 8 * (backbone.width + 3 * backbone.width) * backbone.depth
-    tuned = extra + head
-    return (body + tuned if METHODS[cell.method].trains_backbone else tuned), body + tuned
+    """(tuned, total), as a trained model would count them (paper, Tables 3-4)."""
+    return count_tuned(study.search_slice(cell))
+
+
+def seconds(cell: Cell, study: Study) -> float:
+    """Seconds a configuration at 800 images: in proportion to the FLOPs of a step, and never nothing."""
+    job = study.search_slice(cell)
+    full = {**job, "method": "full", "settings": None, "prompt_length": 0}
+    return max(0.4, FULL_SECONDS * step_flops(job) / step_flops(full))

@@ -20,15 +20,13 @@ from PIL import Image, ImageDraw
 
 from vptcore.training.choose import choose
 from vptcore.training.recipe import Recipe
-from vptstudy.rehearsal.levels import parameters, rng_of
+from vptstudy.rehearsal.levels import parameters, rng_of, seconds
 from vptstudy.study import Cell, Study
 
 # Points of accuracy between seeds, and how many test images a task keeps at most: the real sets would be 80 times as
 # many rows, and no figure would look different.
 SPREAD, MOST_TEST = 0.006, 1000
 DEVICE = "synthetic"
-# Seconds a configuration, made up but in proportion.
-SECONDS = {"full": 24.0, "vpt": 17.0, "mixed": 27.0, "ft_then_pt": 17.0, "linear": 0.4, "mlp": 0.9, "lora": 20.0}
 GRID = 14
 
 
@@ -61,6 +59,7 @@ def search(study: Study, cell: Cell, level: float) -> dict[str, list]:
     classes = study.tasks[cell.task].classes
     labels = val_labels(study, cell)
     parts, images = splits(study, cell.task, cell.train)["part"], len(labels)
+    each = seconds(cell, study)
     rows = []
     for config, (lr, decay) in enumerate((lr, decay) for lr in rates for decay in decays):
         off = (rates.index(lr) - best) / max(1.5, len(rates) / 3)
@@ -78,8 +77,8 @@ def search(study: Study, cell: Cell, level: float) -> dict[str, list]:
                 "val_loss": math.nan if diverged else -math.log(max(accuracy, 0.01)), "train_accuracy": 0.99,
                 "train_loss": 0.03, "diverged": diverged, "tuned_parameters": tuned, "total_parameters": total,
                 "train_images": parts.count("train"), "val_images": images,
-                "images_per_second": 100 * _images(cell.train) / SECONDS[cell.method],
-                "seconds": SECONDS[cell.method] * _images(cell.train) / 800 * rng.uniform(0.95, 1.05),
+                "images_per_second": 100 * _images(cell.train) / each,
+                "seconds": each * _images(cell.train) / 800 * rng.uniform(0.95, 1.05),
                 "device": DEVICE, "val_predictions": predicted.tolist(),
             }
         )  # fmt: skip
@@ -121,7 +120,7 @@ def finals(study: Study, cell: Cell, level: float, searched: Mapping[str, list])
         answers = _answers(labels, difficulty, accuracy, task.classes, rng)
         predictions.append({"seed": np.full(len(test), seed), "row": test, "label": labels, **answers})
         hits, loss = float((answers["prediction"] == labels).mean()), float(answers["loss"].mean())
-        seconds = SECONDS[cell.method] * _images(cell.train) / 800 * rng.uniform(0.95, 1.1)
+        taken = seconds(cell, study) * _images(cell.train) / 800 * rng.uniform(0.95, 1.1)
         curve = _curve(study, cell, loss, hits, rng, tested=place < slice_["curve_seeds"])
         curves.append({"seed": np.full(len(curve["epoch"]), seed), "lr": rates, **curve})
         final.append(
@@ -133,7 +132,7 @@ def finals(study: Study, cell: Cell, level: float, searched: Mapping[str, list])
                 "train_accuracy": float(curve["train_accuracy"][-1]), "train_loss": float(curve["train_loss"][-1]),
                 "diverged": False, "tuned_parameters": tuned, "total_parameters": total,
                 "train_images": trained, "test_images": len(test),
-                "images_per_second": 100 * _images(cell.train) / seconds, "seconds": seconds, "device": DEVICE,
+                "images_per_second": 100 * _images(cell.train) / taken, "seconds": taken, "device": DEVICE,
             }
         )  # fmt: skip
     stacked = {

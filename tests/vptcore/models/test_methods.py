@@ -44,9 +44,14 @@ def tiny(tmp_path):
 
     def job(method, length=3, **switches):
         protocol = asdict(PROTOCOLS["paper"]) | switches
-        lora = {"rank": 2, "alpha": 2, "targets": ["qkv"]}
         return dict(
-            backbone=row, method=method, classes=5, prompt_length=length, deep=True, protocol=protocol, lora=lora
+            backbone=row,
+            method=method,
+            classes=5,
+            prompt_length=length,
+            deep=True,
+            protocol=protocol,
+            settings={"lora": {"rank": 2, "alpha": 2, "targets": ["qkv"]}} if method == "lora" else {},
         )
 
     return job
@@ -146,8 +151,8 @@ def test_ft_then_pt_starts_from_the_tuned_backbone(tiny):
 
 def test_lora_targets_that_name_nothing(tiny):
     job = tiny("lora")
-    job["lora"]["targets"] = ["qvk"]
-    with pytest.raises(ValueError, match=r"methods\.lora\.targets: qvk name no layer"):
+    job["settings"]["lora"]["targets"] = ["qvk"]
+    with pytest.raises(ValueError, match=r"methods\.lora\.lora\.targets: qvk name no layer"):
         build(spec_of(job), seed=0)
 
 

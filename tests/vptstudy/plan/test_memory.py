@@ -9,6 +9,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from vptcore.models import methods
 from vptcore.models.backbones import BACKBONES
 from vptcore.models.methods import build, spec_of
+from vptcore.models.methods_table import METHODS
 from vptcore.models.pretrained import create_backbone
 from vptcore.training.protocol import PROTOCOLS
 from vptcore.training.recipe import Recipe
@@ -20,15 +21,15 @@ BATCH = 2
 def job_of(backbone, method, length=0):
     return {
         "backbone": asdict(BACKBONES[backbone]), "method": method, "classes": 10, "prompt_length": length,
-        "deep": True, "protocol": asdict(PROTOCOLS["paper"]), "lora": {"rank": 8, "alpha": 8, "targets": ["qkv"]},
+        "deep": True, "protocol": asdict(PROTOCOLS["paper"]), "settings": {},
         "recipe": asdict(Recipe("sgd", 0.0, 0.0, BATCH, 1, 0)),
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("backbone", "method", "length"),
-    [("vit_b16_sup21k", "full", 0), ("vit_b16_sup21k", "vpt", 50), ("vit_b16_sup21k", "mixed", 200),
-     ("vit_b16_sup21k", "lora", 0), ("swin_b_sup21k", "full", 0), ("swin_b_sup21k", "vpt", 50)],
+    [("vit_b16_sup21k", id, 100 if row.prompts else 0) for id, row in METHODS.items() if not row.probe]
+    + [("vit_b16_sup21k", "mixed", 200), ("swin_b_sup21k", "full", 0), ("swin_b_sup21k", "vpt", 50)],
 )  # fmt: skip
 def test_what_autograd_saves(backbone, method, length, monkeypatch):
     """The estimate is no less than nine tenths of what is saved, and no more than twice."""

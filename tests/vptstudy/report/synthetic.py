@@ -11,7 +11,7 @@ from PIL import Image
 
 from vptcore.data.tasks import EMBEDDED, FGVC, TASKS, VTAB
 from vptcore.models.backbones import BACKBONES
-from vptcore.models.methods_table import METHODS
+from vptcore.models.methods_table import METHODS, everything
 from vptcore.training.protocol import PROTOCOLS
 from vptstudy.study import Cell, Study
 
@@ -76,9 +76,10 @@ def final_rows(study: Study, cells=None) -> pd.DataFrame:
         task, rng = study.tasks[cell.task], _rng(cell.folder)
         size = {"one_shot": -0.35, "train": 0.0}.get(cell.train)
         size = 0.05 * np.log10(int(cell.train) / 800) if size is None else size
-        level = LEVELS[task.group] + GAINS[cell.method] + size + _rng(cell.task).normal(0, 0.06) + rng.normal(0, 0.03)
+        gain = GAINS.get(cell.method, 0.0)
+        level = LEVELS[task.group] + gain + size + _rng(cell.task).normal(0, 0.06) + rng.normal(0, 0.03)
         prompts = 10 if METHODS[cell.method].prompts else None
-        tuned = 85_800_000 if METHODS[cell.method].trains_backbone else 92_160 + 769 * task.classes
+        tuned = 85_800_000 if METHODS[cell.method].trains is everything else 92_160 + 769 * task.classes
         for seed in study.seeds:
             accuracy = round(float(np.clip(level + rng.normal(0, 0.008), 0.02, 0.99)), 3)
             rows.append(
