@@ -20,8 +20,8 @@ from pathlib import Path
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-SUFFIXES = ("_kept", "_shard", "_shard_kept", "_merge", "_merge_kept")
-STAGES = {f"{stage}{suffix}": stage for stage in ("search", "final") for suffix in SUFFIXES}
+# The rules of a cell's parts are shown as what they are parts of.
+STAGES = {f"{stage}_{part}": stage for stage in ("search", "final") for part in ("shard", "merge")}
 # Of little interest to someone who watches a study; everything else that Snakemake says at warning level is shown.
 QUIET = ("Your conda installation", "Falling back to greedy", "RuleException", "Exiting because a job execution failed")
 

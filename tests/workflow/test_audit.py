@@ -14,8 +14,8 @@ import pytest
 
 from tests.workflow.conftest import Study, tiny_config
 from vptcore.records import KINDS, METADATA_KEY
+from vptstudy.audit.asked import asked
 from vptstudy.audit.examine import audit
-from vptstudy.audit.expected import jobs
 from vptstudy.cli import main
 from vptstudy.config.resolve import load_study
 from vptstudy.config.schema import read_config
@@ -113,7 +113,7 @@ def test_a_clean_study_holds_without_its_manifest(damaged):
 
 
 def test_every_job_has_a_record_of_what_it_made(finished):
-    for job in jobs(load_study(today(finished))):
+    for job in asked(load_study(today(finished))):
         record = json.loads((finished.root / "manifest" / f"{job.files[0]}.json").read_text())
         assert set(record["outputs"]) == set(job.files)
         assert set(record["inputs"]) == set(job.reads)

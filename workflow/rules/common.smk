@@ -1,4 +1,4 @@
-# The study, the paths and the wildcards that every stage shares.
+# The study, its graph, and what every stage's rules share.
 import os
 import sys
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 from vptcore.jobs import workfolder
 from vptstudy import plan
 from vptstudy.graph import flow, targets
+from vptstudy.graph.jobs import CELL, PATTERNS, TABLE_FORMS, Graph
 from vptstudy.run import gpus, warm
 from vptstudy.audit.locate import check_owner, record_config
 from vptcore.choices import ConfigError
 from vptstudy.config.resolve import load_study
 from vptstudy.config.schema import read_config
-from vptstudy.study import VERSIONS, Cell
 
 try:
     # Snakemake's own reading takes the last of two equal keys in silence.
@@ -27,15 +27,11 @@ except ConfigError as mistake:
 if notice := flow.missing_data(STUDY):
     print(notice, file=sys.stderr, flush=True)
 
+GRAPH = Graph(STUDY)
 ROOT = STUDY.root
-CELL = "backbone={backbone}/method={method}/task={task}/train={train}"
 LOGS = f"{ROOT}/logs"
-TABLE_FORMS = ["csv", "md", "tex", "html"]
-TABLE = f"{ROOT}/tables/table_{{number}}"
 FIGURE_FORMS = ["pdf", "png"]
-FIGURE = f"{ROOT}/figures/figure_{{name}}"
-DATA_ROOT = STUDY.config["data_root"]
-# Constraints for the cells that `shards` split: by kind, those of methods and of train sizes.
+# The cells that `shards` split, by kind.
 SPLIT = {
     kind: [c for c in STUDY.cells if STUDY.shards(kind, c) > 1]
     for kind in ("search", "final")
@@ -54,16 +50,44 @@ wildcard_constraints:
     shard=r"\d+of\d+",
 
 
-def cell(wildcards, method: str = "") -> Cell:
-    """The cell that a job's wildcards name; explain has no method among them."""
-    method = method or wildcards.method
-    return Cell(wildcards.backbone, method, wildcards.task, wildcards.train)
+def makes(stage: str, **shown) -> dict:
+    """The outputs of a stage's rule; `shown` are those that need a flag of Snakemake's."""
+    return {name: f"{ROOT}/{path}" for name, path in PATTERNS[stage].items()} | shown
+
+
+def reads(stage: str):
+    """The inputs of a stage's rule, by the names that the stage's function gives them."""
+    return unpack(lambda wildcards: GRAPH.watched(GRAPH[stage, *wildcards]))
+
+
+def sliced(stage: str):
+    """What a stage's job reads of the config."""
+    return lambda wildcards: GRAPH[stage, *wildcards].slice
+
+
+def beside(stage: str):
+    """The tuned models that a job reads and keeps, of which its rule knows nothing."""
+    return lambda wildcards: GRAPH.beside(GRAPH[stage, *wildcards])
+
+
+def limits(stage: str) -> dict:
+    """Memory and minutes of a stage's jobs."""
+
+    def memory(wildcards, attempt) -> int:
+        job = GRAPH[stage, *wildcards]
+        return plan.memory(STUDY, job.kind, job.subject, attempt)
+
+    def minutes(wildcards, attempt) -> int:
+        job = GRAPH[stage, *wildcards]
+        return plan.runtime(STUDY, job.kind, job.subject, attempt, job.share)
+
+    return {"mem_mb": memory, "runtime": minutes}
 
 
 def in_report(path: str, kind: str):
     """An output as `snakemake --report` shows it: by number and title, with the caption that its job wrote."""
     return report(
-        path,
+        f"{ROOT}/{path}",
         caption="../report/note.rst",
         category=lambda wildcards: targets.category(kind, wildcards[0]),
         labels=lambda wildcards: targets.labels(kind, wildcards[0]),

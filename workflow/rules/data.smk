@@ -3,36 +3,28 @@
 
 rule fetch:
     output:
-        touch(f"{DATA_ROOT}/{{task}}/.fetched"),
+        touch(f"{STUDY.config['data_root']}/{{task}}/{flow.FETCHED}"),
     log:
         f"{LOGS}/fetch/{{task}}.log",
     localrule: True
     params:
-        job=lambda wildcards: STUDY.fetch_slice(wildcards.task),
+        job=sliced("fetch"),
     script:
         "../scripts/fetch.py"
 
 
 rule prepare:
     input:
-        lambda wildcards: flow.fetched_files(STUDY, wildcards.task),
+        reads("prepare"),
     output:
-        images=f"{ROOT}/data/task={{task}}/images.npy",
-        index=f"{ROOT}/index/task={{task}}/rows.parquet",
+        **makes("prepare"),
     log:
         f"{LOGS}/prepare/{{task}}.log",
     threads: lambda wildcards: flow.prepare_threads(STUDY, wildcards.task)
     resources:
-        mem_mb=lambda wildcards, attempt: plan.memory(
-            STUDY, "prepare", wildcards.task, attempt
-        ),
-        runtime=lambda wildcards, attempt: plan.runtime(
-            STUDY, "prepare", wildcards.task, attempt
-        ),
+        **limits("prepare"),
     params:
-        job=lambda wildcards: STUDY.prepare_slice(
-            wildcards.task, STUDY.input_size(wildcards.task)
-        ),
+        job=sliced("prepare"),
         work=f"{ROOT}/work/prepare/task={{task}}",
     script:
         "../scripts/prepare.py"
@@ -40,15 +32,13 @@ rule prepare:
 
 rule split:
     input:
-        unpack(
-            lambda wildcards: flow.split_files(STUDY, wildcards.task, wildcards.train)
-        ),
+        reads("split"),
     output:
-        rows=f"{ROOT}/splits/task={{task}}/train={{train}}/rows.parquet",
+        **makes("split"),
     log:
         f"{LOGS}/split/{{task}}_{{train}}.log",
     localrule: True
     params:
-        job=lambda wildcards: STUDY.split_slice(wildcards.task, wildcards.train),
+        job=sliced("split"),
     script:
         "../scripts/split.py"

@@ -3,27 +3,17 @@
 
 rule explain:
     input:
-        unpack(
-            lambda wildcards: flow.explain_files(
-                STUDY, wildcards.backbone, wildcards.task, wildcards.train
-            )
-        ),
+        reads("explain"),
     output:
-        rows=f"{ROOT}/explain/backbone={{backbone}}/task={{task}}/train={{train}}/rows.parquet",
+        **makes("explain"),
     log:
         f"{LOGS}/explain/{{backbone}}_{{task}}_{{train}}.log",
     threads: STUDY.threads
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: plan.memory(
-            STUDY, "explain", cell(wildcards, "vpt"), attempt
-        ),
-        runtime=lambda wildcards, attempt: plan.runtime(
-            STUDY, "explain", cell(wildcards, "vpt"), attempt
-        ),
+        **limits("explain"),
     params:
-        job=lambda wildcards: STUDY.explain_slice(
-            wildcards.backbone, wildcards.task, wildcards.train
-        ),
+        job=sliced("explain"),
+        beside=beside("explain"),
     script:
         "../scripts/explain.py"

@@ -3,23 +3,18 @@
 
 rule features:
     input:
-        unpack(lambda wildcards: flow.features_files(STUDY, wildcards.task)),
+        reads("features"),
     output:
-        features=f"{ROOT}/features/task={{task}}/features.safetensors",
+        **makes("features"),
     log:
         f"{LOGS}/features/{{task}}.log",
     threads: STUDY.threads
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: plan.memory(
-            STUDY, "features", wildcards.task, attempt
-        ),
-        runtime=lambda wildcards, attempt: plan.runtime(
-            STUDY, "features", wildcards.task, attempt
-        ),
+        **limits("features"),
     params:
         stage="features",
-        job=lambda wildcards: STUDY.features_slice(wildcards.task),
+        job=sliced("features"),
     script:
         "../scripts/fid.py"
 
@@ -27,7 +22,7 @@ rule features:
 # Only where the config names images as the reference, and not statistics of them.
 rule reference:
     output:
-        statistics=f"{ROOT}/reference/statistics.safetensors",
+        **makes("reference"),
     log:
         f"{LOGS}/reference.log",
     threads: STUDY.threads
@@ -37,28 +32,23 @@ rule reference:
         runtime=240,
     params:
         stage="reference",
-        job=STUDY.reference_slice(),
+        job=sliced("reference"),
     script:
         "../scripts/fid.py"
 
 
 rule fid:
     input:
-        unpack(lambda wildcards: flow.fid_files(STUDY, wildcards.task)),
+        reads("fid"),
     output:
-        rows=f"{ROOT}/fid/task={{task}}/rows.parquet",
+        **makes("fid"),
     log:
         f"{LOGS}/fid/{{task}}.log",
     threads: STUDY.threads
     resources:
-        mem_mb=lambda wildcards, attempt: plan.memory(
-            STUDY, "fid", wildcards.task, attempt
-        ),
-        runtime=lambda wildcards, attempt: plan.runtime(
-            STUDY, "fid", wildcards.task, attempt
-        ),
+        **limits("fid"),
     params:
         stage="run",
-        job=lambda wildcards: STUDY.fid_slice(wildcards.task),
+        job=sliced("fid"),
     script:
         "../scripts/fid.py"

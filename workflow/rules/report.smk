@@ -1,21 +1,15 @@
 # tables and figures: everything the paper prints, from cached rows alone; and the report that holds them.
-from vptcore.analysis.examples import EXAMPLES
-
-TABLES = [targets.padded(n) for n in targets.tables_of(STUDY)]
-FIGURES = [targets.padded(n) for n in targets.figures_of(STUDY)]
+TABLE = f"{ROOT}/tables/table_{{number}}"
+FIGURE = f"{ROOT}/figures/figure_{{name}}"
+TABLES = [job.of["number"] for job in GRAPH.values() if job.stage == "table"]
+FIGURES = [job.of["name"] for job in GRAPH.values() if job.stage == "figure"]
 
 
 rule table:
     input:
-        unpack(
-            lambda wildcards: targets.table_files(
-                STUDY, targets.table_id(wildcards.number)
-            )
-        ),
+        reads("table"),
     output:
-        **{form: f"{TABLE}.{form}" for form in TABLE_FORMS if form != "html"},
-        html=in_report(f"{TABLE}.html", "table"),
-        note=f"{TABLE}.rst",
+        **makes("table", html=in_report(PATTERNS["table"]["html"], "table")),
     log:
         f"{LOGS}/tables/{{number}}.log",
     wildcard_constraints:
@@ -23,42 +17,30 @@ rule table:
     localrule: True
     params:
         kind="table",
-        job=lambda wildcards: {
-            "config": STUDY.config,
-            "number": targets.table_id(wildcards.number),
-            "version": VERSIONS["tables"],
-        },
+        job=sliced("table"),
     script:
         "../scripts/report.py"
 
 
 rule examples:
     input:
-        images=f"{ROOT}/data/task={{task}}/images.npy",
-        index=f"{ROOT}/index/task={{task}}/rows.parquet",
+        reads("examples"),
     output:
-        rows=f"{ROOT}/examples/task={{task}}/rows.parquet",
+        **makes("examples"),
     log:
         f"{LOGS}/examples/{{task}}.log",
     localrule: True
     params:
-        job={"images": EXAMPLES, "version": VERSIONS["examples"]},
+        job=sliced("examples"),
     script:
         "../scripts/examples.py"
 
 
 rule figure:
     input:
-        unpack(
-            lambda wildcards: targets.figure_files(
-                STUDY, targets.unpadded(wildcards.name)
-            )
-        ),
+        reads("figure"),
     output:
-        pdf=f"{FIGURE}.pdf",
-        png=in_report(f"{FIGURE}.png", "figure"),
-        caption=f"{FIGURE}.txt",
-        note=f"{FIGURE}.rst",
+        **makes("figure", png=in_report(PATTERNS["figure"]["png"], "figure")),
     log:
         f"{LOGS}/figures/{{name}}.log",
     wildcard_constraints:
@@ -66,36 +48,22 @@ rule figure:
     localrule: True
     params:
         kind="figure",
-        job=lambda wildcards: {
-            "config": STUDY.config,
-            "number": targets.unpadded(wildcards.name),
-            "version": VERSIONS["figures"],
-        },
+        job=sliced("figure"),
     script:
         "../scripts/report.py"
 
 
 rule report:
     input:
-        final=[STUDY.path("final", c) for c in STUDY.cells],
-        predictions=[STUDY.path("predictions", c) for c in STUDY.cells],
-        search=[STUDY.path("search", c) for c in STUDY.searches],
-        fid=targets.rows_files(STUDY, "fid", STUDY.used("task")),
-        explain=targets.rows_files(
-            STUDY, "explain", [task for _, task, _ in STUDY.explained]
-        ),
-        tables=expand(f"{TABLE}.html", number=TABLES),
-        captions=expand(f"{FIGURE}.txt", name=FIGURES),
-        pictures=expand(f"{FIGURE}.png", name=FIGURES),
+        reads("report"),
     output:
-        folder=directory(f"{ROOT}/report"),
+        folder=directory(f"{ROOT}/{PATTERNS['report']['folder']}"),
     log:
         f"{LOGS}/report.log",
     localrule: True
     params:
         kind="page",
-        job=lambda wildcards: targets.page_slice(STUDY)
-        | {"version": VERSIONS["report"]},
+        job=sliced("report"),
     script:
         "../scripts/report.py"
 

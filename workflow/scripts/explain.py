@@ -5,10 +5,8 @@ from vptstudy.run.warm import call
 call(
     "vptcore.analysis.explain:run",
     job=snakemake.params.job,
-    inputs=dict(snakemake.input.items()),
+    inputs=dict(snakemake.input.items()) | snakemake.params.beside["reads"],
     outputs=dict(snakemake.output.items()),
-    reads=snakemake.input,
-    makes=snakemake.output,
     log=snakemake.log[0],
     threads=snakemake.threads,
     gpus=snakemake.resources.get("gpu", 0),

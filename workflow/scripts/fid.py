@@ -7,8 +7,6 @@ call(
     job=snakemake.params.job,
     inputs=dict(snakemake.input.items()),
     outputs=dict(snakemake.output.items()),
-    reads=snakemake.input,
-    makes=snakemake.output,
     log=snakemake.log[0],
     threads=snakemake.threads,
     gpus=snakemake.resources.get("gpu", 0),

@@ -46,7 +46,7 @@ def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object
     """Run or go on with the seeds and write their rows. Returns one line: accuracy, spread, images per second.
 
     `inputs` has images, index, splits, search, and for ft_then_pt `bases` (one file per seed). `outputs` has rows,
-    curves, predictions, work, and where tuned states are kept `models` (one file per seed).
+    curves, predictions, work, and where tuned states are kept `models` (seed=N.safetensors each).
     """
     started = time.time()
     device = open_device(job["device"], say)
@@ -59,7 +59,8 @@ def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object
             return work.summary
         test_rows = _all_seeds(job, inputs, device, work.folder, say)
         rows = [json.loads((work.folder / f"seed={seed}.json").read_text()) for seed in job["seeds"]]
-        _write(job, work.staged, rows, work.folder, test_rows, note | stage.timing(started))
+        kept = [Path(path).name for path in outputs.get("models") or []]
+        _write(job, work.staged, rows, work.folder, kept, test_rows, note | stage.timing(started))
         return work.publish(_summary(job, [row["final"] for row in rows], device))
 
 
@@ -185,9 +186,11 @@ def _predictions(logits_NC, test: ImageSet):
     )
 
 
-def _write(job, outputs, rows, work: Path, test_rows, note) -> None:
+def _write(job, outputs, rows, work: Path, kept: list[str], test_rows, note) -> None:
     states = [load_file(work / f"seed={seed}.safetensors") for seed in job["seeds"]]
-    for path, state in zip(outputs.get("models") or [], states, strict=False):
+    of_seed = {f"seed={seed}.safetensors": state for seed, state in zip(job["seeds"], states, strict=True)}
+    for path, name in zip(outputs.get("models") or [], kept, strict=True):
+        state = of_seed[name]
         with replacing(path) as beside:
             save_file({n.removeprefix("model."): v for n, v in state.items() if n.startswith("model.")}, beside)
     frames = []

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vptstudy.audit.expected import Job
 from vptstudy.audit.findings import Finding
 from vptstudy.audit.store import Store
 from vptstudy.audit.synthetic import is_synthetic
+from vptstudy.graph.jobs import Job
 from vptstudy.study import Study
 
 Found = tuple[str, Finding]

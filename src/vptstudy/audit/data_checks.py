@@ -24,9 +24,9 @@ from vptcore.data import arrays, splits
 from vptcore.data.item import SPLITS
 from vptcore.jobs.manifest import folder_state
 from vptstudy.audit.context import Found, View, only
-from vptstudy.audit.expected import Job
 from vptstudy.audit.findings import Finding, remark
 from vptstudy.audit.store import BIG
+from vptstudy.graph.jobs import Job
 
 SAMPLE = 256
 FEW = 500_000

@@ -16,12 +16,13 @@ from pathlib import Path
 from vptcore.jobs import manifest
 from vptcore.records import KINDS
 from vptstudy.audit import data_checks, file_checks, training_checks
+from vptstudy.audit.asked import asked as jobs_of
 from vptstudy.audit.context import Found, View
-from vptstudy.audit.expected import Job, jobs
 from vptstudy.audit.findings import Audit, Finding, Report, Unusable, remark
 from vptstudy.audit.origin import check_code, check_config, check_inputs, check_place, check_record, recorded_inputs
 from vptstudy.audit.store import Store
 from vptstudy.audit.synthetic import UNMADE, check_mark, is_drawn
+from vptstudy.graph.jobs import Job
 from vptstudy.study import Study
 
 CHECKS: dict[str, tuple[Callable[[View, Job], Iterator[Found]], ...]] = {
@@ -49,7 +50,7 @@ def audit(
 ) -> Audit:  # fmt: skip
     """Look at every file, or at those that `only` names. `say(done, of)` is called after every job."""
     view = View(study, Store(root, base, deep=deep))
-    asked = jobs(study)
+    asked = jobs_of(study)
     chosen = [job for job in asked if not only or set(job.files) & set(only)]
     reports: dict[str, Report] = {}
     first = [job for job in chosen if job.stage != "table"]

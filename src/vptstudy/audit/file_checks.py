@@ -20,8 +20,8 @@ from PIL import Image
 from vptcore.jobs.manifest import code_hash
 from vptcore.records import digest
 from vptstudy.audit.context import Found, View
-from vptstudy.audit.expected import Job
 from vptstudy.audit.findings import Finding, Unusable
+from vptstudy.graph.jobs import Job
 
 # safetensors' names of floating types, as numpy's; bfloat16 has none and is looked at as its bits.
 FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vptcore.jobs import manifest
-from vptstudy.audit.expected import Job
 from vptstudy.audit.findings import Audit, Report
+from vptstudy.graph.jobs import Job
 
 LEFT = {"config", "code"}
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 
 import vptcore
 from vptcore.records import digest, hive_parts
-from vptstudy.audit.expected import Job, inside
+from vptstudy.audit.asked import inside
 from vptstudy.audit.findings import Finding, remark
 from vptstudy.audit.store import Store
+from vptstudy.graph.jobs import Job
 
 SHOWN = 3
 

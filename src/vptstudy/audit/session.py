@@ -50,18 +50,18 @@ def _one(place: locate.Place, names: list[str], options) -> int:
     else:
         printing.print_audit(found, seconds, verbose=options.verbose, console=_console())
     if options.fix and not found.holds:
-        from vptstudy.audit.expected import jobs
+        from vptstudy.audit.asked import asked
         from vptstudy.audit.fix import fix
 
-        for line in fix(found, jobs(place.study), place.root):
+        for line in fix(found, asked(place.study), place.root):
             print(line, file=sys.stderr if options.json else sys.stdout)
     return status_of(found, complete=options.complete)
 
 
 def _why(options) -> int:
     """The tree of one file: given inside the study, or as a path."""
+    from vptstudy.audit.asked import asked, inside
     from vptstudy.audit.context import View
-    from vptstudy.audit.expected import inside, jobs
     from vptstudy.audit.store import Store
     from vptstudy.audit.why import chain, tree
 
@@ -71,15 +71,15 @@ def _why(options) -> int:
             f"--why: no file {options.why}; expected one of a study, such as results/demo/tables/table_01.csv"
         )
     place, _ = locate.find(options.paths[0] if options.paths else near_by, options.configfile)
-    asked, name = jobs(place.study), inside(options.why)
-    files = [file for job in asked for file in job.files]
+    jobs, name = asked(place.study), inside(options.why)
+    files = [file for job in jobs for file in job.files]
     if name not in files:
         near = difflib.get_close_matches(name, files, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(f"--why: {options.why} is no file of study {place.study.name}{hint}")
-    found = _audit(place, only=chain(asked, name))
+    found = _audit(place, only=chain(jobs, name))
     view = View(place.study, Store(place.root, place.base))
-    _console().print(tree(view, asked, found, name))
+    _console().print(tree(view, jobs, found, name))
     return status_of(found)
 
 

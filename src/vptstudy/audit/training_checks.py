@@ -17,8 +17,8 @@ import pandas as pd
 from vptcore.training.choose import choose
 from vptcore.training.recipe import Recipe, recipes_of
 from vptstudy.audit.context import Found, View, only
-from vptstudy.audit.expected import Job
 from vptstudy.audit.findings import Finding
+from vptstudy.graph.jobs import Job
 
 Rows = dict[str, np.ndarray]
 EXACT = 1e-9

@@ -16,8 +16,8 @@ from rich.tree import Tree
 
 from vptcore.training.choose import choose
 from vptstudy.audit.context import View
-from vptstudy.audit.expected import Job
 from vptstudy.audit.findings import Audit, Report, Unusable
+from vptstudy.graph.jobs import Job
 
 MARKS = {"right": ("✓", "green"), "wrong": ("✗", "red"), "not yet made": ("·", "dim")}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Mapping
 from glob import glob
 from pathlib import Path
 
@@ -19,6 +20,11 @@ from vptcore.data.tasks import Task
 from vptstudy.study import ONE_SHOT, Cell, Study, shard_of
 
 ROWS = "rows.parquet"
+FETCHED = ".fetched"
+# The files of a final by the name of its output: the folder that each lies in.
+FINAL_ROWS = {"rows": "final", "curves": "curves", "predictions": "predictions"}
+
+Files = Mapping[str, str | list[str]]
 
 
 def task_files(study: Study, task: str, train: str) -> dict[str, str]:
@@ -39,7 +45,7 @@ def fetched_files(study: Study, task: str) -> list[str]:
     # A path of the person's own is never downloaded to.
     is_own = path != f"{study.config['data_root']}/{task}"
     is_wanted = row.fetched and not is_own and not is_there(row.source, _request(row, path))
-    return [f"{path}/.fetched"] if is_wanted else []
+    return [f"{path}/{FETCHED}"] if is_wanted else []
 
 
 def split_files(study: Study, task: str, train: str) -> dict[str, str]:
@@ -115,17 +121,13 @@ def search_files(study: Study, cell: Cell) -> dict[str, str]:
     return files | {"base": model_file(study, base, study.seeds[0]) if leaks else best_of_search(study, base)}
 
 
-def cell_files(study: Study, kind: str, cell: Cell) -> dict[str, str | list[str]]:
-    """What the job of a whole cell reads: the inputs of its search or finals, and its shards' rows if it is split.
+def shards(study: Study, kind: str, cell: Cell) -> list[str]:
+    """The shards behind a cell's rows: those that made the rows that are there, else those that the config asks for.
 
     A cell whose rows are there stays as it was made: changing `shards` makes nothing again.
     """
-    files = dict((search_files if kind == "search" else final_files)(study, cell))
-    shards = _made_shards(study, kind, cell) if os.path.exists(study.path(kind, cell)) else _shards(study, kind, cell)
-    return files | {"shards": [shard_file(study, kind, cell, shard) for shard in shards]} if shards else files
-
-
-def _shards(study: Study, kind: str, cell: Cell) -> list[str]:
+    if os.path.exists(study.path(kind, cell)):
+        return _made_shards(study, kind, cell)
     count = study.shards(kind, cell)
     return [f"{number}of{count}" for number in range(1, count + 1)] if count > 1 else []
 
@@ -146,21 +148,20 @@ def shard_file(study: Study, kind: str, cell: Cell, shard: str, name: str = ROWS
     return f"{study.root}/shards/{kind}/{cell.folder}/shard={shard}/{name}"
 
 
-def share(shard: str) -> float:
-    """A shard's part of its cell's work."""
-    return 1 / shard_of(shard)[1]
+def final_shard_files(files: Files, shard: str) -> dict[str, str | list[str]]:
+    """Of what a whole cell's finals read, the part of one shard: of the tuned models to start from, its own seeds'."""
+    number, count = shard_of(shard)
+    return {**files, "bases": files["bases"][number - 1 :: count]} if "bases" in files else dict(files)
 
 
-def final_shard_files(study: Study, cell: Cell, shard: str) -> dict[str, str | list[str]]:
-    """What one shard of the finals reads: of the tuned models to start from, those of its own seeds."""
-    files, (number, count) = final_files(study, cell), shard_of(shard)
-    return files | {"bases": files["bases"][number - 1 :: count]} if "bases" in files else files
-
-
-def shard_models(study: Study, cell: Cell, shard: str) -> list[str]:
-    """The tuned models of one shard of the finals, one a seed."""
-    seeds = study.final_shard_slice(cell, shard)["seeds"]
-    return [shard_file(study, "final", cell, shard, f"models/seed={seed}.safetensors") for seed in seeds]
+def shard_models(study: Study, kind: str, cell: Cell, shard: str, kept: Files) -> dict[str, str | list[str]]:
+    """Where one shard puts the tuned models that are kept of its cell: the best of its grid, or those of its seeds."""
+    if kind == "search":
+        return {name: shard_file(study, kind, cell, shard, "best.safetensors") for name in kept}
+    mine = {f"seed={seed}.safetensors" for seed in study.final_shard_slice(cell, shard)["seeds"]}
+    names = [os.path.basename(path) for path in kept.get("models", ())]
+    models = [shard_file(study, kind, cell, shard, f"models/{name}") for name in names if name in mine]
+    return {"models": models} if models else {}
 
 
 def best_of_search(study: Study, cell: Cell) -> str:
@@ -193,20 +194,16 @@ def searched_models(study: Study) -> frozenset[Cell]:
     return study.tuned_from_cells
 
 
-def final_models(study: Study) -> frozenset[Cell]:
-    """Cells whose tuned models are kept: those that another method starts from, and those that are explained.
+def final_models(study: Study) -> dict[Cell, tuple[int, ...]]:
+    """The seeds of each cell whose tuned models are kept, which are those that a later job reads.
 
-    All of them under `keep: best`, so that any finished cell can be exported.
+    Another method's finals start from every seed; its search under the authors' protocol, and the maps, read the first.
+    Under `keep: best` the first of every cell, so that any finished cell can be exported.
     """
-    if study.config["keep"] == "best":
-        return study.cell_set
-    explained = {Cell(b, method, task, train) for b, task, train in study.explained for method in ("full", "vpt")}
-    return study.tuned_from_cells | explained
-
-
-def kept_seeds(study: Study) -> tuple[int, ...]:
-    """The seeds whose tuned models are kept: all where another method starts from them, else the first."""
-    return study.seeds if study.tuned_from_cells or study.config["keep"] != "best" else study.seeds[:1]
+    explained = [Cell(b, method, task, train) for b, task, train in study.explained for method in ("full", "vpt")]
+    exported = study.cells if study.config["keep"] == "best" else ()
+    started_from = dict.fromkeys(sorted(study.tuned_from_cells), study.seeds)
+    return dict.fromkeys([*explained, *exported], study.seeds[:1]) | started_from
 
 
 def one_of(names) -> str:

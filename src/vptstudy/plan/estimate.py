@@ -7,20 +7,25 @@ In: a study, targets and a `Speed`. Out: a `Plan`. What is done already, by its 
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from vptstudy.graph.jobs import Graph, Job
 from vptstudy.plan import schedule
 from vptstudy.plan.devices import DEVICES
-from vptstudy.plan.graph import STAGES, Graph, Job
 from vptstudy.plan.images import bytes_each, counts_of, pool_images, test_images
 from vptstudy.plan.limits import MAX_POOL, slice_of, work_of
 from vptstudy.plan.seconds import Speed, key_of
 from vptstudy.plan.workload import dimensions_of, tuned_bytes
 from vptstudy.study import Study
 
+STAGES = (
+    "fetch", "prepare", "split", "features", "reference", "fid", "search", "final", "explain", "table", "figure",
+    "report", "examples", "merge",
+)  # fmt: skip
 # Light jobs, which compute nothing: seconds each. Downloads are not counted, they depend on the line.
 LIGHT = {
     "fetch": 0.0,
@@ -58,9 +63,9 @@ class Plan:
     def __init__(self, study: Study, targets: Iterable[str], speed: Speed, *, whole: bool = False):
         self.study, self.speed, self.graph = study, speed, Graph(study)
         self.targets = list(targets)
-        self.jobs = self.graph.behind(self.targets)
+        self.jobs = {job.key: job for job in self.graph.behind(self.targets)}
         self.costs = {id: cost_of(study, job, speed) for id, job in self.jobs.items()}
-        self.done = set() if whole else {id for id, job in self.jobs.items() if job.is_done}
+        self.done = set() if whole else {id for id, job in self.jobs.items() if all(map(os.path.exists, job.files))}
         self.left = {id: job for id, job in self.jobs.items() if id not in self.done}
 
     @cached_property
@@ -76,11 +81,12 @@ class Plan:
         return sum(self.costs[id].disk for id in self.left)
 
     @cached_property
-    def tasks(self) -> dict[str, schedule.Step]:
-        return {
-            id: schedule.Step(self.costs[id].seconds, [n for n in job.needs if n in self.left], self.costs[id].on_gpu)
-            for id, job in self.left.items()
-        }
+    def tasks(self) -> dict[tuple[str, ...], schedule.Step]:
+        def step(job: Job) -> schedule.Step:
+            waits_for = [need.key for need in self.graph.needs(job) if need.key in self.left]
+            return schedule.Step(self.costs[job.key].seconds, waits_for, self.costs[job.key].on_gpu)
+
+        return {id: step(job) for id, job in self.left.items()}
 
     def wall_seconds(self, gpus: int) -> float:
         return schedule.makespan(self.tasks, gpus)
@@ -91,13 +97,13 @@ class Plan:
 
     @property
     def chain_seconds(self) -> float:
-        return sum(self.costs[job.id].seconds for job in self.chain)
+        return sum(self.costs[job.key].seconds for job in self.chain)
 
     def by_stage(self) -> list[dict]:
         """Jobs, how many are done, and what is left, stage by stage."""
         rows = []
         for stage in STAGES:
-            ids = [id for id, job in self.jobs.items() if job.stage == stage]
+            ids = [id for id, job in self.jobs.items() if stage_of(job) == stage]
             if ids:
                 left = [self.costs[id] for id in ids if id not in self.done]
                 rows.append({"stage": stage, "jobs": len(ids), "done": len(ids) - len(left), **_sums(left)})
@@ -108,12 +114,12 @@ class Plan:
 
         The last row is whatever no table or figure reads; so the increments' sum is the plan's.
         """
-        seen: set[str] = set()
+        seen: set[tuple[str, ...]] = set()
         rows = []
-        for target, id in self.graph.targets.items():
-            if id not in self.jobs or target == "report":
+        for target, job in self.graph.targets.items():
+            if job.key not in self.jobs or target == "report":
                 continue
-            mine = [i for i in self.graph.behind([target]) if i in self.left]
+            mine = [need.key for need in self.graph.behind([target]) if need.key in self.left]
             more = [i for i in mine if i not in seen]
             seen |= set(mine)
             alone, added = _sums([self.costs[i] for i in mine]), _sums([self.costs[i] for i in more])
@@ -126,15 +132,13 @@ class Plan:
 
     def by_phase(self) -> dict[str, float]:
         """GPU seconds of what is left, by stage and phase, the largest first."""
-        return self._largest(lambda job, cost: {f"{job.stage}: {name}": s for name, s in cost.phases.items()})
+        return self._largest(lambda job, cost: {f"{stage_of(job)}: {name}": s for name, s in cost.phases.items()})
 
     def by_method(self) -> dict[str, float]:
-        return self._largest(
-            lambda job, cost: {job.of.method: cost.seconds} if job.stage in ("search", "final") else {}
-        )
+        return self._largest(lambda job, cost: {job.of["method"]: cost.seconds} if "method" in job.of else {})
 
     def by_train(self) -> dict[str, float]:
-        return self._largest(lambda job, cost: {job.of.train: cost.seconds} if job.stage in ("search", "final") else {})
+        return self._largest(lambda job, cost: {job.of["train"]: cost.seconds} if "method" in job.of else {})
 
     def _largest(self, parts) -> dict[str, float]:
         total: defaultdict[str, float] = defaultdict(float)
@@ -155,33 +159,40 @@ def _sums(costs: Iterable[Cost]) -> dict[str, float]:
     }
 
 
+def stage_of(job: Job) -> str:
+    """A job's row of the plan: its stage, and merge for one that puts shards together."""
+    return "merge" if "shards" in job.inputs else job.kind
+
+
 def cost_of(study: Study, job: Job, speed: Speed) -> Cost:
     """A job's seconds by phase at this speed, and its bytes on disk."""
-    if job.stage in LIGHT:
-        disk = 0.0 if job.stage == "fetch" else ROW_BYTES
-        return Cost({"other": LIGHT[job.stage]}, job.on_gpu and speed.device.is_gpu, disk)
-    on_gpu = job.on_gpu and speed.device.is_gpu
-    mine = speed if job.on_gpu else Speed(DEVICES["cpu"])
-    if job.stage not in ("search", "final"):
-        return Cost(mine.seconds_by_phase(work_of(study, job.stage, job.of)), on_gpu, disk_of(study, job))
-    row = slice_of(study, job.stage, job.of)
-    phases = mine.seconds_by_phase(work_of(study, job.stage, job.of, row).share(job.share), key_of(row))
+    stage = stage_of(job)
+    if stage in LIGHT:
+        disk = 0.0 if stage == "fetch" else ROW_BYTES
+        return Cost({"other": LIGHT[stage]}, job.gpu and speed.device.is_gpu, disk)
+    on_gpu = job.gpu and speed.device.is_gpu
+    mine = speed if job.gpu else Speed(DEVICES["cpu"])
+    if stage not in ("search", "final"):
+        return Cost(mine.seconds_by_phase(work_of(study, stage, job.subject)), on_gpu, disk_of(study, job))
+    row = slice_of(study, stage, job.subject)
+    phases = mine.seconds_by_phase(work_of(study, stage, job.subject, row).share(job.share), key_of(row))
     return Cost(phases, on_gpu, _models_and_rows(study, job, row))
 
 
 def _models_and_rows(study: Study, job: Job, row: Mapping) -> float:
     """Bytes of a search's or final's rows, and of the tuned models that a later stage reads."""
-    models = sum(path.endswith(".safetensors") for path in job.outputs) * tuned_bytes(row)
-    seeds = len(study.seeds) if job.stage == "final" else 0
-    return ROW_BYTES * len(job.outputs) + models + seeds * test_images(study, job.of.task) * PREDICTION_BYTES
+    models = sum(path.endswith(".safetensors") for path in job.files) * tuned_bytes(row)
+    seeds = len(study.seeds) if job.kind == "final" else 0
+    return ROW_BYTES * len(job.files) + models + seeds * test_images(study, job.of["task"]) * PREDICTION_BYTES
 
 
 def disk_of(study: Study, job: Job) -> float:
     """Bytes that stay of the other stages: arrays, features, maps."""
+    task = job.of["task"]
     if job.stage == "prepare":
-        images = min(MAX_POOL, pool_images(study, job.of)) + test_images(study, job.of)
-        return images * (bytes_each(study, job.of) + 80)
+        images = min(MAX_POOL, pool_images(study, task)) + test_images(study, task)
+        return images * (bytes_each(study, task) + 80)
     if job.stage == "features":
-        counts = counts_of(study, job.of, study.base_fid_train(job.of))
-        return 8.0 * (counts.train + counts.val) * dimensions_of(study.features_slice(job.of))
+        counts = counts_of(study, task, study.base_fid_train(task))
+        return 8.0 * (counts.train + counts.val) * dimensions_of(job.slice)
     return 10 * ROW_BYTES

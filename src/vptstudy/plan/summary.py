@@ -15,13 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from vptcore.models.methods_table import METHODS
+from vptstudy.graph.jobs import Job
 from vptstudy.plan.devices import DEVICES
-from vptstudy.plan.estimate import Plan
-from vptstudy.plan.graph import Job
+from vptstudy.plan.estimate import Plan, stage_of
 from vptstudy.plan.measured import Measured
 from vptstudy.plan.seconds import Speed
 from vptstudy.plan.switches import Switch
-from vptstudy.study import Cell
 
 MANY_GPUS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -120,7 +119,7 @@ def _summary(plan: Plan, gpus: int) -> list[str]:
     ]
     if is_gpu:
         lines.append("Wall time: " + ", ".join(f"{n} GPUs {_wall(plan.wall_seconds(n))}" for n in MANY_GPUS[1:]) + ".")
-    chain = " → ".join(_name(job) for job in plan.chain if job.stage in ("search", "final", "explain", "fid"))
+    chain = " → ".join(_name(job) for job in plan.chain if job.kind in ("search", "final", "explain", "fid"))
     lines.append(f"Never under {_wall(plan.chain_seconds)}: {chain or 'the longest chain'}.")
     return lines
 
@@ -180,10 +179,7 @@ def _table(title: str, *columns: str, numbers: Sequence[int] | None = None) -> T
 
 
 def _name(job: Job) -> str:
-    of = job.of
-    if isinstance(of, Cell):
-        return f"{job.stage} {of.method} · {of.task} · {of.train}"
-    return f"{job.stage} {' · '.join(of) if isinstance(of, tuple) else of}".strip()
+    return f"{stage_of(job)} {' · '.join(job.of[part] for part in job.of if part not in ('backbone', 'shard'))}".strip()
 
 
 def _hours(seconds: float, *, signed: bool = False) -> str:

@@ -49,13 +49,12 @@ def run(profile: str, targets: list[str], cores: str, configfile: Path | None) -
 
 def _check_targets(targets: list[str], config: Mapping) -> None:
     """A target is a name that the study has, or a file of it; Snakemake would not say which names there are."""
-    names = [target for target in targets if "/" not in target and target not in STUDY_TARGETS]
-    if names:
-        from vptstudy.graph.targets import targets_of
+    if names := [target for target in targets if target not in STUDY_TARGETS]:
+        from vptstudy.graph.jobs import Graph
 
-        known = [*STUDY_TARGETS, *targets_of(load_study(config))]
+        graph = Graph(load_study(config))
         for name in names:
-            choose_one("target", name, known)
+            graph.asked(name)
 
 
 def find_profile(name: str) -> Path:

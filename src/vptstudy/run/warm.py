@@ -58,20 +58,20 @@ def call(
     threads: int = 1,
     gpus: int = 0,
     torch: bool = True,
-    reads: Iterable = (),
-    makes: Iterable = (),
+    reads: Iterable | None = None,
+    makes: Iterable | None = None,
     **arguments,
 ) -> None:
     """Run `module:function` with `arguments` and exit with its status. The entry point of every workflow script.
 
-    `reads` and `makes` are the job's files, for its record in the manifest; `gpus` is 1 for a job that takes a GPU of
-    its own, where there are any; `torch` is False for one that imports none of it.
+    `reads` and `makes` are the job's files, for its record in the manifest: `inputs` and `outputs` by default. `gpus`
+    is 1 for a job that takes a GPU of its own, where there are any; `torch` is False for one that imports none of it.
     """
     request = {
         "target": target,
         "torch": torch,
-        "reads": _plain(list(reads)),
-        "makes": _plain(list(makes)),
+        "reads": _plain(list(reads)) if reads is not None else _results(arguments.get("inputs", {})),
+        "makes": _plain(list(makes)) if makes is not None else _results(arguments.get("outputs", {})),
         "log": os.path.abspath(log),
         "threads": threads,
         "gpus": gpus,
@@ -89,6 +89,13 @@ def call(
         if os.environ.get("VPTCORE_LOGGER") != "study" or answer.get("unlogged"):
             print(answer["error"], file=sys.stderr)
         raise SystemExit(1)
+
+
+def _results(files: Mapping) -> list[str]:
+    """The paths of a job's inputs or outputs that are results. Its work folder is none, nor is a shard of a cell."""
+    given = [paths for name, paths in files.items() if name != "work"]
+    paths = [str(path) for value in given for path in ([value] if isinstance(value, str | Path) else value)]
+    return [path for path in paths if "/shards/" not in path]
 
 
 def _plain(value):

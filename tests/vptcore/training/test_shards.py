@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from vptcore.choices import ConfigError
 from vptcore.records import read_provenance, read_rows
 from vptcore.training import final, search, shards
 from vptstudy.config.resolve import load_study
-from vptstudy.graph import flow
+from vptstudy.graph.jobs import Graph
 from vptstudy.study import Cell
 
 
@@ -117,16 +118,17 @@ def test_what_a_split_cell_waits_for_and_that_what_is_there_stays(demo, tmp_path
     monkeypatch.chdir(tmp_path)
     cell = Cell("vit_mini_cifar10", "ft_then_pt", "digits", "160")
     whole, split = load_study(demo), load_study(demo | {"shards": {"final": 2, "methods": ["ft_then_pt"]}})
-    assert flow.cell_files(whole, "final", cell) == flow.final_files(whole, cell)
-    files = flow.cell_files(split, "final", cell)
-    assert [path.split("/shard=")[1] for path in files["shards"]] == ["1of2/rows.parquet", "2of2/rows.parquet"]
-    bases = flow.final_shard_files(split, cell, "2of2")["bases"]
+    parts = astuple(cell)
+    assert "shards" not in Graph(whole)["final", *parts].inputs
+    files = Graph(split)["final_merge", *parts].inputs["shards"]
+    assert [path.split("/shard=")[1] for path in files] == ["1of2/rows.parquet", "2of2/rows.parquet"]
+    bases = Graph(split)["final_shard", *parts, "2of2"].inputs["bases"]
     assert [path.split("seed=")[1] for path in bases] == ["44.safetensors", "100.safetensors"]
-    for path in (whole.path("final", cell), *files["shards"]):
-        assert flow.cell_files(whole, "final", cell) == flow.final_files(whole, cell)
+    for path in (whole.path("final", cell), *files):
+        assert "shards" not in Graph(whole)["final", *parts].inputs
         Path(path).parent.mkdir(parents=True)
         Path(path).touch()
-    assert flow.cell_files(whole, "final", cell)["shards"] == files["shards"], "the shards that made it"
+    assert Graph(whole)["final", *parts].inputs["shards"] == files, "the shards that made it"
 
 
 @pytest.mark.parametrize(

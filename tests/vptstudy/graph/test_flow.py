@@ -101,8 +101,10 @@ def test_every_cell_keeps_its_model_when_asked():
     config = yaml.safe_load(Path("profiles/demo/study.yaml").read_text())
     assert len(flow.final_models(load_study(config))) < len(load_study(config).cells)
     everything = load_study(config | {"keep": "best"})
-    assert flow.final_models(everything) == everything.cell_set
-    assert flow.kept_seeds(everything) == everything.seeds  # ft_then_pt starts from one model a seed
-    strategies = config["experiments"]["strategies"] | {"methods": ["full", "vpt", "linear"]}
-    alone = load_study(config | {"keep": "best", "experiments": {"strategies": strategies}})
-    assert flow.kept_seeds(alone) == alone.seeds[:1]
+    kept = flow.final_models(everything)
+    assert kept.keys() == everything.cell_set
+    # ft_then_pt starts from one model a seed of full's cell of its own task and size.
+    assert {cell.method for cell, seeds in kept.items() if seeds == everything.seeds} == {"full"}
+    assert kept[Cell("vit_mini_cifar10", "full", "digits", "160")] == everything.seeds
+    assert kept[Cell("vit_mini_cifar10", "full", "digits", "40")] == everything.seeds[:1]
+    assert kept[Cell("vit_mini_cifar10", "linear", "digits", "160")] == everything.seeds[:1]

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from vptcore.choices import ConfigError
 from vptstudy.cli import main
 from vptstudy.config.resolve import load_study
+from vptstudy.graph.jobs import Graph
 from vptstudy.plan import printout
 from vptstudy.plan.devices import DEVICES, device_of
 from vptstudy.plan.estimate import Plan
-from vptstudy.plan.graph import Graph
 from vptstudy.plan.limits import work_of
 from vptstudy.plan.seconds import Speed
 from vptstudy.plan.switches import switches
@@ -78,21 +78,21 @@ def test_increments_sum_to_the_plan(targets):
 
 def test_a_graph_runs_in_its_order():
     seen = set()
-    for id, job in GRAPH.behind(["all"]).items():
-        assert set(job.needs) <= seen
-        seen.add(id)
+    for job in GRAPH.behind(["all"]):
+        assert {need.key for need in GRAPH.needs(job)} <= seen
+        seen.add(job.key)
 
 
 def test_ft_then_pt_waits_for_fulls_finals():
     path = STUDY.path("final", Cell("vit_b16_sup21k", "ft_then_pt", "svhn", "800"))
     jobs = GRAPH.behind([path])
-    assert {(j.stage, j.of.method) for j in jobs.values() if isinstance(j.of, Cell)} == {
+    assert {(j.stage, j.of["method"]) for j in jobs if "method" in j.of} == {
         (stage, method) for stage in ("search", "final") for method in ("full", "ft_then_pt")
     }
 
 
 def test_the_papers_jobs_by_kind():
-    stages = [job.stage for job in GRAPH.behind(["all"]).values()]
+    stages = [job.stage for job in GRAPH.values()]
     assert stages.count("search") == len(STUDY.searches)
     assert stages.count("final") == len(STUDY.cells)
     assert 700 <= len(stages) <= 1300
@@ -106,33 +106,34 @@ def test_the_jobs_are_those_that_snakemake_counts(tmp_path):
     theirs: Counter[str] = Counter()
     stats = shown.split("Job stats:")[1].split("\n\n")[0]
     for rule, count in re.findall(r"^(\w+) +(\d+)$", stats, re.M):
-        theirs[rule.removesuffix("_kept")] += int(count)
-    ours = Counter(job.stage for job in Graph(load_study(config)).behind(["all"]).values())
+        theirs[rule] += int(count)
+    ours = Counter(job.stage for job in Graph(load_study(config)).behind(["all"]))
     assert {stage: theirs[stage] for stage in ours} == ours
     assert sum(ours.values()) + 1 == int(re.search(r"^total +(\d+)$", shown, re.M)[1])
 
 
 def test_shards_share_the_work_and_are_put_together():
     sharded = load_study(DEMO | {"shards": {"final": 5, "methods": ["full"]}})
-    jobs = Graph(sharded).behind(["all"]).values()
-    finals = [job for job in jobs if job.stage == "final" and job.of.method == "full"]
-    merges = [job for job in jobs if job.stage == "merge"]
+    graph = Graph(sharded)
+    finals = [job for job in graph.values() if job.stage == "final_shard"]
+    merges = [job for job in graph.values() if job.stage == "final_merge"]
     assert len(finals) == 5 * len(merges) > 0
     assert {job.share for job in finals} == {0.2}
-    assert all(len(set(job.needs) & {shard.id for shard in finals}) == 5 for job in merges)
+    assert {job.of["method"] for job in finals} == {"full"}
+    assert all(sum(need in finals for need in graph.needs(job)) == 5 for job in merges)
 
 
 def test_what_is_done_costs_nothing(tmp_path):
     study = load_study(DEMO | {"results": str(tmp_path)})
     cpu = Speed(DEVICES["cpu"])
     before, graph = Plan(study, ["all"], cpu), Graph(study)
-    search = next(job for job in graph.jobs.values() if job.stage == "search")
-    for path in search.outputs:
-        Path(path).parent.mkdir(parents=True)
+    search = next(job for job in graph.values() if job.stage == "search")
+    for path in search.files:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).touch()
     after = Plan(study, ["all"], cpu)
-    assert before.cpu_seconds - after.cpu_seconds == pytest.approx(before.costs[search.id].seconds)
-    assert after.done == {search.id}
+    assert before.cpu_seconds - after.cpu_seconds == pytest.approx(before.costs[search.key].seconds)
+    assert after.done == {search.key}
     assert Plan(study, ["all"], cpu, whole=True).cpu_seconds == pytest.approx(before.cpu_seconds)
 
 
@@ -165,6 +166,7 @@ def test_json_has_what_the_tables_show(tmp_path, capsys):
     ("words", "message"),
     [
         (["table_5"], "target: 'table_5' is unknown; did you mean 'table_"),
+        (["results/paper/tables/table_1.html"], "table_1.html: no job of study paper makes it; near: results/paper/"),
         (["--gpus", "0"], "--gpus: 0; expected at least 1"),
         (["--device", "H10"], "device: 'H10' is unknown"),
         (["--check", "nowhere"], "nowhere: no finished searches or finals here"),
