@@ -10,8 +10,8 @@ rule explain:
         f"{LOGS}/explain/{{backbone}}_{{task}}_{{train}}.log",
     threads: STUDY.threads
     resources:
-        gpu=1,
         **limits("explain"),
+        gpu=1,
     params:
         job=sliced("explain"),
         beside=beside("explain"),

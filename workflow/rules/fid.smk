@@ -10,8 +10,8 @@ rule features:
         f"{LOGS}/features/{{task}}.log",
     threads: STUDY.threads
     resources:
-        gpu=1,
         **limits("features"),
+        gpu=1,
     params:
         stage="features",
         job=sliced("features"),

@@ -10,8 +10,8 @@ rule final:
         f"{LOGS}/final/{CELL}.log",
     threads: STUDY.threads
     resources:
-        gpu=1,
         **limits("final"),
+        gpu=1,
     params:
         job=sliced("final"),
         beside=beside("final"),
@@ -29,8 +29,8 @@ use rule final as final_shard with:
     log:
         f"{LOGS}/final/{CELL}/shard={{shard}}.log",
     resources:
-        gpu=1,
         **limits("final_shard"),
+        gpu=1,
     params:
         job=sliced("final_shard"),
         beside=beside("final_shard"),
@@ -45,8 +45,8 @@ use rule final as final_merge with:
         train=flow.one_of({c.train for c in SPLIT["final"]}),
     localrule: True
     resources:
-        gpu=0,
         **limits("final_merge"),
+        gpu=0,
     params:
         job=sliced("final_merge"),
         beside=beside("final_merge"),

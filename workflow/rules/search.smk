@@ -10,8 +10,8 @@ rule search:
         f"{LOGS}/search/{CELL}.log",
     threads: STUDY.threads
     resources:
-        gpu=1,
         **limits("search"),
+        gpu=1,
     params:
         job=sliced("search"),
         beside=beside("search"),
@@ -29,8 +29,8 @@ use rule search as search_shard with:
     log:
         f"{LOGS}/search/{CELL}/shard={{shard}}.log",
     resources:
-        gpu=1,
         **limits("search_shard"),
+        gpu=1,
     params:
         job=sliced("search_shard"),
         beside=beside("search_shard"),
@@ -45,8 +45,8 @@ use rule search as search_merge with:
         train=flow.one_of({c.train for c in SPLIT["search"]}),
     localrule: True
     resources:
-        gpu=0,
         **limits("search_merge"),
+        gpu=0,
     params:
         job=sliced("search_merge"),
         beside=beside("search_merge"),
