@@ -38,7 +38,8 @@ WITH_TORCH = {
             "windows",
         },
         "training": {"final", "fit", "optimizers", "pretrain", "search", "stage", "step"},
-    }
+    },
+    "vptstudy": {"advise": {"climb", "floor", "say"}},
 }
 MOST_FLOORS = {"vptcore": 8, "vptstudy": 17}
 

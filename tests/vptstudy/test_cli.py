@@ -13,7 +13,7 @@ import yaml
 from vptcore.data.tasks import EMBEDDED
 from vptstudy.cli import main
 
-COMMANDS = ("run", "check", "render", "audit", "compare", "rehearse", "plan", "data", "export", "predict",
+COMMANDS = ("advise", "run", "check", "render", "audit", "compare", "rehearse", "plan", "data", "export", "predict",
             "pretrain", "fid-reference")  # fmt: skip
 
 

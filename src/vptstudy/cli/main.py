@@ -11,9 +11,23 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vptstudy.cli import audit, check, compare, data, export, plan, predict, pretrain, reference, rehearse, render, run
+from vptstudy.cli import (
+    advise,
+    audit,
+    check,
+    compare,
+    data,
+    export,
+    plan,
+    predict,
+    pretrain,
+    reference,
+    rehearse,
+    render,
+    run,
+)
 
-COMMANDS = (run, check, render, audit, compare, rehearse, plan, data, export, predict, pretrain, reference)
+COMMANDS = (advise, run, check, render, audit, compare, rehearse, plan, data, export, predict, pretrain, reference)
 
 
 def main(arguments: list[str] | None = None) -> int:

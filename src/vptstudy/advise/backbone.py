@@ -1,0 +1,70 @@
+"""The backbone of an advice: the one that is named, or what the machine can do, and what that means in words.
+
+In: a name of this package or of timm, or none, and a file of weights. Out: an id, the row that a config adds, and the
+sentence that is said.
+
+    python -m pytest tests/vptstudy/advise
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from vptcore.choices import ConfigError, choose_one
+from vptcore.models.backbones import BACKBONES, MINI
+
+ON_GPU = "vit_b16_sup21k"
+
+
+@dataclass(frozen=True)
+class Why:
+    on_gpu: bool
+    sentence: str
+
+
+def choose(name: str = "", checkpoint: str = "") -> tuple[str, dict, Why]:
+    """(id, rows for the config's `backbones`, why). ConfigError (one line) for a name that nobody knows."""
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    if checkpoint and not name:
+        raise ConfigError("--checkpoint: whose weights are they? Name the architecture with --backbone")
+    if checkpoint and not Path(checkpoint).is_file():
+        raise ConfigError(f"--checkpoint: no file {checkpoint}")
+    if not name:
+        return _by_machine(on_gpu)
+    if name in BACKBONES:
+        own = {name: {"checkpoint": checkpoint}} if checkpoint else {}
+        return name, own, Why(on_gpu, f"{BACKBONES[name].title}, as you say")
+    return _of_timm(name, checkpoint, on_gpu)
+
+
+def _by_machine(on_gpu: bool) -> tuple[str, dict, Why]:
+    if on_gpu:
+        return ON_GPU, {}, Why(True, f"a GPU is here, so {BACKBONES[ON_GPU].title}; its weights are fetched once")
+    small = (
+        f"no GPU here, so the small {MINI.title} that ships with this package (1.2 M numbers, {MINI.size} pixels, "
+        "pretrained on CIFAR-10): good for a first look, far below a real backbone; --backbone names one"
+    )
+    return MINI.id, {}, Why(False, small)
+
+
+def _of_timm(name: str, checkpoint: str, on_gpu: bool) -> tuple[str, dict, Why]:
+    """A row of the config from timm's own table: width, depth, size, mean and std."""
+    import timm
+
+    if not timm.is_model(name):
+        choose_one("--backbone", name, [*BACKBONES, *timm.list_models("vit_*")])
+    model = timm.create_model(name, pretrained=False, num_classes=0)
+    cfg = model.pretrained_cfg
+    row = {
+        "timm": name, "width": model.num_features, "size": int(cfg["input_size"][-1]), "mean": list(cfg["mean"]),
+        "std": list(cfg["std"]), **({"checkpoint": checkpoint} if checkpoint else {}),
+        **({"depth": len(model.blocks)} if hasattr(model, "blocks") else {}),
+        **({"pool": "avg"} if getattr(model, "global_pool", "token") == "avg" else {}),
+        **({"licence": cfg["license"]} if cfg.get("license") else {}),
+    }  # fmt: skip
+    own = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return own, {own: row}, Why(on_gpu, f"{name} of timm, as you say")

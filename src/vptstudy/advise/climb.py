@@ -1,0 +1,280 @@
+"""`vptcore advise`: the rungs, one after the other, each an ordinary study run by the same Snakefile.
+
+In: where the images are, how many minutes, which backbone. Out: `results/<name>` with config.yaml, the report,
+`model/`, `advice.json` and `advice.html`, and one paragraph on the terminal. Every rung lies in `results/<name>/rungs`
+and is a study: what is finished is not done again, so that a killed advice goes on with the configuration it was in.
+
+    vptcore advise photos/leaves --minutes 30
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+from vptcore.analysis.release import release
+from vptcore.analysis.statistics import percent
+from vptcore.records import read_provenance, read_rows, write_text
+from vptstudy.advise import decide, floor, matrices, rungs, say
+from vptstudy.advise.look import Look, lines
+from vptstudy.advise.rungs import ARMS, RATES, Arm, Budget, Setting
+from vptstudy.config.resolve import load_study
+from vptstudy.graph import flow
+from vptstudy.run import launch
+from vptstudy.study import Study
+
+OVERHEAD = 120.0  # seconds of starting Snakemake, of tables and figures
+SHARED = ("data", "index", "splits")
+SHOWN = 12  # images named where the two finalists differ
+
+
+class Stopped(Exception):
+    """A rung's run did not finish; its own lines have said why. `status` is Snakemake's."""
+
+    def __init__(self, status: int):
+        super().__init__(status)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Runner:
+    """How a rung is run: Snakemake's profile and cores."""
+
+    profile: str
+    cores: str
+
+    def __call__(self, config: Mapping, targets: Sequence[str] | None = None) -> Study:
+        """Run a rung's config up to the files that are wanted (None: all, and the report)."""
+        study = load_study(config)
+        file = Path(study.root) / "config.yaml"
+        write_text(file, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        wanted = list(targets(study)) if callable(targets) else []
+        status = launch.run(self.profile, wanted, self.cores, file)
+        if status:
+            raise Stopped(status)
+        return study
+
+
+def searches(study: Study) -> list[str]:
+    return [study.path("search", cell) for cell in study.searches]
+
+
+def advise(look: Look, minutes: float, setting: Setting, run: Runner) -> int:
+    """All rungs; Snakemake's exit status."""
+    try:
+        return _advise(look, minutes, setting, run)
+    except Stopped as stopped:
+        return stopped.status
+
+
+def _advise(look: Look, minutes: float, setting: Setting, run: Runner) -> int:
+    _title(1, "look")
+    for line in lines(look):
+        print(f"  {line}")
+    budget = _sized(look, setting, run)
+    _title(2, "first answer: nearest neighbours and a linear probe on frozen features")
+    first = run(rungs.probe(setting, budget), searches)
+    linear = matrices.tried(first)[Arm("linear")]
+    near = _floor(setting, first)
+    print(f"  val: nearest neighbours {percent(near['val'])} %, linear probe {percent(linear.accuracy)} %")
+    budget = _planned(look, setting, budget, first, minutes)
+    _title(3, f"rates, on schedules of {budget.short} epochs")
+    tried = _rates(setting, budget, run, first)
+    _title(4, f"methods, on schedules of {budget.epochs} epochs")
+    best, choice, cost = _methods(setting, budget, run, first, tried, linear)
+    _title(5, f"{' and '.join(map(say.name_of, choice.finalists))}: {len(budget.seeds)} seeds, then test")
+    chosen = {arm: best[arm] for arm in best if arm.id in choice.finalists}
+    study = _shared(first, rungs.study(setting, budget, chosen), run)
+    return _tell(study, setting, near, linear, choice, cost)
+
+
+def _title(number: int, words: str) -> None:
+    print(f"\n[{number}/5] {words}", flush=True)
+
+
+def _sized(look: Look, setting: Setting, run: Runner) -> Budget:
+    """Decode, and count what may be trained on: four parts to train, one to val, or the person's own val."""
+    budget = Budget(rungs.SHORT, 8, "train", rungs.SEEDS[:1])
+    study = run(rungs.probe(setting, budget), lambda s: [flow.task_files(s, look.name, "train")["index"]])
+    index = flow.task_files(study, look.name, "train")["index"]
+    split = read_rows(index, "index")["split"].value_counts()
+    for pair, count in read_provenance(index).get("duplicates", {}).items():
+        if count:
+            earlier, later = pair.split("-")
+            print(f"  {count} images of {later} are also in {earlier}, pixel by pixel: take them out")
+    pool = int(split.get("train", 0) + split.get("val", 0))
+    if look.has_val:
+        return Budget(rungs.SHORT, rungs.batch_for(int(split["train"])), "train")
+    train = pool * 4 // 5
+    while train + train // 4 > pool:
+        train -= 1
+    return Budget(rungs.SHORT, rungs.batch_for(train), train)
+
+
+def _planned(look: Look, setting: Setting, budget: Budget, first: Study, minutes: float) -> Budget:
+    """The schedule that fits into the minutes, timed once: a run that goes on keeps the first one's."""
+    file, asked = Path(setting.root) / "budget.json", {"minutes": minutes, "backbone": setting.backbone}
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    if known.get("asked") != asked or known.get("train") != budget.train:
+        (cell,) = first.cells
+        labels = {part: len(matrices.labels_of(first, cell, part)) for part in ("train", "val")}
+        pace = floor.seconds_per_image(first, cell)
+        workers = 1 if _is_gpu(first) else max(1, min(len(ARMS), _cores()))
+        left = max(60.0, minutes * 60 - OVERHEAD)
+        epochs = rungs.epochs_within(left, pace, labels["train"], labels["val"], workers, len(budget.seeds))
+        known = {"asked": asked, "train": budget.train, "epochs": epochs, "seconds_per_image": pace}
+        write_text(file, json.dumps(known, indent=1))
+    print(f"  full schedules of {known['epochs']} epochs fit into {minutes:g} minutes here")
+    return Budget(int(known["epochs"]), budget.batch, budget.train, budget.seeds)
+
+
+def _is_gpu(study: Study) -> bool:
+    import torch
+
+    return study.config["device"] != "cpu" and torch.cuda.is_available()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _shared(first: Study, config: Mapping, run: Runner, targets=None) -> Study:
+    """Run a config whose images the first rung has decoded already: the same files, under a second name."""
+    root = Path(load_study(config).root)
+    for folder in SHARED:
+        for source in (Path(first.root) / folder).rglob("*"):
+            target = root / source.relative_to(first.root)
+            if source.is_file() and not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(source, target)
+                except OSError:
+                    shutil.copy2(source, target)
+    return run(config, targets)
+
+
+def _rates(setting: Setting, budget: Budget, run: Runner, first: Study) -> dict[Arm, matrices.Tried]:
+    """Arm -> its search on short schedules; of the lengths of prompts, the better one."""
+    found: dict[Arm, matrices.Tried] = {}
+    for config in rungs.rates(setting, budget, {arm: RATES[arm.method] for arm in ARMS}):
+        found |= matrices.tried(_shared(first, config, run, searches))
+    edges = {arm: more for arm, one in found.items() if (more := rungs.beyond(one.rates, one.best))}
+    for config in rungs.rates(setting, budget, edges, "_edge") if edges else ():
+        for arm, one in matrices.tried(_shared(first, config, run, searches)).items():
+            found[arm] = matrices.merged(found[arm], one)
+    for arm, one in sorted(found.items()):
+        print(f"  {say.name_of(arm.id)}: best of {len(one.rates)} rates {one.best:.2g}, val {percent(one.accuracy)} %")
+    best: dict[str, Arm] = {}
+    for arm in sorted(found, key=lambda a: (found[a].accuracy, -a.length)):
+        best[arm.method] = arm
+    return {arm: found[arm] for arm in best.values()}
+
+
+def _methods(
+    setting, budget: Budget, run: Runner, first: Study, tried: Mapping[Arm, matrices.Tried], linear: matrices.Tried
+):
+    """Each method once on a full schedule. Returns arm -> rate, the choice and the cost of each."""
+    config = rungs.schedules(setting, budget, {arm: one.best for arm, one in tried.items()})
+    full = matrices.tried(_shared(first, config, run, searches)) | {Arm("linear"): linear}
+    full = {next((arm for arm in tried if arm.method == a.method), a): one for a, one in full.items()}
+    cost = {arm.id: float(one.tuned) for arm, one in full.items()}
+    choice = decide.choose_finalists({arm.id: one.right_N for arm, one in full.items()}, cost)
+    for arm, one in sorted(full.items(), key=lambda pair: -pair[1].accuracy):
+        why = next((f": {drop.why}" for drop in choice.dropped if drop.arm == arm.id), ", goes on")
+        print(f"  {say.name_of(arm.id)}: val {percent(one.accuracy)} %{why}")
+    return {arm: one.best for arm, one in full.items()}, choice, cost
+
+
+def _floor(setting: Setting, first: Study) -> dict[str, float]:
+    """Accuracy of nearest neighbours, computed once."""
+    file = Path(setting.root) / "neighbours.json"
+    (cell,) = first.cells
+    made_of = read_provenance(first.path("search", cell))["job_hash"]
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    if known.get("made_of") != made_of:
+        found = {part: float(right.mean()) for part, right in floor.neighbours(first, cell).items()}
+        known = {"made_of": made_of, **found}
+        write_text(file, json.dumps(known))
+    return known
+
+
+def _tell(study: Study, setting: Setting, near: Mapping, linear: matrices.Tried, choice: decide.Choice, cost) -> int:
+    """The verdict from test, on the terminal and in files, and the model of the method to take."""
+    found = {arm.id: one for arm, one in matrices.finished(study).items()}
+    verdict = decide.decide({arm: found[arm].right_SN for arm in choice.finalists}, cost)
+    arms = {arm: _told(arm, one) for arm, one in found.items()}
+    test = found[verdict.take].right_SN.shape[1]
+    below = {"nearest neighbours": near["test"]}
+    text = say.paragraph(verdict, arms, below, test, setting.look.classes)
+    root, cell = Path(study.root), found[verdict.take].cell
+    saved = release(root, cell.folder, root / "model")
+    tables = _tables(study, verdict, found)
+    advice = _as_data(verdict, arms, choice, near, linear, tables, text)
+    write_text(root / "advice.json", json.dumps(advice, indent=1, ensure_ascii=False))
+    links = {"The report: tables and figures of the finalists": "report/index.html", "The model": "model/README.md"}
+    write_text(root / "advice.html", say.page(setting.look.name, text, list(arms.values()), tables, links))
+    print(f"\n{text}\n\nModel: {saved}\nAdvice: {root / 'advice.html'}, {root / 'advice.json'}")
+    print(f"Label photographs: vptcore predict {root / 'model'} PHOTOS")
+    return 0
+
+
+def _told(arm: str, one: matrices.Finished) -> say.Told:
+    return say.told(arm, say.name_of(arm), one.right_SN, one.labels_N, one.tuned, one.total, one.seconds, one.rate)
+
+
+def _as_data(verdict, arms, choice, near, linear, tables, text) -> dict:
+    contrast = verdict.contrast and {
+        name: getattr(verdict.contrast, name) for name in ("difference", "low", "high", "p", "seeds", "images")
+    }
+    return {
+        "advice": text, "take": verdict.take, "instead_of": verdict.other or None, "clear": verdict.clear,
+        "same": verdict.same, "points": contrast, "more_test_images": verdict.more,
+        "methods": {arm: asdict(one) | {"bytes": one.bytes} for arm, one in arms.items()},
+        "val": {"chance_of_best": dict(choice.chances), "dropped": {d.arm: d.why for d in choice.dropped},
+                "linear": linear.accuracy, "nearest_neighbours": near["val"]},
+        "test": {"nearest_neighbours": near["test"]},
+        **{name.lower().replace(" ", "_"): [dict(zip(head, row, strict=True)) for row in body]
+           for name, (head, body) in tables.items()},
+    }  # fmt: skip
+
+
+def _tables(study: Study, verdict: decide.Verdict, found: Mapping[str, matrices.Finished]) -> dict:
+    """Per class, what is mistaken for what, and the images that the two finalists label differently."""
+    files = flow.task_files(study, (cell := found[verdict.take].cell).task, cell.train)
+    index = read_rows(files["index"], "index").set_index("row")
+    names = dict(zip(index["label"], index["class_name"], strict=True))
+    take = found[verdict.take]
+    arms = [verdict.take, *([verdict.other] if verdict.other else [])]
+    per_class = [
+        (names[label], int((take.labels_N == label).sum()),
+         *(f"{percent(found[arm].right_SN[:, take.labels_N == label].mean())} %" for arm in arms))
+        for label in sorted(set(take.labels_N.tolist()))
+    ]  # fmt: skip
+    tables = {"Per class": (("class", "test images", *map(say.name_of, arms)), per_class)}
+    tables["Mistaken most often"] = (("class", "taken for", "share of the class"), _confused(take, names))
+    if verdict.other:
+        other = found[verdict.other]
+        gap_N = take.right_SN.mean(0) - other.right_SN.mean(0)
+        order = [i for i in (-abs(gap_N)).argsort(kind="stable") if gap_N[i]][:SHOWN]
+        deciding = [(index.loc[take.rows_N[i], "key"], names[int(take.labels_N[i])],
+                     *(f"{found[arm].right_SN[:, i].mean():.0%}" for arm in arms)) for i in order]  # fmt: skip
+        heading = ("image", "class", *(f"right by {say.name_of(arm)}" for arm in arms))
+        tables["Images that decide"] = (heading, deciding)
+    return tables
+
+
+def _confused(take: matrices.Finished, names: Mapping[int, str]) -> list[tuple]:
+    """(class, taken for, share) of the most frequent mistakes over all seeds."""
+    pairs: dict[tuple[int, int], float] = {}
+    for label in set(take.labels_N.tolist()):
+        answers = take.answers_SN[:, take.labels_N == label].ravel()
+        for answer in set(answers.tolist()) - {label}:
+            pairs[label, answer] = float((answers == answer).mean())
+    worst = sorted(pairs.items(), key=lambda pair: -pair[1])[:SHOWN]
+    return [(names[a], names.get(b, str(b)), f"{share:.0%}") for (a, b), share in worst]

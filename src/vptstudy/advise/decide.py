@@ -1,0 +1,106 @@
+"""What the rungs' rows say: an arm's best rate, which arms stay, which two are tried under every seed, and who won.
+
+In: rows of searches and predictions, as matrices of right answers. Out: plain values; nothing is read or trained here.
+The engine is the joint bootstrap of `vptcore.analysis.paired` and its paired intervals.
+
+    python -m pytest tests/vptstudy/advise
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from vptcore.analysis.evidence import NEITHER, A, B, judge_task
+from vptcore.analysis.paired import Contrast, chance_of_best, paired_difference
+
+LEAST_CHANCE = 0.01
+ROPE = 1.0  # points of accuracy that make no practical difference
+FINALISTS = 2
+
+
+@dataclass(frozen=True)
+class Drop:
+    """An arm that goes no further, and why, as a person reads it."""
+
+    arm: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Who goes on, best on val first; who does not; and each one's chance of being the best of all."""
+
+    finalists: tuple[str, ...]
+    dropped: tuple[Drop, ...]
+    chances: Mapping[str, float]
+
+
+def choose_finalists(right: Mapping[str, np.ndarray], cost: Mapping[str, float], rope: float = ROPE) -> Choice:
+    """Two of the arms, by their answers on the same val images.
+
+    `right`: arm -> (N,) of 0 and 1; `cost`: arm -> anything that grows with its price, such as the numbers it tunes.
+    An arm is dropped when its chance of being the best is below 1 %, or when it is dearer than another and the interval
+    of the difference lies within +-`rope` points: then the price decides. The best on val is never dropped for the
+    first reason, and of those left the two best stay.
+    """
+    chances = chance_of_best({arm: row[None] for arm, row in right.items()}, shrink=True)
+    score = {arm: float(np.mean(row)) for arm, row in right.items()}
+    ranked = sorted(right, key=lambda arm: (-score[arm], cost[arm]))
+    dropped = [
+        Drop(arm, f"chance of being the best {chances[arm]:.1%}") for arm in ranked if chances[arm] < LEAST_CHANCE
+    ]
+    staying = [arm for arm in ranked if chances[arm] >= LEAST_CHANCE] or ranked[:1]
+    for arm in list(staying):
+        rival = next((o for o in staying if cost[o] < cost[arm] and _same(right[arm], right[o], rope)), None)
+        if rival:
+            dropped.append(Drop(arm, f"dearer than {rival} and within {rope:g} points of it"))
+            staying.remove(arm)
+    late = staying[FINALISTS:]
+    dropped += [Drop(arm, f"third or later on val, chance of being the best {chances[arm]:.0%}") for arm in late]
+    return Choice(tuple(staying[:FINALISTS]), tuple(dropped), chances)
+
+
+def _same(a_N: np.ndarray, b_N: np.ndarray, rope: float) -> bool:
+    """Whether the 95 % interval of the difference over val images lies within +-rope points."""
+    gap_N = 100 * (np.asarray(a_N, float) - np.asarray(b_N, float))
+    half = 1.96 * gap_N.std(ddof=1) / math.sqrt(len(gap_N)) if len(gap_N) > 1 else math.inf
+    return abs(gap_N.mean()) + half <= rope
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`take` is the arm to use; `clear` whether the images say so, or only its price. In points of accuracy.
+
+    `contrast` is `take` minus `other`, None where there is one finalist; `more` the further test images that would
+    settle an open answer, None where they cannot or need not.
+    """
+
+    take: str
+    other: str
+    clear: bool
+    same: bool
+    contrast: Contrast | None
+    more: int | None = None
+
+
+def decide(right: Mapping[str, np.ndarray], cost: Mapping[str, float], rope: float = ROPE) -> Verdict:
+    """The verdict of one or two finalists. `right`: arm -> (seeds, test images) of 0 and 1."""
+    arms = list(right)
+    if len(arms) == 1:
+        return Verdict(arms[0], "", clear=True, same=False, contrast=None)
+    a, b = arms
+    finding = judge_task(paired_difference(right[a], right[b]).scaled(100), rope)
+    clear = finding.answer in (A, B)
+    take = {A: a, B: b}.get(finding.answer, min(arms, key=lambda arm: cost[arm]))
+    other = b if take == a else a
+    contrast = paired_difference(right[take], right[other]).scaled(100)
+    return Verdict(take, other, clear, finding.answer == NEITHER, contrast, None if clear else finding.more.images)
+
+
+def balanced(right_N: np.ndarray, labels_N: np.ndarray) -> float:
+    """Mean over classes of the share of each class's images that are right."""
+    return float(np.mean([right_N[labels_N == label].mean() for label in np.unique(labels_N)]))

@@ -1,0 +1,60 @@
+"""The floor of an advice and its pace, in this process: nearest neighbours on cached features, seconds a training step.
+
+In: a rung's study, its files. Out: answers of nearest neighbours on val and test; seconds an image of full fine-tuning
+takes here.
+
+    python -m pytest tests/vptstudy/advise
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+
+from vptcore.analysis.neighbours import label_by_neighbours
+from vptcore.data.tensors import ImageSet
+from vptcore.jobs.device import open_device
+from vptcore.models.methods import build, build_encoder, spec_of
+from vptcore.training import stage
+from vptcore.training.fit import fit, predict
+from vptcore.training.recipe import Recipe
+from vptstudy.graph import flow
+from vptstudy.study import Cell, Study
+
+STEPS, BATCH = 3, 32
+
+
+def neighbours(study: Study, cell: Cell) -> dict[str, np.ndarray]:
+    """{"val": right answers (N,), "test": ...} of nearest neighbours; test's neighbours are those of train and val."""
+    job = study.search_slice(cell)
+    device = open_device(job["device"], lambda line: None)
+    files = flow.task_files(study, cell.task, cell.train)
+    parts = stage.Parts(job, files["images"], files["index"], files["splits"], device)
+    encoder = build_encoder(spec_of(job), seed=0).to(device)
+    features, labels = {}, {}
+    for part in ("train", "val", "test"):
+        images = parts.take(part)
+        features[part], labels[part] = predict(encoder, images).cpu().numpy(), images.labels_N.cpu().numpy()
+    both = {key: np.concatenate([found["train"], found["val"]]) for key, found in (("f", features), ("l", labels))}
+    return {
+        part: label_by_neighbours(known, named, features[part], job["classes"]) == labels[part]
+        for part, known, named in (("val", features["train"], labels["train"]), ("test", both["f"], both["l"]))
+    }
+
+
+def seconds_per_image(study: Study, cell: Cell) -> float:
+    """Of full fine-tuning with the cell's backbone on this device, forward, backward and step, by a few steps."""
+    job = study.search_slice(cell) | {"method": "full", "prompt_length": 0}
+    device = open_device(job["device"], lambda line: None)
+    model, normalise = build(spec_of(job), seed=0).to(device), stage.normalise_of(job)
+    size = normalise.size
+    images = ImageSet.of(np.zeros((STEPS * BATCH, size, size, 3), np.uint8), np.zeros(STEPS * BATCH), normalise, device)
+    recipe = Recipe("adamw", 1e-6, 0.0, BATCH, 1, 0)
+    fit(model, ImageSet(images.images[:BATCH], images.labels_N[:BATCH], normalise), recipe, seed=0)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    fit(model, images, recipe, seed=0)
+    return (time.perf_counter() - started) / len(images)

@@ -1,0 +1,100 @@
+"""What a person brought, before anything is decoded: which source it is, classes and counts, and a name for the study.
+
+In: a folder, a csv, a parquet, or a data set's folder from the Hub. Out: a `Look`, whose lines are said first; or a
+ValueError of one line with every problem and its remedy.
+
+    python -m pytest tests/vptstudy/advise
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vptcore.data.item import UNSPLIT
+from vptcore.data.listing import Listing, stop_for
+from vptcore.data.remedies import left_out_line, some
+from vptcore.data.sources import look as listing_of
+from vptcore.data.tasks import TASKS
+
+LEAST = 20  # images; with fewer there is nothing to hold back
+SKEWED = 4.0  # the largest class over the smallest, from which accuracy alone misleads
+
+
+@dataclass(frozen=True)
+class Look:
+    """`source` and `path` as a config takes them; `name` is the study's and the task's."""
+
+    name: str
+    source: str
+    path: str
+    listing: Listing
+
+    @property
+    def classes(self) -> int:
+        return len(self.listing.classes)
+
+    @property
+    def has_val(self) -> bool:
+        return "val" in self.listing.splits
+
+    @property
+    def is_skewed(self) -> bool:
+        counts = [self.listing.of_class(name) for name in self.listing.classes]
+        return max(counts) > SKEWED * max(1, min(counts))
+
+
+def look(path: Path, name: str = "") -> Look:
+    """Raises ValueError (one line) for a path that holds no labelled images, or too few."""
+    source = source_of(path)
+    listing = listing_of(source, path)
+    stop_for(listing)
+    if listing.total < LEAST:
+        raise ValueError(
+            f"{path}: {listing.total} images; expected at least {LEAST}, some to learn from and some to test"
+        )
+    return Look(name or name_for(path), source, str(path), listing)
+
+
+def source_of(path: Path) -> str:
+    """folder, csv or parquet, by what lies at the path."""
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder; expected a folder of class folders, a csv or a parquet")
+    if path.is_dir():
+        return "folder"
+    source = path.suffix.lower().removeprefix(".")
+    if source not in ("csv", "parquet"):
+        raise ValueError(
+            f"{path}: a {source or 'nameless'} file; expected a folder of class folders, a csv or a parquet"
+        )
+    return source
+
+
+def name_for(path: Path) -> str:
+    """A study's name from a path: 'My photos (2)' gives my_photos_2; a shipped task's name gets _own."""
+    words = re.sub(r"[^a-z0-9]+", "_", path.resolve().stem.lower()).strip("_")
+    words = words if words[:1].isalpha() else f"images_{words}".rstrip("_")
+    return f"{words}_own" if words in TASKS or words in ("vtab", "fgvc", "embedded") else words
+
+
+def lines(found: Look) -> Iterator[str]:
+    """What a person should know of the images, a line each."""
+    listing = found.listing
+    counts = sorted(((listing.of_class(name), name) for name in listing.classes), reverse=True)
+    (most, largest), (fewest, smallest) = counts[0], counts[-1]
+    yield (
+        f"{listing.total:,} images in {found.classes} classes ({some(listing.classes)}): {fewest:,} ({smallest}) to "
+        f"{most:,} ({largest}) a class"
+    )
+    if UNSPLIT in listing.counts or "test" not in listing.splits:
+        yield "no test folder: a fifth of each class is sealed and opened once, at the end"
+    else:
+        parts = ", ".join(f"{listing.in_split(split):,} {split}" for split in listing.splits)
+        yield f"split as it came: {parts}; test is opened once, at the end"
+    if found.is_skewed:
+        yield "classes differ much in size: balanced accuracy (every class counts the same) stands beside accuracy"
+    if left := left_out_line(listing.left_out):
+        yield left
+    yield from listing.remarks

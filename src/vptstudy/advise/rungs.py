@@ -1,0 +1,171 @@
+"""The rungs of an advice as configs: each an ordinary study of a dozen lines that a person can read, change and run.
+
+In: what was looked at, a backbone, and a `Budget`. Out: one config a rung, as plain mappings, and the files of it that
+are wanted. Rates are tried on short, complete schedules, methods compared on full ones: a schedule that is cut off, or
+a short one, does not measure the gap between methods (docs/advise.md).
+
+    python -m pytest tests/vptstudy/advise
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vptstudy.advise.look import Look
+
+SEEDS = (42, 44, 82, 100, 800)
+SHORT = 4  # a short schedule is a quarter of a full one
+LENGTHS = (5, 20)  # prompts a layer
+REFERENCE_BATCH = 256  # a config's rate is for so many images (docs/protocol.md, scale_lr)
+# Rates as the optimizer sees them, small to large; a best one at an end buys two beyond it.
+RATES: dict[str, tuple[float, ...]] = {
+    "vpt": (0.0075, 0.03, 0.125, 0.5, 2.0),
+    "lora": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+    "full": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
+    "linear": (0.001, 0.004, 0.015, 0.06, 0.25, 1.0, 4.0),
+}
+DECAY = {"vpt": [1e-4], "lora": [1e-4], "full": [0.01], "linear": [0.0, 1e-4, 1e-2]}
+
+
+@dataclass(frozen=True, order=True)
+class Arm:
+    """A method, and its number of prompts a layer where it has them."""
+
+    method: str
+    length: int = 0
+
+    @property
+    def id(self) -> str:
+        return f"{self.method}_{self.length}" if self.length else self.method
+
+
+ARMS = (*(Arm("vpt", length) for length in LENGTHS), Arm("lora"), Arm("full"))
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What is spent: `epochs` of a full schedule, `batch`, `train` as a config's size, and seeds of the finals."""
+
+    epochs: int
+    batch: int
+    train: int | str
+    seeds: tuple[int, ...] = SEEDS
+
+    @property
+    def short(self) -> int:
+        return max(1, round(self.epochs / SHORT))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all rungs share. `backbone` is an id; `backbones` the config's own rows; `results` where the study lies."""
+
+    look: Look
+    results: str
+    backbone: str
+    backbones: Mapping = field(default_factory=dict)
+    device: str = "auto"
+
+    @property
+    def root(self) -> str:
+        return f"{self.results}/{self.look.name}"
+
+    @property
+    def rungs(self) -> str:
+        return f"{self.root}/rungs"
+
+
+def batch_for(train: int) -> int:
+    """At least some twenty steps an epoch, from 8 images to 32."""
+    return max(8, min(32, 2 ** ((max(1, train) // 20).bit_length() - 1)))
+
+
+def config_of(setting: Setting, budget: Budget, study: str, grids: Mapping[str, tuple[float, ...]], **more) -> dict:
+    """One rung's study: `grids` are {method: rates as the optimizer sees them}; `more` replaces single keys."""
+    scale = REFERENCE_BATCH / budget.batch
+    methods = {
+        method: {"batch": budget.batch, "grid": {"lr": [_round(rate * scale) for rate in rates],
+                                                 "weight_decay": DECAY[method]}}
+        for method, rates in grids.items()
+    }  # fmt: skip
+    look = setting.look
+    task = {"source": look.source, "path": look.path, "classes": look.classes, "group": "natural"}
+    return {
+        "study": study, "results": setting.rungs, "epochs": budget.epochs, "seeds": list(budget.seeds),
+        "resize": "antialias", "device": setting.device, "methods": methods,
+        "fid": {"network": "backbone", "reference": "asset:vit_mini_cifar10.reference.safetensors", "bootstrap": 0},
+        "report": {"main_backbone": setting.backbone}, "backbones": dict(setting.backbones), "tasks": {look.name: task},
+        "experiments": {"advice": {"backbones": [setting.backbone], "methods": list(grids), "tasks": [look.name],
+                                   "train": [budget.train]}},
+    } | more  # fmt: skip
+
+
+def _round(rate: float) -> float:
+    """Three digits: what a person reads in the config, and the same wherever it is computed."""
+    return float(f"{rate:.3g}")
+
+
+def probe(setting: Setting, budget: Budget) -> dict:
+    return config_of(setting, budget, "probe", {"linear": RATES["linear"]}, seeds=list(SEEDS[:1]))
+
+
+def prompted(length: int) -> dict:
+    return {"prompts": {"placement": "deep", "lengths": "advice", "sets": {"advice": {"default": length}}}}
+
+
+def rates(setting: Setting, budget: Budget, arms: Mapping[Arm, tuple[float, ...]], suffix: str = "") -> list[dict]:
+    """Short schedules of every arm's rates: a study for each length of prompts, and the others in the first."""
+    configs = []
+    for length in sorted({arm.length for arm in arms if arm.length}) or [0]:
+        first = not configs
+        chosen = {a.method: r for a, r in arms.items() if a.length == length or (first and not a.length)}
+        more = {"epochs": budget.short, "seeds": list(SEEDS[:1]), **(prompted(length) if length else {})}
+        name = f"rates_{length}{suffix}" if length else f"rates{suffix}"
+        configs.append(config_of(setting, budget, name, chosen, **more))
+    return configs
+
+
+def schedules(setting: Setting, budget: Budget, best: Mapping[Arm, float]) -> dict:
+    """Full schedules of each method at its best rate."""
+    return _at(setting, budget, "schedules", best, seeds=list(SEEDS[:1]))
+
+
+def study(setting: Setting, budget: Budget, best: Mapping[Arm, float]) -> dict:
+    """The study that is reported: the finalists under every seed, their models kept."""
+    return _at(setting, budget, setting.look.name, best, results=setting.results, keep="best")
+
+
+def _at(setting: Setting, budget: Budget, name: str, best: Mapping[Arm, float], **more) -> dict:
+    length = max((arm.length for arm in best), default=0)
+    prompts = prompted(length) if length else {}
+    grids = {arm.method: (rate,) for arm, rate in best.items()}
+    return config_of(setting, budget, name, grids, **prompts, **more)
+
+
+def beyond(rates: tuple[float, ...], best: float) -> tuple[float, ...]:
+    """Two more rates beyond the end that the best one stands at, in the grid's own steps; none inside."""
+    ordered = sorted(rates)
+    if len(ordered) < 2:
+        return ()
+    if best <= ordered[0]:
+        step = ordered[1] / ordered[0]
+        return tuple(sorted(ordered[0] / step**k for k in (1, 2)))
+    if best >= ordered[-1]:
+        step = ordered[-1] / ordered[-2]
+        return tuple(ordered[-1] * step**k for k in (1, 2))
+    return ()
+
+
+def epochs_within(seconds: float, per_image: float, train: int, val: int, workers: float, seeds: int) -> int:
+    """The longest full schedule, in epochs, that all rungs fit with into so many seconds; a multiple of four.
+
+    `per_image` are seconds of full fine-tuning, the dearest method. Counted in trainings of a whole schedule: every
+    rate of every arm for a quarter, two rates of half the arms beyond an end, one of each method, twice the chosen ones
+    for the study's own search, and two methods under every seed on train and val.
+    """
+    tried = sum(len(RATES[arm.method]) for arm in ARMS) / SHORT
+    edges, methods = len(ARMS) / SHORT, len({arm.method for arm in ARMS})
+    on_train, on_all = tried + edges + methods + 2, 2 * seeds
+    epoch = per_image * (train * on_train + (train + val) * on_all) / workers
+    return SHORT * max(2, min(25, int(seconds / epoch / SHORT)))

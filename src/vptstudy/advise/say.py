@@ -1,0 +1,146 @@
+"""The advice in words: one paragraph that claims no more than the rows, the same as data, and as a page.
+
+In: a `Verdict`, the finalists' answers on test, the floor, and what each costs. Out: text, a mapping for advice.json,
+and a page that opens without a network.
+
+    python -m pytest tests/vptstudy/advise
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vptcore.analysis.release import wilson
+from vptcore.analysis.statistics import number, percent
+from vptstudy.advise.decide import ROPE, Verdict, balanced
+
+STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}.lead{font-size:1.2rem}"
+    "table{border-collapse:collapse;display:block;overflow-x:auto}"
+    "td,th{padding:.2rem .7rem;text-align:left;border-bottom:1px solid #ccc}"
+)
+BYTES = 4  # of a number in float32
+NAMES = {"vpt": "visual prompt tuning", "lora": "LoRA", "full": "full fine-tuning", "linear": "a linear probe"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """One arm as it is told of: accuracy of its mean over seeds on test, its interval over test images, its price."""
+
+    id: str
+    name: str
+    accuracy: float
+    low: float
+    high: float
+    balanced: float
+    seeds: int
+    tuned: int
+    share: float
+    seconds: float
+    rate: float
+
+    @property
+    def bytes(self) -> int:
+        return BYTES * self.tuned
+
+
+def told(arm: str, name: str, right_SN: np.ndarray, labels_N: np.ndarray, tuned: int, total: int, seconds: float,
+         rate: float) -> Told:  # fmt: skip
+    accuracy = float(right_SN.mean())
+    even = float(np.mean([balanced(right_N, labels_N) for right_N in right_SN]))
+    low, high = wilson(accuracy, right_SN.shape[1])
+    return Told(arm, name, accuracy, low, high, even, len(right_SN), tuned, tuned / total, seconds, rate)
+
+
+def name_of(arm: str) -> str:
+    """'visual prompt tuning (5 prompts a layer)' of vpt_5."""
+    method, _, length = arm.partition("_")
+    return NAMES.get(method, method) + (f" ({length} prompts a layer)" if length else "")
+
+
+def size_text(count: int) -> str:
+    """'52 kB', '4.9 MB'."""
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"
+
+
+def paragraph(verdict: Verdict, arms: Mapping[str, Told], floor: Mapping[str, float], test: int, classes: int) -> str:
+    """What to take and why, how sure, and what it costs. `floor`: name -> accuracy on test."""
+    take = arms[verdict.take]
+    found = f"On {test:,} test images of {classes} classes it labels {_share(take)} right"
+    sentences = [f"{_opening(verdict, arms)} {found}{_against(verdict, arms)}."]
+    floors = [f"{name} {percent(value)} %" for name, value in floor.items() if name != take.name]
+    if floors:
+        sentences.append(f"For comparison, {' and '.join(floors)}.")
+    sentences.append(_price(verdict, arms))
+    if not verdict.clear and verdict.contrast is not None and verdict.more and not verdict.same:
+        sentences.append(f"About {_rounded(verdict.more):,} more test images would settle it.")
+    return " ".join(sentences)
+
+
+def _opening(verdict: Verdict, arms: Mapping[str, Told]) -> str:
+    take = arms[verdict.take].name
+    if verdict.contrast is None:
+        return f"Take {take}: no other method came near it on the validation images."
+    other = arms[verdict.other].name
+    if verdict.clear:
+        return f"Take {take}, not {other}."
+    if verdict.same:
+        return f"{take[0].upper()}{take[1:]} and {other} differ by less than {ROPE:g} point: take {take}, the cheaper."
+    return f"Cannot tell {take} from {other} on these images: take {take}, the cheaper."
+
+
+def _share(one: Told) -> str:
+    return f"{percent(one.accuracy)} % (95 % interval {percent(one.low)} to {percent(one.high)})"
+
+
+def _against(verdict: Verdict, arms: Mapping[str, Told]) -> str:
+    if verdict.contrast is None:
+        return ""
+    c, other = verdict.contrast, arms[verdict.other]
+    gap = f"{number(c.difference, 1, True)} points [{number(c.low, 1, True)}, {number(c.high, 1, True)}]"
+    return f", {other.name} {percent(other.accuracy)} %: {gap}, paired over images and {c.seeds} seeds"
+
+
+def _price(verdict: Verdict, arms: Mapping[str, Told]) -> str:
+    take = arms[verdict.take]
+    own = f"It stores {size_text(take.bytes)} a task ({take.share:.1%} of the numbers)"
+    if not verdict.other:
+        return f"{own} and trains in {take.seconds:,.0f} s a seed here."
+    other = arms[verdict.other]
+    return (
+        f"{own} where {other.name} stores {size_text(other.bytes)}, and trains in {take.seconds:,.0f} s a seed here "
+        f"where that takes {other.seconds:,.0f} s."
+    )
+
+
+def _rounded(count: int) -> int:
+    """Two digits: nobody knows it better."""
+    digits = max(0, len(str(count)) - 2)
+    return -(-count // 10**digits) * 10**digits
+
+
+def page(title: str, text: str, arms: Sequence[Told], tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence]]],
+         links: Mapping[str, str]) -> str:  # fmt: skip
+    """One HTML file: the paragraph, the arms, and further tables (title -> heading, rows)."""
+    heading = ("method", "accuracy", "95 % interval", "balanced", "seeds", "stored a task", "trained share", "s a seed")
+    rows = [
+        (arm.name, f"{percent(arm.accuracy)} %", f"{percent(arm.low)} to {percent(arm.high)}",
+         f"{percent(arm.balanced)} %", arm.seeds, size_text(arm.bytes), f"{arm.share:.2%}", f"{arm.seconds:,.0f}")
+        for arm in arms
+    ]  # fmt: skip
+    parts = [f"<h1>{html.escape(title)}</h1>", f"<p class=lead>{html.escape(text)}</p>", _table(heading, rows)]
+    for name, (head, body) in tables.items():
+        parts += [f"<h2>{html.escape(name)}</h2>", _table(head, body)]
+    parts += [f'<p><a href="{html.escape(where)}">{html.escape(name)}</a></p>' for name, where in links.items()]
+    head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    return f"{head}<title>{html.escape(title)}</title><style>{STYLE}</style>{''.join(parts)}</html>\n"
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence]) -> str:
+    head = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in heading)
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"

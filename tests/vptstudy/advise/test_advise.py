@@ -1,0 +1,227 @@
+"""Advice without training: what was brought, the rungs' configs, who goes on, and words that say no more than rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vptcore.analysis.paired import paired_difference
+from vptstudy.advise import rungs
+from vptstudy.advise.backbone import choose
+from vptstudy.advise.decide import Verdict, balanced, choose_finalists, decide
+from vptstudy.advise.look import lines, look, name_for
+from vptstudy.advise.rungs import ARMS, RATES, Arm, Budget, Setting, batch_for, beyond, epochs_within
+from vptstudy.advise.say import name_of, page, paragraph, size_text, told
+from vptstudy.config.resolve import load_study
+from vptstudy.study import Cell
+
+
+def photographs(root: Path, counts: dict[str, int]) -> Path:
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(root / name / f"{number}.png")
+    return root
+
+
+@pytest.fixture
+def setting(tmp_path) -> Setting:
+    return Setting(look(photographs(tmp_path / "Pet photos", {"cat": 30, "dog": 6})), "results", "vit_mini_cifar10")
+
+
+def test_what_is_said_of_the_images(setting):
+    said = "\n".join(lines(setting.look))
+    assert "36 images in 2 classes (cat, dog): 6 (dog) to 30 (cat) a class" in said
+    assert "sealed" in said
+    assert "balanced accuracy" in said
+    assert setting.look.name == "pet_photos"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("My photos (2)", "my_photos_2"),
+        ("digits", "digits_own"),
+        ("2024", "images_2024"),
+        ("Käse", "k_se"),
+        ("a.b", "a"),
+    ],
+)
+def test_names(name, expected):
+    assert name_for(Path("/somewhere") / name) == expected
+
+
+def test_what_cannot_be_advised_on_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match="no such file or folder; expected a folder of class folders"):
+        look(tmp_path / "none")
+    with pytest.raises(ValueError, match="no images in it"):
+        look(tmp_path)
+    with pytest.raises(ValueError, match="one class alone"):
+        look(photographs(tmp_path / "one", {"cat": 30}))
+    with pytest.raises(ValueError, match="4 images; expected at least 20"):
+        look(photographs(tmp_path / "few", {"cat": 2, "dog": 2}))
+    (tmp_path / "list.txt").write_text("x")
+    with pytest.raises(ValueError, match="a txt file; expected"):
+        look(tmp_path / "list.txt")
+
+
+def test_a_backbone_is_named_or_what_the_machine_can_do():
+    with pytest.raises(ValueError, match="--backbone: 'vit_mini_cifar' is unknown; did you mean 'vit_mini_cifar10'"):
+        choose("vit_mini_cifar")
+    name, rows, _ = choose("vit_tiny_patch16_224")
+    assert rows[name]["width"] == 192
+    assert rows[name]["size"] == 224
+    with pytest.raises(ValueError, match="whose weights are they"):
+        choose("", "weights.safetensors")
+    with pytest.raises(ValueError, match=r"no file weights\.safetensors"):
+        choose("vit_mini_cifar10", "weights.safetensors")
+
+
+BUDGET = Budget(epochs=20, batch=16, train=200)
+
+
+def test_every_rung_is_a_study(setting):
+    best = {Arm("vpt", 5): 0.125, Arm("full"): 3e-4, Arm("lora"): 1e-3}
+    configs = [rungs.probe(setting, BUDGET), *rungs.rates(setting, BUDGET, {arm: RATES[arm.method] for arm in ARMS}),
+               rungs.schedules(setting, BUDGET, best), rungs.study(setting, BUDGET, best)]  # fmt: skip
+    studies = [load_study(config) for config in configs]
+    assert [study.name for study in studies] == ["probe", "rates_5", "rates_20", "schedules", "pet_photos"]
+    assert {study.root for study in studies[:-1]} == {f"results/pet_photos/rungs/{s.name}" for s in studies[:-1]}
+    assert studies[-1].root == "results/pet_photos"
+    assert [study.config["epochs"] for study in studies[1:]] == [5, 5, 20, 20]
+    arms = {(cell.method, study.prompt_length(cell)) for study in studies[1:3] for cell in study.searches}
+    assert arms == {(arm.method, arm.length) for arm in ARMS}
+    final = studies[-1]
+    assert (len(final.seeds), final.config["keep"]) == (5, "best")
+    cell = Cell("vit_mini_cifar10", "full", "pet_photos", "200")
+    (rate,) = final.config["methods"]["full"]["grid"]["lr"]
+    # The optimizer sees what the short schedules found: a config's rate is scaled by batch / 256.
+    assert rate * final.search_slice(cell)["recipe"]["batch"] / 256 == pytest.approx(3e-4)
+
+
+def test_a_best_rate_at_an_end_buys_two_more():
+    assert beyond((1, 2, 4), 2) == ()
+    assert beyond((1, 2, 4), 4) == (8, 16)
+    assert beyond((1, 2, 4), 1) == (0.25, 0.5)
+    assert beyond((3,), 3) == ()
+
+
+@pytest.mark.parametrize(("train", "batch"), [(5, 8), (160, 8), (320, 16), (640, 32), (10**6, 32)])
+def test_batches(train, batch):
+    assert batch_for(train) == batch
+
+
+def test_the_schedule_fits_into_the_time_and_is_no_shorter_than_it_must_be():
+    for seconds in (100, 600, 3000):
+        epochs = epochs_within(seconds, 0.01, 640, 160, 2, 5)
+        # 4 arms x 5 rates / 4, then 1 for ends, 3 methods, 2 again, and 2 x 5 seeds on train and val.
+        cost = 0.01 * epochs * (640 * (5 + 1 + 3 + 2) + 800 * 10) / 2
+        longer = 0.01 * (epochs + 4) * (640 * 11 + 8000) / 2
+        assert epochs % 4 == 0
+        assert epochs == 8 or cost <= seconds
+        assert epochs == 100 or longer > seconds
+
+
+def answers(accuracy: float, images: int, seed: int) -> np.ndarray:
+    return (np.random.default_rng(seed).random(images) < accuracy).astype(float)
+
+
+def test_the_two_best_go_on_and_hopeless_ones_are_dropped_by_name():
+    right = {"full": answers(0.8, 1000, 1), "vpt": answers(0.79, 1000, 2), "linear": answers(0.5, 1000, 3)}
+    choice = choose_finalists(right, {"full": 100, "vpt": 2, "linear": 1})
+    assert set(choice.finalists) == {"full", "vpt"}
+    (drop,) = choice.dropped
+    assert drop.arm == "linear"
+    assert "chance of being the best" in drop.why
+    assert sum(choice.chances.values()) == pytest.approx(1)
+
+
+def test_the_dearer_of_two_alike_goes():
+    same = answers(0.8, 2000, 1)
+    other = same.copy()
+    other[:4] = 1 - other[:4]
+    choice = choose_finalists(
+        {"full": same, "vpt": other, "lora": answers(0.79, 2000, 5)}, {"full": 9, "vpt": 1, "lora": 2}
+    )
+    assert "full" not in choice.finalists
+    assert next(d.why for d in choice.dropped if d.arm == "full") == "dearer than vpt and within 1 points of it"
+
+
+def test_finalists_are_rarely_far_from_the_best():
+    """Known truth: five arms, 300 val images; the best of the two finalists lies close to the best of all."""
+    truth = {"a": 0.80, "b": 0.79, "c": 0.76, "d": 0.70, "e": 0.55}
+    lost = []
+    for repeat in range(60):
+        right = {arm: answers(value, 300, 100 * repeat + i) for i, (arm, value) in enumerate(truth.items())}
+        choice = choose_finalists(right, dict.fromkeys(truth, 1.0))
+        lost.append(0.80 - max(truth[arm] for arm in choice.finalists))
+    assert np.median(lost) <= 0.01
+    assert np.mean(lost) <= 0.012
+
+
+def finals(accuracy: float, seed: int, images: int = 400, seeds: int = 5) -> np.ndarray:
+    """(seeds, images): each image has its own difficulty, each seed a little luck."""
+    rng = np.random.default_rng(seed)
+    ease_N = np.random.default_rng(99).random(images)
+    return (ease_N + 0.05 * rng.normal(size=(seeds, images)) < accuracy).astype(float)
+
+
+def test_a_clear_difference_is_told_as_one():
+    verdict = decide({"full": finals(0.70, 1), "vpt_5": finals(0.80, 2)}, {"full": 100, "vpt_5": 1})
+    assert (verdict.take, verdict.other, verdict.clear) == ("vpt_5", "full", True)
+    by_hand = paired_difference(finals(0.80, 2), finals(0.70, 1))
+    assert verdict.contrast.difference == pytest.approx(100 * by_hand.difference)
+    assert verdict.contrast.low == pytest.approx(100 * by_hand.low)
+
+
+def test_what_cannot_be_told_is_said_and_the_cheaper_is_taken():
+    verdict = decide({"full": finals(0.74, 1, 60), "vpt_5": finals(0.72, 2, 60)}, {"full": 100, "vpt_5": 1})
+    assert (verdict.take, verdict.clear, verdict.same) == ("vpt_5", False, False)
+    text = say(verdict, {"full": finals(0.74, 1, 60), "vpt_5": finals(0.72, 2, 60)})
+    assert text.startswith("Cannot tell visual prompt tuning (5 prompts a layer) from full fine-tuning on these images")
+
+
+def test_no_practical_difference_is_another_answer():
+    right = {"full": finals(0.80, 1, 20_000), "vpt_5": finals(0.80, 2, 20_000)}
+    verdict = decide(right, {"full": 100, "vpt_5": 1})
+    assert (verdict.take, verdict.same) == ("vpt_5", True)
+    assert "differ by less than 1 point" in say(verdict, right)
+
+
+def test_one_finalist_needs_no_contrast():
+    right = {"linear": finals(0.7, 1)}
+    verdict = decide(right, {"linear": 1})
+    assert verdict == Verdict("linear", "", True, False, None)
+    assert "no other method came near it" in say(verdict, right)
+
+
+def say(verdict: Verdict, right: dict[str, np.ndarray]) -> str:
+    arms = {arm: told(arm, name_of(arm), side, np.arange(side.shape[1]) % 3, 13_000 if arm != "full" else 1_200_000,
+                      1_200_000, 10.0, 0.1) for arm, side in right.items()}  # fmt: skip
+    return paragraph(verdict, arms, {"nearest neighbours": 0.6}, next(iter(right.values())).shape[1], 3)
+
+
+def test_the_paragraph_has_the_rows_own_numbers():
+    right = {"full": finals(0.70, 1), "vpt_5": finals(0.80, 2)}
+    text = say(decide(right, {"full": 100, "vpt_5": 1}), right)
+    for side in right.values():
+        assert f"{100 * side.mean():.1f} %" in text
+    assert f"{100 * (right['vpt_5'].mean() - right['full'].mean()):+.1f} points [" in text
+    assert "nearest neighbours 60.0 %" in text
+    assert "stores 52 kB a task (1.1% of the numbers) where full fine-tuning stores 4.8 MB" in text
+    assert "paired over images and 5 seeds" in text
+
+
+def test_sizes_and_classes():
+    assert (size_text(52_000), size_text(86_700_000)) == ("52 kB", "86.7 MB")
+    assert balanced(np.array([1.0, 1, 1, 0]), np.array([0, 0, 0, 1])) == 0.5
+
+
+def test_a_page_escapes_what_a_folder_is_called():
+    text = page("<script>", "a & b", [], {"Per <class>": (("x",), [("<i>",)])}, {"r": "report/index.html"})
+    assert "<script>" not in text
+    assert "<i>" not in text
+    assert "a &amp; b" in text
