@@ -16,8 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import yaml
-
 from vptcore.analysis.release import release
 from vptcore.analysis.statistics import percent
 from vptcore.records import read_provenance, read_rows, write_text
@@ -53,7 +51,7 @@ class Runner:
         """Run a rung's config up to the files that are wanted (None: all, and the report)."""
         study = load_study(config)
         file = Path(study.root) / "config.yaml"
-        write_text(file, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        write_text(file, rungs.as_text(config))
         wanted = list(targets(study)) if callable(targets) else []
         status = launch.run(self.profile, wanted, self.cores, file)
         if status:
@@ -89,7 +87,7 @@ def _advise(look: Look, minutes: float, setting: Setting, run: Runner) -> int:
     _title(4, f"methods, on schedules of {budget.epochs} epochs")
     best, choice, cost = _methods(setting, budget, run, first, tried, linear)
     _title(5, f"{' and '.join(map(say.name_of, choice.finalists))}: {len(budget.seeds)} seeds, then test")
-    chosen = {arm: best[arm] for arm in best if arm.id in choice.finalists}
+    chosen = {arm: best[arm] for arm in best if arm.id in choice.finalists} | {Arm("linear"): linear.best}
     study = _shared(first, rungs.study(setting, budget, chosen), run)
     return _tell(study, setting, near, linear, choice, cost)
 
@@ -210,7 +208,7 @@ def _tell(study: Study, setting: Setting, near: Mapping, linear: matrices.Tried,
     verdict = decide.decide({arm: found[arm].right_SN for arm in choice.finalists}, cost)
     arms = {arm: _told(arm, one) for arm, one in found.items()}
     test = found[verdict.take].right_SN.shape[1]
-    below = {"nearest neighbours": near["test"]}
+    below = {"nearest neighbours": near["test"], arms["linear"].name: arms["linear"].accuracy}
     text = say.paragraph(verdict, arms, below, test, setting.look.classes)
     root, cell = Path(study.root), found[verdict.take].cell
     saved = release(root, cell.folder, root / "model")

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vptcore.data.item import UNSPLIT
-from vptcore.data.listing import Listing, stop_for
-from vptcore.data.remedies import left_out_line, some
+from vptcore.data.listing import Listing
+from vptcore.data.remedies import left_out_line, some, stop_for
 from vptcore.data.sources import look as listing_of
 from vptcore.data.tasks import TASKS
 
+EXPECTED = "a folder of class folders, a csv of paths and labels, a parquet, or a data set's folder from the Hub"
 LEAST = 20  # images; with fewer there is nothing to hold back
 SKEWED = 4.0  # the largest class over the smallest, from which accuracy alone misleads
 
@@ -59,16 +60,14 @@ def look(path: Path, name: str = "") -> Look:
 
 
 def source_of(path: Path) -> str:
-    """folder, csv or parquet, by what lies at the path."""
+    """The source of a person's own images (data.sources.READERS) by what lies at the path."""
     if not path.exists():
-        raise ValueError(f"{path}: no such file or folder; expected a folder of class folders, a csv or a parquet")
+        raise ValueError(f"{path}: no such file or folder; expected {EXPECTED}")
     if path.is_dir():
-        return "folder"
+        return "hf" if not listing_of("folder", path).images and listing_of("hf", path).images else "folder"
     source = path.suffix.lower().removeprefix(".")
     if source not in ("csv", "parquet"):
-        raise ValueError(
-            f"{path}: a {source or 'nameless'} file; expected a folder of class folders, a csv or a parquet"
-        )
+        raise ValueError(f"{path}: a {source or 'nameless'} file; expected {EXPECTED}")
     return source
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import yaml
+
 from vptstudy.advise.look import Look
 
 SEEDS = (42, 44, 82, 100, 800)
@@ -90,12 +92,13 @@ def config_of(setting: Setting, budget: Budget, study: str, grids: Mapping[str, 
         for method, rates in grids.items()
     }  # fmt: skip
     look = setting.look
-    task = {"source": look.source, "path": look.path, "classes": look.classes, "group": "natural"}
+    task = {"source": look.source, "path": look.path, "classes": look.classes}
     return {
         "study": study, "results": setting.rungs, "epochs": budget.epochs, "seeds": list(budget.seeds),
         "resize": "antialias", "device": setting.device, "methods": methods,
         "fid": {"network": "backbone", "reference": "asset:vit_mini_cifar10.reference.safetensors", "bootstrap": 0},
-        "report": {"main_backbone": setting.backbone}, "backbones": dict(setting.backbones), "tasks": {look.name: task},
+        **({"backbones": dict(setting.backbones)} if setting.backbones else {}),
+        "tasks": {look.name: task},
         "experiments": {"advice": {"backbones": [setting.backbone], "methods": list(grids), "tasks": [look.name],
                                    "train": [budget.train]}},
     } | more  # fmt: skip
@@ -132,8 +135,23 @@ def schedules(setting: Setting, budget: Budget, best: Mapping[Arm, float]) -> di
 
 
 def study(setting: Setting, budget: Budget, best: Mapping[Arm, float]) -> dict:
-    """The study that is reported: the finalists under every seed, their models kept."""
+    """The study that is reported: the finalists and a linear probe under every seed, their models kept."""
     return _at(setting, budget, setting.look.name, best, results=setting.results, keep="best")
+
+
+def as_text(config: Mapping) -> str:
+    """A config as a person reads it: a line a key."""
+    return "".join(
+        f"{key}:\n" + "".join(f"  {name}: {_flow(inside)}\n" for name, inside in value.items())
+        if key == "methods"
+        else f"{key}: {_flow(value)}\n"
+        for key, value in config.items()
+    )
+
+
+def _flow(value: object) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _at(setting: Setting, budget: Budget, name: str, best: Mapping[Arm, float], **more) -> dict:

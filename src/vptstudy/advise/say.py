@@ -72,7 +72,8 @@ def paragraph(verdict: Verdict, arms: Mapping[str, Told], floor: Mapping[str, fl
     take = arms[verdict.take]
     found = f"On {test:,} test images of {classes} classes it labels {_share(take)} right"
     sentences = [f"{_opening(verdict, arms)} {found}{_against(verdict, arms)}."]
-    floors = [f"{name} {percent(value)} %" for name, value in floor.items() if name != take.name]
+    told = {take.name, arms[verdict.other].name} if verdict.other else {take.name}
+    floors = [f"{name} {percent(value)} %" for name, value in floor.items() if name not in told]
     if floors:
         sentences.append(f"For comparison, {' and '.join(floors)}.")
     sentences.append(_price(verdict, arms))

@@ -40,7 +40,7 @@ CHECKS: dict[str, tuple[Callable[[View, Job], Iterator[Found]], ...]] = {
     "report": (file_checks.check_page,),
 }
 # Of no study: logs, what killed jobs left to go on with, records, the config, and what the system keeps.
-ASIDE = ("logs", "work", manifest.FOLDER, manifest.SHARDS)
+ASIDE = ("logs", "work", "rungs", "model", manifest.FOLDER, manifest.SHARDS)
 THREADS = 2
 
 

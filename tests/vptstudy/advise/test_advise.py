@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from vptcore.analysis.paired import paired_difference
@@ -94,6 +95,9 @@ def test_every_rung_is_a_study(setting):
     assert [study.config["epochs"] for study in studies[1:]] == [5, 5, 20, 20]
     arms = {(cell.method, study.prompt_length(cell)) for study in studies[1:3] for cell in study.searches}
     assert arms == {(arm.method, arm.length) for arm in ARMS}
+    texts = [rungs.as_text(config) for config in configs]
+    assert [yaml.safe_load(text) for text in texts] == configs
+    assert max(text.count("\n") for text in texts) <= 20
     final = studies[-1]
     assert (len(final.seeds), final.config["keep"]) == (5, "best")
     cell = Cell("vit_mini_cifar10", "full", "pet_photos", "200")
