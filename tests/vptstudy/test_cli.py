@@ -32,7 +32,7 @@ def test_the_papers_config_is_right(capsys):
     assert methods.split()[0] == "methods"
     assert tasks.split()[1] == "24:"  # 19 of VTAB and 5 of FGVC
     assert sizes.endswith("seeds 42, 44, 82, 100, 800")
-    assert left_out.startswith("  left out   21 for want of images: caltech101 at 5000, ")
+    assert left_out.startswith("  left out   21, too few images for this size: caltech101 at 5000, ")
 
 
 def test_the_demos_config_is_right(capsys):

@@ -20,6 +20,7 @@ def run(options) -> int:
 
     from vptstudy.audit.locate import check_owner
     from vptstudy.config.resolve import load_study
+    from vptstudy.config.runnable import problems
 
     study = load_study(read_config(options.config))
     check_owner(study, [str(options.config)])
@@ -37,5 +38,8 @@ def run(options) -> int:
     print(f"  sizes      {', '.join(study.used('train'))}; seeds {', '.join(map(str, study.seeds))}")
     if study.left_out:
         pairs = ", ".join(f"{task} at {train}" for task, train in study.left_out)
-        print(f"  left out   {len(study.left_out)} for want of images: {pairs}")
-    return 0
+        print(f"  left out   {len(study.left_out)}, too few images for this size: {pairs}")
+    found = problems(study)
+    for line in found:
+        print(f"  cannot run {line}")
+    return 1 if found else 0

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from vptcore.choices import ConfigError, choose_one
 from vptstudy.config.resolve import load_study
+from vptstudy.config.runnable import check_runnable
 from vptstudy.config.schema import read_config
 
 LOCK = Path(".snakemake/vptcore.lock")
@@ -29,6 +30,7 @@ def run(profile: str, targets: list[str], cores: str, configfile: Path | None) -
     folder = find_profile(profile)
     config = read_config(configfile or profile_config(folder))
     _check_targets(targets, config)
+    check_runnable(load_study(config))
     with open(_lock_file(), "w") as lock:
         _wait_for(lock)
         _clear_stale_lock()

@@ -18,6 +18,11 @@ import pytest
 
 from vptstudy.cli import main
 
+STUDY = """\
+study: small
+fid: {network: backbone, reference: "asset:vit_mini_cifar10.reference.safetensors", bootstrap: 0}
+experiments: {only: {backbones: [vit_mini_cifar10], tasks: [digits]}}
+"""
 SNAKEFILE = """
 rule all:
     input: "done.txt"
@@ -68,7 +73,7 @@ class Folder:
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
-    (tmp_path / "study.yaml").write_text("study: small\n")
+    (tmp_path / "study.yaml").write_text(STUDY)
     (tmp_path / "profiles/small").mkdir(parents=True)
     profile = "configfile: study.yaml\nscheduler: greedy\nrerun-incomplete: true\n"
     (tmp_path / "profiles/small/config.yaml").write_text(profile)
@@ -115,7 +120,7 @@ def test_outside_a_clone(tmp_path, monkeypatch, capsys):
 
 def test_configs_that_cannot_be_read(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder.path)
-    assert "no file none.yaml" in refused(capsys, "--profile", "small", "--configfile", "none.yaml")
+    assert "none.yaml: no such file" in refused(capsys, "--profile", "small", "--configfile", "none.yaml")
     (folder.path / "study.yaml").write_text("a: [1\n")
     assert "study.yaml: not YAML in line 2" in refused(capsys, "--profile", "small")
     (folder.path / "profiles/small/config.yaml").write_text("a: b: c\n")

@@ -1,0 +1,69 @@
+"""What would stop a study's jobs, said before the first of them: images, checkpoints and models that are not there or
+not what the config says.
+
+In: a resolved `Study`. Out: one line a problem. A benchmark's images that are still to be fetched are no problem.
+
+    vptcore check mine.yaml
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from vptcore.choices import ConfigError
+from vptcore.data.sources import LISTED, look
+from vptcore.data.tasks import TASKS
+from vptstudy.study import Study
+
+
+def problems(study: Study) -> list[str]:
+    """Every problem that the files and timm's models show. Imports torch where the config has backbones of its own."""
+    return [*_images(study), *_checkpoints(study), *_models(study)]
+
+
+def check_runnable(study: Study) -> None:
+    """Raise ConfigError with the first problem and how many more there are."""
+    if found := problems(study):
+        more = f" (and {len(found) - 1} more: vptcore check)" if len(found) > 1 else ""
+        raise ConfigError(f"{found[0]}{more}")
+
+
+def _images(study: Study) -> Iterator[str]:
+    """A person's own images: there, readable, and of as many classes as the config says."""
+    for task in study.used("task"):
+        row, path = study.tasks[task], study.source_path(task)
+        index = Path(f"{study.root}/index/task={task}/rows.parquet")
+        if path is None or row.fetched or (task in TASKS and not Path(path).exists()) or index.exists():
+            continue
+        if row.source not in LISTED:
+            continue
+        found = look(row.source, path)
+        yield from (f"tasks.{task}: {problem}" for problem in found.problems)
+        if not found.problems and len(found.classes) != row.classes:
+            some = ", ".join(found.classes[:3])
+            yield f"tasks.{task}.classes: {row.classes}, but {path} has {len(found.classes)} classes ({some}, ...)"
+
+
+def _checkpoints(study: Study) -> Iterator[str]:
+    for name in study.used("backbone"):
+        where = study.backbones[name].checkpoint
+        if where and not where.startswith(("asset:", "hub:")) and not Path(where).is_file():
+            yield f"backbones.{name}.checkpoint: {where}: no such file; expected weights as .safetensors, .pth or .npz"
+
+
+def _models(study: Study) -> Iterator[str]:
+    """A backbone that the config adds or changes, built without weights or memory."""
+    own = [name for name in study.used("backbone") if name in study.config["backbones"]]
+    if not own:
+        return
+    import torch
+
+    from vptcore.models.pretrained import create_backbone
+
+    for name in own:
+        try:
+            with torch.device("meta"):
+                create_backbone(study.backbones[name], pretrained=False)
+        except (ValueError, RuntimeError, TypeError) as error:
+            yield str(error).splitlines()[0]

@@ -1,0 +1,71 @@
+"""`vptcore check` and `vptcore run` say what would stop a study's jobs, before the first of them."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from vptcore.choices import ConfigError
+from vptstudy.cli.main import main
+from vptstudy.config.resolve import load_study
+from vptstudy.config.runnable import check_runnable, problems
+
+FID = {"network": "backbone", "reference": "asset:vit_mini_cifar10.reference.safetensors", "bootstrap": 0}
+
+
+def config(tmp_path: Path, task=(), backbone=(), name: str = "mine") -> dict:
+    folder = tmp_path / "leaves"
+    for kind in ("ash", "elm", "oak"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        for number in range(2):
+            Image.new("RGB", (4, 4), (number, 0, 0)).save(folder / kind / f"{number}.png")
+    mini = {"timm": "vit_tiny_patch16_224", "size": 32, "width": 128, "depth": 6}
+    options = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4}
+    return {
+        "study": "own", "results": str(tmp_path / "results"), "fid": FID,
+        "tasks": {"leaves": {"source": "folder", "path": str(folder), **dict(task)}},
+        "backbones": {name: {**mini, "options": options, **dict(backbone)}},
+        "experiments": {"only": {"backbones": [name]}},
+    }  # fmt: skip
+
+
+def test_a_study_that_can_run_has_no_problem(tmp_path):
+    assert problems(load_study(config(tmp_path))) == []
+
+
+@pytest.mark.parametrize(
+    ("task", "backbone", "message"),
+    [
+        ({"classes": 5}, {}, r"tasks.leaves.classes: 5, but .* has 3 classes \(ash, elm, oak, ...\)"),
+        ({"classes": 3, "path": "/no/such"}, {}, r"tasks.leaves: /no/such: no such folder"),
+        (
+            {},
+            {"checkpoint": "none.safetensors"},
+            r"backbones.mine.checkpoint: none.safetensors: no such file; expected",
+        ),
+        ({}, {"timm": "vit_tinny_patch16_224"}, r"backbones.mine.timm: timm has no model .*; did you mean 'vit_"),
+        ({}, {"timm": "resnet18", "options": {}}, r"backbones.mine.timm: resnet18 is a ResNet; expected"),
+        ({}, {"width": 192}, r"backbones.mine.width: 192, but vit_tiny_patch16_224 is 128 wide"),
+        ({}, {"size": 224}, r"backbones.mine.size: 224, but vit_tiny_patch16_224 takes 32x32 pixels"),
+    ],
+)
+def test_each_problem_is_one_line_before_any_job(tmp_path, capsys, task, backbone, message):
+    wrong = config(tmp_path, task, backbone)
+    with pytest.raises(ConfigError, match=message):
+        check_runnable(load_study(wrong))
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(wrong))
+    assert main(["check", str(path)]) == 1
+    said = capsys.readouterr()
+    assert [line for line in said.out.splitlines() if line.startswith("  cannot run ")]
+    assert said.err == ""
+
+
+def test_prepared_images_may_be_gone(tmp_path):
+    study = load_study(config(tmp_path, {"classes": 3}))
+    index = Path(f"{study.root}/index/task=leaves/rows.parquet")
+    index.parent.mkdir(parents=True)
+    index.touch()
+    (tmp_path / "leaves").rename(tmp_path / "elsewhere")
+    assert problems(study) == []
