@@ -218,6 +218,11 @@ class Study:
             "protocol": asdict(self.protocol), "device": self.config["device"], **self._sameness(),
         }  # fmt: skip
 
+    @property
+    def fid_tasks(self) -> list[str]:
+        """The tasks whose distance to the reference is measured: all, or none under `fid: off`."""
+        return [] if self.config["fid"]["network"] == "off" else self.used("task")
+
     def features_slice(self, task: str) -> dict:
         of_task = {"task": task, "train": self.base_fid_train(task)}
         # Squares to crop from are stored: the network sees the middle that the methods are scored on.

@@ -32,5 +32,7 @@ def write_reference(study: Study, images: Path, out: Path) -> str:
 
     if not images.exists():
         raise ValueError(f"{images}: no such file or folder; expected images in a folder, parquet or tar files")
+    if not study.fid_tasks:
+        raise ValueError("fid: is off in this config; the reference is made in the network and resize that fid names")
     job = study.reference_slice() | {"reference": str(images)}
     return reference(job, {}, {"statistics": str(out)})

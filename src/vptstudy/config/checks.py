@@ -27,12 +27,21 @@ def check_settings(study: Study) -> None:
     config = study.config
     if "main_backbone" in config["report"]:
         choose_one("report.main_backbone", config["report"]["main_backbone"], study.used("backbone"))
-    _check_file("fid.reference", config["fid"]["reference"])
+    _check_fid(config["fid"])
     for name, setting in config["backbones"].items():
         _check_file(f"backbones.{name}.checkpoint", setting.get("checkpoint", ""))
     for name, setting in config["tasks"].items():
         _check_task(name, setting)
     _check_batches(study)
+
+
+def _check_fid(fid: dict) -> None:
+    if fid["network"] == "off":
+        return
+    for key in ("reference", "bootstrap"):
+        if key not in fid:
+            raise ConfigError(f"fid: the key {key!r} is missing; `fid: off` measures no distance")
+    _check_file("fid.reference", fid["reference"])
 
 
 def _check_file(key: str, where: str) -> None:

@@ -38,11 +38,17 @@ def _defaults() -> dict:
 def with_defaults(config: Mapping) -> dict:
     """The config with what it leaves out. What is no mapping stays as it is, for the schema to name."""
     merged = _merged(_defaults(), _numbers(config), "")
+    merged["fid"] = _fid(merged.get("fid", False))
     experiments = merged.get("experiments")
     if isinstance(experiments, Mapping):
         merged["experiments"] = {name: _experiment(value, merged["tasks"]) for name, value in experiments.items()}
         merged.setdefault("base_train", _first_size(merged["experiments"]))
     return merged
+
+
+def _fid(value: object) -> object:
+    """`fid: off`, which YAML reads as false, and no fid at all are a mapping too: every reader asks one key."""
+    return {"network": "off"} if value is False or value == "off" else value
 
 
 def _merged(default: Mapping, config: Mapping, at: str) -> dict:

@@ -225,7 +225,7 @@ def _parts(cell: Cell, **more: str) -> dict[str, str]:
 
 
 def _data_jobs(study: Study) -> Iterator[Job]:
-    if not flow.is_statistics(study.config["fid"]["reference"]):
+    if study.fid_tasks and not flow.is_statistics(study.config["fid"]["reference"]):
         yield _job(study, "reference", {}, study.reference_slice, {})
     sizes = {(c.task, c.train): None for c in (*study.cells, *study.searches)}
     for task in study.used("task"):
@@ -238,6 +238,8 @@ def _data_jobs(study: Study) -> Iterator[Job]:
         for train in [train for name, train in sizes if name == task]:
             make = lambda task=task, train=train: study.split_slice(task, train)  # noqa: E731
             yield _job(study, "split", of | {"train": train}, make, flow.split_files(study, task, train))
+        if task not in study.fid_tasks:
+            continue
         reads, make = flow.features_files(study, task), lambda task=task: study.features_slice(task)
         yield _job(study, "features", of, make, reads)
         yield _job(study, "fid", of, lambda task=task: study.fid_slice(task), flow.fid_files(study, task))
@@ -308,7 +310,7 @@ def _report_files(study: Study, drawn: Iterable[str]) -> dict[str, list[str]]:
         "final": [study.path("final", cell) for cell in study.cells],
         "predictions": [study.path("predictions", cell) for cell in study.cells],
         "search": [study.path("search", cell) for cell in study.searches],
-        "fid": targets.rows_files(study, "fid", study.used("task")),
+        "fid": targets.rows_files(study, "fid", study.fid_tasks),
         "explain": targets.rows_files(study, "explain", [task for _, task, _ in study.explained]),
         "tables": [f"{path}.html" for path in tables],
         "captions": [f"{path}.txt" for path in figures],

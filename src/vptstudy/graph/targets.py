@@ -37,7 +37,7 @@ def table_files(study: Study, table: int | str) -> dict[str, list[str]]:
     files = {"final": rows_files(study, "final", cells)}
     if specs.TABLES[table].metric == "accuracy":
         files["predictions"] = rows_files(study, "predictions", cells)
-    if specs.TABLES[table].fid:
+    if specs.TABLES[table].fid and study.fid_tasks:
         files["fid"] = rows_files(study, "fid", list(dict.fromkeys(cell.task for cell in cells)))
     return files
 

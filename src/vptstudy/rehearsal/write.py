@@ -71,7 +71,8 @@ def _write_task(study: Study, task: str, trains: list[str], distance: float) -> 
         return "/".join([study.root, kind, f"task={task}", *more, ROWS])
 
     _write(path("index"), "index", rows.index(study, task), study.prepare_slice(task, study.input_size(task)))
-    _write(path("fid"), "fid", rows.fid(study, task, distance), study.fid_slice(task))
+    if task in study.fid_tasks:
+        _write(path("fid"), "fid", rows.fid(study, task, distance), study.fid_slice(task))
     shown = {"images": EXAMPLES, "version": VERSIONS["examples"]}
     _write(path("examples"), "examples", rows.examples(study, task, EXAMPLES), shown)
     for train in trains:

@@ -66,7 +66,7 @@ def reads(study: Study) -> dict[str, list]:
     base = study.select(**mine, train=study.base_train)
     tasks = [task for task in study.used("task") if sum(cell.task == task for cell in base) == len(PAIR)]
     found = study.select(**mine, train=[study.base_train, *_larger(study)], task=tasks)
-    return {"final": found, "predictions": found, "fid": tasks} if len(tasks) > 1 else {}
+    return {"final": found, "predictions": found, "fid": tasks} if len(tasks) > 1 and study.fid_tasks else {}
 
 
 def _larger(study: Study) -> list[str]:

@@ -98,7 +98,7 @@ def _page(study: Study, folder: Path, made: Mapping[str, tuple[str, int | str]])
     rows = {
         "final": [study.path("final", cell) for cell in study.cells],
         "search": [study.path("search", cell) for cell in study.searches],
-        "fid": report_targets.rows_files(study, "fid", study.used("task")),
+        "fid": report_targets.rows_files(study, "fid", study.fid_tasks),
         "explain": report_targets.rows_files(study, "explain", [task for _, task, _ in study.explained]),
     }
     assert set(rows) == set(sources.KINDS)

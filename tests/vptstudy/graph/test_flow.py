@@ -7,7 +7,7 @@ import yaml
 
 from tests.vptcore.data.layouts import make_folder, make_vtab1k, make_wds
 from vptstudy.config.resolve import load_study
-from vptstudy.graph import flow, targets
+from vptstudy.graph import flow, jobs, targets
 from vptstudy.study import Cell
 
 ROOT = Path(__file__).parents[3]
@@ -108,3 +108,18 @@ def test_every_cell_keeps_its_model_when_asked():
     assert kept[Cell("vit_mini_cifar10", "full", "digits", "160")] == everything.seeds
     assert kept[Cell("vit_mini_cifar10", "full", "digits", "40")] == everything.seeds[:1]
     assert kept[Cell("vit_mini_cifar10", "linear", "digits", "160")] == everything.seeds[:1]
+
+
+@pytest.mark.parametrize("off", [{"fid": False}, {"fid": "off"}, {}], ids=["yaml's off", "a text", "left out"])
+def test_no_distance_is_measured_where_fid_is_off(off):
+    config = yaml.safe_load(Path("profiles/demo/study.yaml").read_text())
+    del config["fid"]
+    study = load_study(config | off)
+    kinds = {job.kind for job in jobs.jobs(study)}
+    assert not kinds & {"features", "fid", "reference"}
+    assert {"search", "final", "table", "figure", "report"} <= kinds
+    read = [path for job in jobs.jobs(study) for value in job.inputs.values()
+            for path in ([value] if isinstance(value, str) else value)]  # fmt: skip
+    assert not [path for path in read if "/fid/" in path or "/features/" in path]
+    assert "3" not in targets.figures_of(study)
+    assert "distances" not in targets.tables_of(study)

@@ -77,10 +77,9 @@ def _predictions(spec: FigureSpec, study: Study) -> Wanted:
 
 
 def _fid(spec: FigureSpec, study: Study) -> Wanted:
-    found = _compared(spec, study)
-    return (
-        {"final": found, "predictions": found, "fid": list(dict.fromkeys(cell.task for cell in found))} if found else {}
-    )
+    found = _compared(spec, study) if study.fid_tasks else []
+    measured = list(dict.fromkeys(cell.task for cell in found))
+    return {"final": found, "predictions": found, "fid": measured} if found else {}
 
 
 def _sizes(spec: FigureSpec, study: Study) -> Wanted:

@@ -31,8 +31,7 @@ KEPT = ["network", "resize", "reference", "reference_sha256", "reference_images"
 
 
 def reads(study: Study) -> dict[str, list]:
-    tasks = study.used("task")
-    return {"fid": tasks} if tasks else {}
+    return {"fid": study.fid_tasks} if study.fid_tasks else {}
 
 
 def table(study: Study, frames: Mapping[str, pd.DataFrame]) -> Listing:
