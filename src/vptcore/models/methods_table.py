@@ -42,6 +42,11 @@ def everything(place: Place, settings: Settings) -> bool:
     return True
 
 
+def biases(place: Place, settings: Settings) -> bool:
+    """Every bias, and nothing else (Ben Zaken et al., ACL 2022)."""
+    return place.name.endswith(".bias")
+
+
 @dataclass(frozen=True, eq=False)
 class Method:
     """`title` as the paper prints it, `colour` in every figure (Okabe-Ito: told apart by colour-blind eyes and in
@@ -105,6 +110,7 @@ def is_target(layer: str, targets: Iterable[str]) -> bool:
     return ends and ("patch_embed" not in layer or any("patch_embed" in target for target in targets))
 
 
+# A grid's learning rates are per 256 images (`scale_lr`): what makers call 1e-3 at a batch of 64 is 4e-3 here.
 METHODS: dict[str, Method] = {
     method.id: method
     for method in (
@@ -121,6 +127,10 @@ METHODS: dict[str, Method] = {
         Method(
             "lora", "LoRA", "#E69F00", adds=lora_adds, optimizer="adamw", rehearsed=1.0,
             settings={"lora": {"rank": 8, "alpha": 8, "targets": ["qkv"]}}, check=check_lora,
+        ),
+        Method(
+            "bitfit", "BitFit", "#332288", trains=biases, optimizer="adamw", rehearsed=-1.0, batch=64,
+            grid={"lr": [0.004, 0.01, 0.02, 0.04], "weight_decay": [0.001, 0.0001]},
         ),
     )
 }  # fmt: skip
