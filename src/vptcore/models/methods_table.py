@@ -47,6 +47,12 @@ def biases(place: Place, settings: Settings) -> bool:
     return place.name.endswith(".bias")
 
 
+def norms(place: Place, settings: Settings) -> bool:
+    """Scale and shift of every norm."""
+    layer = place.name.rpartition(".")[0]
+    return "norm" in layer.rpartition(".")[2]
+
+
 @dataclass(frozen=True, eq=False)
 class Method:
     """`title` as the paper prints it, `colour` in every figure (Okabe-Ito: told apart by colour-blind eyes and in
@@ -130,6 +136,10 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             "bitfit", "BitFit", "#332288", trains=biases, optimizer="adamw", rehearsed=-1.0, batch=64,
+            grid={"lr": [0.004, 0.01, 0.02, 0.04], "weight_decay": [0.001, 0.0001]},
+        ),
+        Method(
+            "layernorm", "LayerNorm", "#44AA99", trains=norms, optimizer="adamw", rehearsed=-1.0, batch=64,
             grid={"lr": [0.004, 0.01, 0.02, 0.04], "weight_decay": [0.001, 0.0001]},
         ),
     )

@@ -92,4 +92,5 @@ def test_a_probe_and_prompts_on_the_papers_backbone_by_hand():
     assert count_tuned(job_of(vit, "mlp", classes=100))[0] == 2 * (768 * 768 + 3 * 768) + 769 * 100
     # A block's biases: two norms, qkv (3), projection, fc1 (4), fc2, in 768s; then the patches' and the last norm's.
     assert count_tuned(job_of(vit, "bitfit", classes=100))[0] == (12 * 11 + 2) * 768 + 769 * 100
+    assert count_tuned(job_of(vit, "layernorm", classes=100))[0] == (12 * 2 + 1) * 2 * 768 + 769 * 100
     assert count_tuned(job_of(vit, "full", classes=100)) == (85_798_656 + 76_900,) * 2
