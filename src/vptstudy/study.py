@@ -289,7 +289,7 @@ class Study:
             optimizer=row.optimizer_under(protocol), lr=0.0, weight_decay=0.0,
             batch=setting["batch"], epochs=epochs, warmup=round(share * epochs),
             scale_lr=protocol.scale_lr, zero_first_epoch=protocol.lr_zero_epoch, decay_norms=protocol.decay_norms,
-            adamw=protocol.adamw,
+            adamw=protocol.adamw, layer_decay=float(self.settings(method).get("layer_decay", 1.0)),
         )  # fmt: skip
 
     def search_slice(self, cell: Cell) -> dict:

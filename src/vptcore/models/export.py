@@ -26,12 +26,12 @@ from vptcore.models import portable
 from vptcore.models.methods import (
     ModelSpec,
     Tuned,
-    backbone_state,
     build,
     build_encoder,
     build_head,
     load_tuned,
     spec_of,
+    start_state,
 )
 from vptcore.models.methods_table import METHODS
 
@@ -66,7 +66,7 @@ def restore(job: Mapping, state: Mapping[str, Tensor], base: Mapping[str, Tensor
     if METHODS[spec.method].probe:
         head = build_head(spec, seed=0)
         return Tuned(build_encoder(spec, seed=0), load_tuned(head, state)).eval()
-    start = backbone_state(base) if base is not None else None
+    start = start_state(spec.row, base) if base is not None else None
     return load_tuned(build(spec, seed=0, base_state=start), state).eval()
 
 

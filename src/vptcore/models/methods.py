@@ -67,11 +67,14 @@ class Tuned(nn.Module):
 
 
 def build(spec: ModelSpec, *, seed: int, base_state: Mapping[str, Tensor] | None = None) -> Tuned:
-    """The model of `spec`, new head and prompts drawn under `seed`; `base_state` replaces the weights
-    of the backbone that were trained.
+    """The model of `spec`, new head and prompts drawn under `seed`; `base_state` (of `start_state`) replaces what the
+    method that it starts from has trained.
     """
-    encoder = build_encoder(spec, seed=seed, base_state=base_state)
+    from_head = starts_from_head(spec.row)
+    encoder = build_encoder(spec, seed=seed, base_state=None if from_head else base_state)
     model = Tuned(encoder, build_head(spec, seed=seed))
+    if from_head and base_state is not None:
+        model.head.load_state_dict(base_state)
     named = dict(encoder.backbone.named_parameters())
     for place, parameter in zip(places_of(list(named)), named.values(), strict=True):
         parameter.requires_grad_(spec.row.trains(place, spec.settings))
@@ -173,6 +176,16 @@ def load_tuned(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         raise ValueError(f"a tuned state of another model: {len(odd)} names differ, first {odd[0]}")
     model.load_state_dict(state, strict=False)
     return model
+
+
+def starts_from_head(row: Method) -> bool:
+    """Whether a method takes a probe's head, and not a tuned backbone."""
+    return bool(row.needs) and METHODS[row.needs].probe
+
+
+def start_state(row: Method, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a method takes of the tuned state of the method that it `needs`."""
+    return dict(state) if starts_from_head(row) else backbone_state(state)
 
 
 def backbone_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

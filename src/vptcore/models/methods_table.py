@@ -53,6 +53,11 @@ def norms(place: Place, settings: Settings) -> bool:
     return "norm" in layer.rpartition(".")[2]
 
 
+def last_blocks(place: Place, settings: Settings) -> bool:
+    """The last `blocks` blocks, and what follows them."""
+    return place.block >= max(0, place.blocks - int(settings["blocks"]))
+
+
 @dataclass(frozen=True, eq=False)
 class Method:
     """`title` as the paper prints it, `colour` in every figure (Okabe-Ito: told apart by colour-blind eyes and in
@@ -122,6 +127,7 @@ METHODS: dict[str, Method] = {
     for method in (
         Method(
             "full", "FT", "#D55E00", trains=everything, optimizer="full_optimizer", as_full=True, rehearsed=-6.0,
+            settings={"layer_decay": 1.0},
         ),
         Method("vpt", "VPT", "#0072B2", prompts=True),
         Method(
@@ -141,6 +147,24 @@ METHODS: dict[str, Method] = {
         Method(
             "layernorm", "LayerNorm", "#44AA99", trains=norms, optimizer="adamw", rehearsed=-1.0, batch=64,
             grid={"lr": [0.004, 0.01, 0.02, 0.04], "weight_decay": [0.001, 0.0001]},
+        ),
+        # Depth-wise decay as BEiT and MAE fine-tune ViT-B (Bao et al., ICLR 2022; He et al., CVPR 2022).
+        Method(
+            "full_decayed", "FT, layer decay", "#882255", trains=everything, optimizer="full_optimizer", as_full=True,
+            settings={"layer_decay": 0.75}, rehearsed=-3.0, batch=64,
+            grid={"lr": [0.005, 0.001, 0.0005, 0.0001], "weight_decay": [0.05, 0.01]},
+        ),
+        # The last blocks and the last norm (Yosinski et al., NeurIPS 2014; KMnP/vpt src/models/vit_models.py:76-92).
+        Method(
+            "partial", "Partial", "#117733", trains=last_blocks, optimizer="full_optimizer", as_full=True,
+            settings={"blocks": 1, "layer_decay": 1.0}, rehearsed=-7.0, batch=64,
+            grid={"lr": [0.005, 0.001, 0.0005, 0.0001], "weight_decay": [0.01, 0.001, 0.0001, 0.0]},
+        ),
+        # From the head of a linear probe (Kumar et al., ICLR 2022).
+        Method(
+            "lp_ft", "LP-FT", "#AA4499", trains=everything, needs="linear", optimizer="full_optimizer", as_full=True,
+            settings={"layer_decay": 1.0}, rehearsed=-4.0, batch=64,
+            grid={"lr": [0.001, 0.0005, 0.0001, 0.00005], "weight_decay": [0.01, 0.0001]},
         ),
     )
 }  # fmt: skip

@@ -26,12 +26,12 @@ from vptcore.data.tensors import ImageSet
 from vptcore.jobs.device import device_name, open_device
 from vptcore.jobs.workfolder import open_work
 from vptcore.models.methods import (
-    backbone_state,
     build,
     build_encoder,
     build_head,
     count_parameters,
     spec_of,
+    start_state,
     tuned_state,
 )
 from vptcore.records import provenance, read_rows, replacing, write_rows, write_text
@@ -116,7 +116,7 @@ def _one_seed(setting: _Setting, seed: int, base: str | None, model: nn.Module |
     """
     job, recipe, train, test, device = setting.job, setting.recipe, setting.train, setting.test, setting.device
     spec, is_probe = spec_of(job), stage.is_probe(job)
-    base_state = backbone_state(load_file(base)) if base else None
+    base_state = start_state(spec.row, load_file(base)) if base else None
     fresh = build_head(spec, seed=seed) if is_probe else build(spec, seed=seed, base_state=base_state)
     model = renew(model, fresh, device)
     counts = count_parameters(model)

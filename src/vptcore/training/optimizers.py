@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from vptcore.models.outline import places_of
 from vptcore.training.recipe import Recipe
 
 EPS = 1e-6  # of AdamW, as in the authors' own class
@@ -32,18 +33,23 @@ def make_optimizer(model: nn.Module, recipe: Recipe | Sequence[Recipe]):
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
-    """Two groups: with and without weight decay.
+    """Two groups: with and without weight decay; under `layer_decay` two for every block, each with its `scale`.
 
     Under SGD everything but the head's bias is decayed (KMnP/vpt src/solver/optimizer.py:60-62). Under AdamW biases
     are not, Swin's relative position biases among them (optimizer.py:36-47); norm weights are, as in the authors'
     code, unless `decay_norms` is false (their list of exceptions names modules that the model does not have).
     """
-    decayed, spared = [], []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            (spared if _is_spared(name, recipe) else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": spared, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+    named = dict(model.named_parameters())
+    groups: dict[tuple, dict] = {}
+    for place, parameter in zip(places_of(list(named)), named.values(), strict=True):
+        if not parameter.requires_grad:
+            continue
+        spared = _is_spared(place.name, recipe)
+        # The head and the last norm learn at the full rate, the last block at `layer_decay` of it.
+        scale = recipe.layer_decay ** (place.blocks - place.block) if place.blocks else 1.0
+        group = {"params": [], "weight_decay": 0.0 if spared else recipe.weight_decay, "scale": scale}
+        groups.setdefault((spared, scale), group)["params"].append(parameter)
+    return [groups[key] for key in sorted(groups)]
 
 
 def _is_spared(name: str, recipe: Recipe) -> bool:
@@ -57,7 +63,7 @@ def _is_spared(name: str, recipe: Recipe) -> bool:
 class _OneLr:
     def set_lr(self, lrs: Sequence[float]) -> None:
         for group in self.param_groups:
-            group["lr"] = lrs[0]
+            group["lr"] = lrs[0] * group["scale"]
 
 
 class _Sgd(_OneLr, torch.optim.SGD):

@@ -26,8 +26,9 @@ class Recipe:
     `lr` is the grid's value; the optimizer gets `scaled_lr`, which is lr x batch / 256 under `scale_lr`
     (KMnP/vpt tune_vtab.py:100): by the batch asked for, also where a set has fewer images. `warmup` counts epochs;
     under `zero_first_epoch` the first of them runs at learning rate 0, as the authors' scheduler does
-    (src/solver/lr_scheduler.py:57-64). `adamw`: the authors' own class, or
-    torch's (`optimizers`).
+    (src/solver/lr_scheduler.py:57-64). `adamw`: the authors' own class, or torch's (`optimizers`). `layer_decay`: a
+    block learns at that fraction of the rate of the block after it (BEiT, Bao et al., ICLR 2022); 1 is the same
+    rate everywhere.
     """
 
     optimizer: str
@@ -43,6 +44,7 @@ class Recipe:
     decay_norms: bool = True
     adamw: str = "authors"
     augment: str = "none"
+    layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:

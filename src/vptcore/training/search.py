@@ -26,12 +26,12 @@ from vptcore.jobs.device import device_name, open_device
 from vptcore.jobs.workfolder import open_work
 from vptcore.models.heads import StackedHeads
 from vptcore.models.methods import (
-    backbone_state,
     build,
     build_encoder,
     build_head,
     count_parameters,
     spec_of,
+    start_state,
     tuned_state,
 )
 from vptcore.models.methods_table import METHODS
@@ -85,8 +85,8 @@ def _grid(job, inputs, device: torch.device, work: Path, keeps_best: bool, say) 
     check_batch(job, len(train))
     recipes = recipes_of(job)
     if METHODS[job["method"]].stacks:
-        return _stacked_rows(job, recipes, train, val, device)
-    base_state = backbone_state(load_file(inputs["base"])) if "base" in inputs else None
+        return _stacked_rows(job, recipes, train, val, device, work if keeps_best else None)
+    base_state = start_state(METHODS[job["method"]], load_file(inputs["base"])) if "base" in inputs else None
     train, val = _as_features(job, train, val, device) if stage.is_probe(job) else (train, val)
     return _rows(_Setting(job, train, val, device, base_state, work, keeps_best, say), recipes)
 
@@ -164,18 +164,27 @@ def probe_parameters(job: Mapping) -> tuple[int, int]:
     return head, head + sum(p.numel() for p in build_encoder(spec_of(job), seed=0).parameters())
 
 
-def _stacked_rows(job, recipes: list[Recipe], train: ImageSet, val: ImageSet, device) -> list[dict]:
-    """All configurations of a probe at once: features computed once, heads trained side by side."""
+def _stacked_rows(job, recipes, train: ImageSet, val: ImageSet, device, keep_in: Path | None) -> list[dict]:
+    """All configurations of a probe at once: features computed once, heads trained side by side.
+
+    The best head is kept in the folder `keep_in`, if there is one.
+    """
     spec, seed = spec_of(job), job["seed"]
     train, val = _as_features(job, train, val, device)
     heads = StackedHeads(lambda: build_head(spec, seed=seed), seed, len(recipes)).to(device)
     history = fit(heads, train, recipes, seed=seed)
     logits_GNC, counts = predict(heads, val), probe_parameters(job)
-    return [
+    rows = [
         search_row(job, config, recipe, history, logits_GNC[config], val, counts, device, of=config)
         | {"train_images": len(train)}
         for config, recipe in enumerate(recipes)
     ]
+    if keep_in is not None:
+        best = int(choose(pd.DataFrame(rows))["config"])
+        head = {"weight": heads.weight[best], "bias": heads.bias[best]}
+        with replacing(keep_in / f"config={best}.safetensors") as beside:
+            save_file({name: value.detach().cpu().contiguous() for name, value in head.items()}, beside)
+    return rows
 
 
 def search_row(

@@ -22,6 +22,7 @@ IDLE_CPU, IDLE_GPU = 900e6, 4e9
 CONTEXT_GPU = 0.6e9  # CUDA context and the kernels' code
 # What autograd saves of a block, in numbers a token and width. Trained: inputs of every projection too.
 SAVED_TRAINED, SAVED_FROZEN = 22.0, 15.0
+SAVED_LAST = 5.0  # of the last block, where one token is read: its keys and values alone are of all tokens
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ def _saved_of_blocks(job: Mapping, prompted: bool) -> list[float]:
     touched = {place.block for place, _ in places(shape) if place.name in trained}
     first = 0 if prompted else min(touched | {layer.block for layer, _ in added}, default=shape.depth)
     saved = [SAVED_TRAINED if block in weights else SAVED_FROZEN for block in range(shape.depth)]
+    if job["backbone"]["pool"] == "token":
+        saved[-1] = SAVED_LAST
     return [numbers if block >= first else 0.0 for block, numbers in enumerate(saved)]
 
 

@@ -1,43 +1,20 @@
 """Every row of METHODS, finished: what it says of itself is what the built model does."""
 
-from dataclasses import asdict
-
 import pytest
 import torch
 
-from vptcore.models import methods
-from vptcore.models.backbones import BACKBONES, Backbone
+from tests.vptcore.models.tiny import SWIN, VIT, job_of, without_weights
+from vptcore.models.backbones import BACKBONES
 from vptcore.models.changes import changes_of, count_tuned
-from vptcore.models.methods import build, count_parameters, spec_of
+from vptcore.models.methods import build, count_parameters, spec_of, start_state
 from vptcore.models.methods_table import METHODS
-from vptcore.models.pretrained import create_backbone
 from vptcore.training.protocol import CHOICES, PROTOCOLS
 from vptcore.training.recipe import OPTIMIZERS, Recipe, expand_grid
-
-VIT = Backbone(
-    "tiny", "Tiny", "vit_tiny_patch16_224", size=32, width=48, depth=3,
-    options=dict(img_size=32, patch_size=8, embed_dim=48, depth=3, num_heads=3),
-)  # fmt: skip
-SWIN = Backbone(
-    "tiny_swin", "Tiny Swin", "swin_tiny_patch4_window7_224", size=32, width=48, pool="avg",
-    options=dict(img_size=32, embed_dim=24, depths=(2, 1), num_heads=(2, 4), window_size=4),
-)  # fmt: skip
-
-
-def job_of(backbone, method, **more):
-    length = 5 if METHODS[method].prompts else 0
-    return dict(
-        backbone=asdict(backbone), method=method, classes=7, prompt_length=length, deep=True, settings={},
-        protocol=asdict(PROTOCOLS["paper"]),
-    ) | more  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def unpretrained(monkeypatch):
-    def create(spec, drop_path=0.0):
-        return create_backbone(spec, pretrained=False, drop_path=drop_path)
-
-    monkeypatch.setattr(methods, "create_backbone", create)
+    without_weights(monkeypatch)
 
 
 @pytest.mark.parametrize("backbone", [VIT, SWIN], ids=["vit", "swin"])
@@ -90,7 +67,19 @@ def test_a_probe_and_prompts_on_the_papers_backbone_by_hand():
     assert count_tuned(job_of(vit, "vpt", prompt_length=10, classes=100))[0] == 12 * 10 * 768 + 769 * 100
     assert count_tuned(job_of(vit, "vpt", prompt_length=10, classes=100, deep=False))[0] == 10 * 768 + 769 * 100
     assert count_tuned(job_of(vit, "mlp", classes=100))[0] == 2 * (768 * 768 + 3 * 768) + 769 * 100
+    assert count_tuned(job_of(vit, "partial", classes=100))[0] == 7_087_872 + 2 * 768 + 769 * 100
     # A block's biases: two norms, qkv (3), projection, fc1 (4), fc2, in 768s; then the patches' and the last norm's.
     assert count_tuned(job_of(vit, "bitfit", classes=100))[0] == (12 * 11 + 2) * 768 + 769 * 100
     assert count_tuned(job_of(vit, "layernorm", classes=100))[0] == (12 * 2 + 1) * 2 * 768 + 769 * 100
     assert count_tuned(job_of(vit, "full", classes=100)) == (85_798_656 + 76_900,) * 2
+
+
+def test_a_probes_head_is_taken_over():
+    job = job_of(VIT, "lp_ft")
+    head = build(spec_of(job_of(VIT, "linear")), seed=9).head.state_dict()
+    torch.manual_seed(4)
+    model = build(spec_of(job), seed=0, base_state=start_state(METHODS["lp_ft"], head))
+    assert torch.equal(model.head.weight, head["weight"])
+    torch.manual_seed(4)
+    plain = build(spec_of(job_of(VIT, "full")), seed=0)
+    assert torch.equal(model.encoder.vit.blocks[0].attn.qkv.weight, plain.encoder.vit.blocks[0].attn.qkv.weight)

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from tests.vptcore.models.tiny import VIT, job_of, without_weights
+from vptcore.models import methods
 from vptcore.models.backbones import MINI, Backbone
 from vptcore.models.methods import ModelSpec, build, build_head
 from vptcore.training.optimizers import make_optimizer, parameter_groups
@@ -121,3 +123,23 @@ def _bytes(state) -> io.BytesIO:
     torch.save(state, stream)
     stream.seek(0)
     return stream
+
+
+def test_layer_decay_is_mae_fine_tunings(monkeypatch):
+    """decay ** (layers - id) over layers = blocks + 1; patches and positions have id 0, block i has i + 1, the rest the
+    last (facebookresearch/mae util/lr_decay.py)."""
+    without_weights(monkeypatch)
+    model = build(methods.spec_of(job_of(VIT, "full_decayed")), seed=0)
+    optimizer = make_optimizer(model, Recipe("adamw", 1.0, 0.1, 256, 10, 1, layer_decay=0.5))
+    optimizer.set_lr([0.8])
+    names = {id(p): n.removeprefix("encoder.vit.") for n, p in model.named_parameters()}
+    rates = {names[id(p)]: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+
+    def layer(name):
+        if name.startswith("blocks."):
+            return int(name.split(".")[1]) + 1
+        return 0 if name.startswith(("cls_token", "pos_embed", "patch_embed")) else 4
+
+    assert rates == {name: 0.8 * 0.5 ** (4 - layer(name)) for name in names.values()}
+    decays = {names[id(p)]: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert {name for name, decay in decays.items() if decay == 0} == {name for name in decays if "bias" in name}
