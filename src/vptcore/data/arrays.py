@@ -1,9 +1,9 @@
 """A task's images, decoded and resized once: one uint8 array on disk and one index row per image.
 
-In: a job (task, source, path, classes, size, resize, max_pool, seed, version, workers). Out: `images.npy`, uint8
-(N, H, W, C), to be memory-mapped, and rows of kind `index` in the same order. Images that all have one size no larger
-than the model's input stay as they are, for the model to resize on its device; all others are resized here. Finished
-chunks stay in a work folder, so that a killed preparation goes on where it was.
+In: a job (task, source, path, classes, size, resize, max_pool, seed, version, workers, on_bad_image). Out:
+`images.npy`, uint8 (N, H, W, C), to be memory-mapped, and rows of kind `index` in the same order. Images that all have
+one size no larger than the model's input stay as they are, for the model to resize on its device; all others are
+resized here. Finished chunks stay in a work folder, so that a killed preparation goes on where it was.
 
     python -m pytest tests/vptcore/data/test_arrays.py
 """
@@ -13,32 +13,38 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice, pairwise
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from vptcore import records
-from vptcore.data.chunks import CHUNK, Chunk, Chunks, DoesNotFit, Form
-from vptcore.data.item import SPLITS, Request, Source
-from vptcore.data.sources import open_source
+from vptcore.data import census
+from vptcore.data.chunks import CHUNK, BadImages, Chunk, Chunks, DoesNotFit, Form
+from vptcore.data.item import Request, Source
+from vptcore.data.remedies import left_out_images
+from vptcore.data.sources import READERS, open_source
 from vptcore.data.tasks import TASKS
 from vptcore.records import digest
 
 SAY_SECONDS = 10
-LISTED = 20  # duplicates named in the metadata
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What was written: the index rows, the images' form, and where they are not the benchmark's own."""
+    """What was written: the index rows, the images' form and source, and {key: reason} of the bad ones skipped.
+
+    `bits` counts the 16-bit images by the bits that they use.
+    """
 
     rows: list[dict]
     form: Form
-    substitutes: tuple[str, ...]
+    source: Source
+    skipped: dict[str, str]
+    bits: Counter
 
 
 def prepare(
@@ -52,19 +58,32 @@ def prepare(
 
     At most `max_pool` train images are kept, the first ones, and all val and test images. The array and the rows are
     the same for any number of `workers`, and whether or not chunks in `work` were finished before. Raises ValueError
-    (one line) for a missing path, a broken image or a wrong label.
+    (one line) for a missing path, a wrong label, or all images that cannot be decoded; with `on_bad_image` "skip" these
+    are left out. A person's own images are turned upright as EXIF says, a benchmark's are not.
     """
     started = time.time()
     decides = {key: value for key, value in job.items() if key != "workers"}
     with _work_folder(work, decides, Path(images_path)) as folder:
-        stored = _store(job, Chunks(folder, job["size"], job.get("resize", "bilinear")), Path(images_path), say)
-        notes = audit(stored.rows, job)
-        more = {"shape": [len(stored.rows), *stored.form.shape_HWC], "native": stored.form.native,
-                "substitutes": list(stored.substitutes), **notes}  # fmt: skip
+        chunks = Chunks(folder, job["size"], job.get("resize", "bilinear"), upright=_is_own(job))
+        stored = _store(job, chunks, Path(images_path), say)
+        notes = _notes(stored, job)
+        more = {"shape": [len(stored.rows), *stored.form.shape_HWC], "native": stored.form.native, **notes}
         inputs = {"source": job["path"]} if job["path"] and Path(job["path"]).is_file() else {}
         note = records.provenance(decides, inputs, started=started, **more)
         records.write_rows(index_path, "index", stored.rows, note)
     return _summary(stored, notes, time.time() - started)
+
+
+def _notes(stored: Stored, job: dict) -> dict:
+    """What the index's metadata say of the images. `substitutes` go on into the caption of every table."""
+    source, remarks = stored.source, [*stored.source.remarks, *census.of_bits(stored.bits)]
+    notes = census.census(stored.rows, job["classes"], job["max_pool"], _expected_test(job["task"]))
+    substitutes = [*source.substitutes, *filter(None, [left_out_images(source.left_out)])]
+    if notes["test_expected"] and READERS[job["source"]].own:
+        substitutes.append(f"{notes['counts']['test']:,} test images, the benchmark has {notes['test_expected']:,}")
+    if stored.skipped:
+        substitutes.append(f"{len(stored.skipped):,} images that cannot be decoded are left out")
+    return notes | census.of_source(source.left_out, stored.skipped, remarks) | {"substitutes": substitutes}
 
 
 @contextmanager
@@ -91,28 +110,55 @@ def _store(job: dict, chunks: Chunks, images_path: Path, say: Callable[[str], No
     """Write all chunks in one form. A chunk that does not fit the form widens it, and the others are converted."""
     path = Path(job["path"]) if job["path"] else None
     request = Request(job["task"], job["classes"], path, job["seed"], job["max_pool"])
+    skipped: dict[str, str] = {}
     while True:
         source = open_source(job["source"], request)
+        source = replace(source, items=(item for item in source.items if item.key not in skipped))
         try:
             rows = _all_rows(job, source, chunks, _Progress(job, say))
         except DoesNotFit as widened:
             chunks.widen(widened.form)
             continue
+        except BadImages as bad:
+            if job.get("on_bad_image") != "skip":
+                raise ValueError(_bad_line(bad.found, source.where, job["task"], say)) from None
+            skipped |= dict(bad.found)
+            continue
         if not rows:
             raise ValueError(f"{source.where}: no images found for {job['task']}")
         chunks.finish(len(rows), images_path)
-        return Stored(rows, chunks.form, tuple(source.substitutes))
+        bits = Counter(row.pop("bits") for row in rows)
+        return Stored(rows, chunks.form, source, skipped, bits)
+
+
+def _bad_line(bad: list[tuple[str, str]], where: str, task: str, say: Callable[[str], None]) -> str:
+    """The error for all images that cannot be decoded; those that do not go into the line go into the log."""
+    skip = f"or set tasks.{task}.on_bad_image: skip"
+    if len(bad) == 1:
+        ((key, reason),) = bad
+        return f"{where}: image {key} cannot be decoded ({reason}); replace it, take it out, {skip}"
+    for key, reason in bad[census.LISTED :]:
+        say(f"image {key} cannot be decoded ({reason})")
+    named = "; ".join(f"{key} ({reason})" for key, reason in bad[: census.LISTED])
+    more = f"; {len(bad) - census.LISTED:,} more are in the log" if len(bad) > census.LISTED else ""
+    return f"{where}: {len(bad):,} images cannot be decoded: {named}{more}; replace them, take them out, {skip}"
 
 
 def _all_rows(job: dict, source: Source, chunks: Chunks, progress: _Progress) -> list[dict]:
     """Index rows of all items, chunk after chunk, from a pool of workers that never holds more than a few chunks."""
     workers = max(1, int(job.get("workers", 1)))
     rows: list[dict] = []
+    bad: list[tuple[str, str]] = []
     waiting: deque = deque()
 
     def collect() -> None:
         chunk, made = waiting.popleft()
-        for item, row in zip(chunk.items, made.result(), strict=True):
+        try:
+            of_chunk = made.result()
+        except BadImages as error:  # all of them are looked for, so that one run names them all
+            bad.extend(error.found)
+            return
+        for item, row in zip(chunk.items, of_chunk, strict=True):
             name = source.class_names[int(item.label)]
             rows.append({"row": len(rows), "split": item.split, "label": int(item.label), "class_name": name,
                          "key": item.key, "source": job["source"], **row})  # fmt: skip
@@ -131,6 +177,8 @@ def _all_rows(job: dict, source: Source, chunks: Chunks, progress: _Progress) ->
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    if bad:
+        raise BadImages(bad)
     return rows
 
 
@@ -157,45 +205,14 @@ class _Progress:
         self.say(f"{done:,} images{of}, {rate:,.0f} img/s")
 
 
-def audit(rows: list[dict], job: dict) -> dict:
-    """What a reader of the results should know of the images: counts, absent classes, duplicates, an odd test size.
-
-    `duplicates` counts the images of the second split whose pixels also occur in the first, `duplicate_keys` names
-    some, and `label_conflicts` counts those whose label differs. `ordered` is whether the labels of train run in
-    classes, as in a list sorted by class, of which the first 800 would miss most.
-    """
-    by_split = {split: [row for row in rows if row["split"] == split] for split in SPLITS}
-    first = {split: {row["sha256"]: row for row in reversed(part)} for split, part in by_split.items()}
-    labels = {split: {row["label"] for row in part} for split, part in by_split.items()}
-    pairs = (("train", "val"), ("train", "test"), ("val", "test"))
-    twins = {
-        f"{a}-{b}": [(first[a][row["sha256"]], row) for row in by_split[b] if row["sha256"] in first[a]]
-        for a, b in pairs
-    }
-    expected = _expected_test(job)
-    return {
-        "counts": {split: len(part) for split, part in by_split.items()},
-        "absent_classes": {s: sorted(set(range(job["classes"])) - found) for s, found in labels.items() if found},
-        "duplicates": {pair: len(found) for pair, found in twins.items()},
-        "duplicate_keys": {p: [[a["key"], b["key"]] for a, b in found[:LISTED]] for p, found in twins.items() if found},
-        "label_conflicts": {p: sum(a["label"] != b["label"] for a, b in found) for p, found in twins.items()},
-        "label_range": [min(row["label"] for row in rows), max(row["label"] for row in rows)] if rows else [],
-        "ordered": _runs_in_classes([row["label"] for row in by_split["train"]]),
-        "capped": len(by_split["train"]) == job["max_pool"],
-        "test_expected": expected if expected and expected != len(by_split["test"]) else None,
-    }
+def _expected_test(task: str) -> int:
+    """The number of test images of a known task; 0 for one's own."""
+    return TASKS[task].test if task in TASKS else 0
 
 
-def _runs_in_classes(labels: list[int]) -> bool:
-    """Whether every class stands in one run; classes of one image say nothing."""
-    runs = sum(a != b for a, b in pairwise(labels)) + bool(labels)
-    return len(set(labels)) > 1 and runs == len(set(labels)) < len(labels)
-
-
-def _expected_test(job: dict) -> int:
-    """The number of test images of a known task; 0 for a task, or a source, of one's own."""
-    task = TASKS.get(job["task"])
-    return task.test if task and job["source"] in (task.source, "vtab1k", "original", "tfds", "fgvc") else 0
+def _is_own(job: dict) -> bool:
+    """Whether these are a person's own images, and no benchmark's that they keep their own way."""
+    return READERS[job["source"]].own and job["task"] not in TASKS
 
 
 def _summary(stored: Stored, notes: dict, seconds: float) -> str:
@@ -204,11 +221,4 @@ def _summary(stored: Stored, notes: dict, seconds: float) -> str:
     parts.append(f"{len({row['label'] for row in stored.rows})} classes")
     parts.append(f"{height}x{width}x{channels} {'kept native' if stored.form.native else 'resized'}")
     parts.append(f"{len(stored.rows) / max(seconds, 1e-3):,.0f} img/s")
-    if absent := {split: len(classes) for split, classes in notes["absent_classes"].items() if classes}:
-        parts.append("absent classes: " + ", ".join(f"{n} in {split}" for split, n in absent.items()))
-    parts += [f"{n} duplicates {pair}" for pair, n in notes["duplicates"].items() if n]
-    if conflicts := sum(notes["label_conflicts"].values()):
-        parts.append(f"{conflicts} of them with another label")
-    if notes["test_expected"]:
-        parts.append(f"{notes['test_expected']:,} test images expected")
-    return ", ".join([*parts, *stored.substitutes])
+    return ", ".join([*parts, *census.lines(notes, stored.source.left_out), *notes["substitutes"]])

@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from vptcore.data.decode import RESIZES, crop_side, is_grey, to_rgb
+from vptcore.data.decode import RESIZES, crop_side, decoded, is_grey
 from vptcore.data.item import Deferred, Image, Item, Range, load
 from vptcore.records import replacing, write_text
 
@@ -63,11 +63,19 @@ class DoesNotFit(Exception):
         self.form = form
 
 
+class BadImages(Exception):
+    """Images of a chunk that cannot be decoded: (key, reason) of each."""
+
+    def __init__(self, found: list[tuple[str, str]]):
+        super().__init__(f"{len(found)} images cannot be decoded")
+        self.found = found
+
+
 class Chunks:
     """The work folder of one task's array. `make` may be called from many threads, once the first chunk is made."""
 
-    def __init__(self, folder: Path, size: int, resize: str):
-        self.folder, self.size, self.resize = folder, size, RESIZES[resize]
+    def __init__(self, folder: Path, size: int, resize: str, *, upright: bool = False):
+        self.folder, self.size, self.resize, self.upright = folder, size, RESIZES[resize], upright
         side = crop_side(size) if resize == "256_crop" else size
         self.resized = Form((side, side, 3), native=False)
         self.may_keep = resize != "256_crop"
@@ -78,16 +86,16 @@ class Chunks:
         return self.forms[-1] if self.forms else None
 
     def make(self, chunk: Chunk) -> list[dict]:
-        """Write a chunk, or find it finished; its index columns sha256, width and height, an image a row.
+        """Write a chunk, or find it finished: sha256, width, height and bits (`decode.decoded`) of an image a row.
 
-        Raises DoesNotFit, or ValueError (one line) for an image that cannot be decoded.
+        Raises DoesNotFit, or BadImages for all of the chunk's images that cannot be decoded.
         """
         marks = [_mark(item) for item in chunk.items]
         for form in reversed(self.forms):
             if (rows := self._finished(chunk, form, marks)) is not None:
                 return rows if form == self.form else self._converted(chunk, form, rows, marks)
-        pixels, sizes = self._decode(chunk)
-        return self._write(chunk, pixels, sizes, marks)
+        pixels, facts = self._decode(chunk)
+        return self._write(chunk, pixels, facts, marks)
 
     def widen(self, form: Form) -> None:
         """From now on store in `form`. Narrower files stay until `finish`: their chunks are converted from there."""
@@ -134,23 +142,26 @@ class Chunks:
             data = os.pread(file.fileno(), count, HEADER + chunk.number * CHUNK * form.bytes)
         return np.frombuffer(data[: len(data) // form.bytes * form.bytes], np.uint8).reshape(-1, *form.shape_HWC)
 
-    def _decode(self, chunk: Chunk) -> tuple[np.ndarray, list[tuple[int, int]]]:
-        """The chunk's pixels in the present form, and (width, height) of each image in the source."""
-        decoded = (_pixels(item, chunk.where) for item in chunk.items)
-        if self.form is None or self.form.native:
-            kept = []
-            for image in decoded:
-                if not self.may_keep or max(image.shape[:2]) > self.size:
-                    raise DoesNotFit(self.resized)  # at once: a chunk of large images may not fit into memory
-                kept.append(image)
+    def _decode(self, chunk: Chunk) -> tuple[np.ndarray, list[dict]]:
+        """The chunk's pixels in the present form, and width, height and bits of each image in the source."""
+        kept, facts, bad = [], [], []
+        may_be_native = self.form is None or self.form.native
+        for item in chunk.items:
+            try:
+                image, bits = decoded(load(item.image), upright=self.upright)
+            except ValueError as error:
+                bad.append((item.key, str(error)))
+                continue
+            if may_be_native and (not self.may_keep or max(image.shape[:2]) > self.size):
+                raise DoesNotFit(self.resized)  # at once: a chunk of large images may not fit into memory
+            kept.append(image if may_be_native else self.resize(image, self.size))
+            facts.append({"width": image.shape[1], "height": image.shape[0], "bits": bits})
+        if bad:
+            raise BadImages(bad)
+        if may_be_native:
             self._check_form(kept)
-            channels = self.form.shape_HWC[2]
-            return np.stack([p[..., :channels] for p in kept]), [p.shape[1::-1] for p in kept]
-        pixels, sizes = np.empty((len(chunk.items), *self.form.shape_HWC), np.uint8), []
-        for row, image in enumerate(decoded):
-            pixels[row] = self.resize(image, self.size)
-            sizes.append(image.shape[1::-1])
-        return pixels, sizes
+        channels = self.form.shape_HWC[2]
+        return np.stack([image[..., :channels] for image in kept]), facts
 
     def _check_form(self, images: list[np.ndarray]) -> None:
         """Raise DoesNotFit unless these images can be stored in the present form."""
@@ -170,12 +181,12 @@ class Chunks:
             pixels = np.stack([self.resize(image, self.size) for image in np.ascontiguousarray(pixels)])
         elif pixels.shape[1:] != self.form.shape_HWC:
             raise DoesNotFit(self.resized)
-        return self._write(chunk, pixels, [(row["width"], row["height"]) for row in rows], marks)
+        return self._write(chunk, pixels, rows, marks)
 
-    def _write(self, chunk: Chunk, pixels: np.ndarray, sizes: list[tuple[int, int]], marks: list[str]) -> list[dict]:
+    def _write(self, chunk: Chunk, pixels: np.ndarray, facts: list[dict], marks: list[str]) -> list[dict]:
         rows = [
-            {"sha256": hashlib.sha256(np.ascontiguousarray(image)).hexdigest(), "width": width, "height": height}
-            for image, (width, height) in zip(pixels, sizes, strict=True)
+            of_image | {"sha256": hashlib.sha256(np.ascontiguousarray(image)).hexdigest()}
+            for image, of_image in zip(pixels, facts, strict=True)
         ]
         path = self._file(self.form)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -185,13 +196,6 @@ class Chunks:
             os.close(handle)
         write_text(self._note(chunk, self.form), json.dumps({"marks": marks, "rows": rows}))
         return rows
-
-
-def _pixels(item: Item, where: str) -> np.ndarray:
-    try:
-        return to_rgb(load(item.image))
-    except ValueError as error:
-        raise ValueError(f"{where}: image {item.key} cannot be decoded ({error}); replace it or take it out") from None
 
 
 def _mark(item: Item) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from vptcore.data.walk import Tree
 
 NAMED = 3  # names given of a longer list
+# Suffixes of images that are not decoded here.
+PICTURES = HEIC_SUFFIXES | {".tga", ".svg", ".psd", ".jxl", ".exr", ".dng", ".nef", ".cr2", ".arw", ".npy", ".dcm"}
 HEIC_REMEDY = "pip install pillow-heif"
 DRAWN_TEST = "a fifth of each class's train images is drawn for test"
 
@@ -32,6 +34,13 @@ def left_out_line(left_out: Mapping[str, Sequence[str]]) -> str:
         remedy = f"; {HEIC_REMEDY}" if why in HEIC_SUFFIXES else ""
         parts.append(f"{len(names):,} {why} ({some(names)}{remedy})")
     return f"{total:,} file{'s' * (total > 1)} left out: {', '.join(parts)}" if total else ""
+
+
+def left_out_images(left_out: Mapping[str, Sequence[str]]) -> str:
+    """The images alone among the files left out, for captions: '4 image files are left out (4 .heic)'; '' for none."""
+    counts = {why: len(names) for why, names in left_out.items() if why in PICTURES or why.startswith("images")}
+    parts = ", ".join(f"{count:,} {why}" for why, count in counts.items())
+    return f"{sum(counts.values()):,} image files are left out ({parts})" if counts else ""
 
 
 def of_folders(listing: Listing, found: Tree, depth: int, top: int) -> tuple[str, ...]:

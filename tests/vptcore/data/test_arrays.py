@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from tests.vptcore.data.layouts import encode, make_folder, make_parquet, make_vtab1k, make_wds, noise
 from vptcore import records
@@ -13,10 +15,11 @@ from vptcore.data.arrays import prepare
 from vptcore.data.decode import to_rgb
 
 
-def prepared(folder, source, path=None, *, task="mine", classes=3, size=32, workers=1, max_pool=25000):
+def prepared(folder, source, path=None, *, task="mine", classes=3, size=32, workers=1, max_pool=25000, **more):
     job = {
         "task": task, "source": source, "path": str(path) if path else None, "classes": classes, "size": size,
         "max_pool": max_pool, "seed": 0, "version": 1, "workers": workers,
+        **more,
     }  # fmt: skip
     images, index = folder / "out" / "images.npy", folder / "out" / "rows.parquet"
     line = prepare(job, images, index)
@@ -119,10 +122,10 @@ def test_duplicates_and_absent_classes_are_reported(tmp_path):
     splits = ["train"] * 3 + ["val"] * 2 + ["test"] * 3
     path = parquet_of(tmp_path / "mine.parquet", [encode(noise(seed)) for seed in seeds], splits)
     line, _, _, note = prepared(tmp_path, "parquet", path, classes=4)
-    assert note["duplicates"] == {"train-val": 1, "train-test": 0, "val-test": 2}
+    assert note["duplicates"] == {"train-train": 1, "train-val": 1, "train-test": 0, "val-test": 2}
     # labels are 0 1 2 | 0 1 | 2 0 1
     assert note["absent_classes"] == {"train": [3], "val": [2, 3], "test": [3]}
-    assert "1 duplicates train-val, 2 duplicates val-test" in line
+    assert "1 duplicates inside train, 1 duplicates train-val, 2 duplicates val-test" in line
     assert "absent classes: 1 in train, 2 in val, 1 in test" in line
 
 
@@ -203,3 +206,88 @@ def test_an_empty_folder_says_what_to_put_there(tmp_path):
     with pytest.raises(ValueError, match=r"^mine: no data found in .*/mine; put there one folder of images per class"):
         prepared(tmp_path, "folder", tmp_path / "mine")
     assert not list((tmp_path / "out").iterdir())
+
+
+def own_folder(root):
+    """Two classes of 40 images each, above one chunk, below train and test."""
+    return make_folder(root, {"train/a": 30, "train/b": 30, "test/a": 10, "test/b": 10})
+
+
+BAD = ("train/a/1.png", "train/b/29.png", "test/b/3.png")
+
+
+def spoiled(root):
+    for name in BAD[:2]:
+        (root / name).write_bytes(b"<html>")
+    (root / BAD[2]).unlink()
+    (root / BAD[2]).symlink_to(root / "gone.png")
+    return root
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_all_bad_images_are_in_one_list(tmp_path, workers):
+    root = spoiled(own_folder(tmp_path / "in"))
+    with pytest.raises(ValueError, match="3 images cannot be decoded: ") as error:
+        prepared(tmp_path, "folder", root, classes=2, workers=workers)
+    line = str(error.value)
+    assert "\n" not in line
+    places = [line.index(name) for name in BAD]
+    assert places == sorted(places)
+    assert line.endswith("replace them, take them out, or set tasks.mine.on_bad_image: skip")
+    assert "No such file" in line
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_bad_images_can_be_skipped_and_are_named(tmp_path, workers):
+    root = spoiled(own_folder(tmp_path / "in"))
+    line, images, index, note = prepared(tmp_path, "folder", root, classes=2, workers=workers, on_bad_image="skip")
+    kept = [f"{part}/{kind}/{i}.png" for part, count in (("train", 30), ("test", 10)) for kind in "ab"
+            for i in sorted(range(count), key=lambda i: f"{i}.png")]  # fmt: skip
+    assert index["key"].tolist() == [key for key in kept if key not in BAD]
+    assert index["row"].tolist() == list(range(77)) == list(range(len(images)))
+    assert note["skipped"]["count"] == 3
+    assert {key for key, _ in note["skipped"]["images"]} == set(BAD)
+    assert "3 bad images skipped (train/a/1.png, " in line
+    assert "3 images that cannot be decoded are left out" in note["substitutes"]
+    for row in (0, 40, 76):
+        number = int(index["key"][row].split("/")[-1].split(".")[0])
+        assert np.array_equal(images[row], noise(number))
+
+
+def test_what_is_left_out_is_in_the_line_the_metadata_and_the_captions(tmp_path):
+    root = own_folder(tmp_path / "in")
+    for name in ("train/a/x.tga", "train/a/y.tga", "notes.txt", "loose.png"):
+        (root / name).write_bytes(b"")
+    line, _, index, note = prepared(tmp_path, "folder", root, classes=2)
+    assert len(index) == 80
+    assert "4 files left out: 2 .tga (train/a/x.tga, train/a/y.tga), 1 .txt (notes.txt), 1 images outside" in line
+    assert note["left_out"][".tga"] == {"count": 2, "names": ["train/a/x.tga", "train/a/y.tga"]}
+    assert note["substitutes"] == ["3 image files are left out (2 .tga, 1 images outside class folders)"]
+
+
+def turned(seed: int = 0) -> bytes:
+    """A JPEG whose EXIF asks for a quarter turn."""
+    picture, exif = Image.fromarray(noise(seed, 10, 20)), Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("task", "classes", "width"), [("mine", 2, 10), ("patch_camelyon", 2, 20)])
+def test_own_images_are_turned_upright_and_a_benchmarks_are_not(tmp_path, task, classes, width):
+    columns = {"image": [turned(i) for i in range(4)], "label": [0, 1] * 2, "split": ["train"] * 2 + ["test"] * 2}
+    path = make_parquet(tmp_path / "mine.parquet", columns)
+    _, _, index, note = prepared(tmp_path, "parquet", path, task=task, classes=classes)
+    assert index["width"].unique().tolist() == [width]
+    assert any("the benchmark has 32,768" in line for line in note["substitutes"]) == (task == "patch_camelyon")
+
+
+@pytest.mark.parametrize(("highest", "remarks"), [(4095, 1), (60_000, 0)])
+def test_twelve_bits_in_sixteen_are_remarked_on(tmp_path, highest, remarks):
+    deep = [np.linspace(0, highest, 144).astype(np.uint16).reshape(12, 12) + i for i in range(4)]
+    deep = [np.minimum(image, highest) for image in deep]
+    columns = {"image": [encode(image) for image in deep], "label": [0, 1] * 2, "split": ["train"] * 2 + ["test"] * 2}
+    line, _, _, note = prepared(tmp_path, "parquet", make_parquet(tmp_path / "a.parquet", columns), classes=2)
+    assert len(note["remarks"]) == remarks
+    assert ("4 16-bit files whose values are all below 4,096" in line) == bool(remarks)

@@ -13,6 +13,7 @@ from PIL import Image
 from tests.vptcore.data.layouts import encode, noise, tf1_by_hand
 from vptcore.data.decode import (
     crop_side,
+    decoded,
     is_grey,
     resize_256_crop,
     resize_antialias,
@@ -211,3 +212,47 @@ def test_a_jpeg_whose_data_lacks_is_one_line(end):
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - who finds it depends on the end
         to_rgb(header + end)
     assert "\n" not in str(caught.value)
+
+
+FORMS = {"JPEG": {"quality": 95}, "PNG": {}, "WEBP": {"lossless": True}, "TIFF": {}, "AVIF": {"quality": 100}}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_format_is_turned_alike(form, orientation):
+    """EXIF 2.32, 4.6.5: what row 0 and column 0 of the stored picture are of the one to be seen."""
+    seen = np.kron(np.arange(1, 7, dtype=np.uint8).reshape(2, 3) * 40, np.ones((16, 16), np.uint8))
+    seen = np.repeat(seen[..., None], 3, axis=2)
+    stored = {
+        1: seen, 2: seen[:, ::-1], 3: seen[::-1, ::-1], 4: seen[::-1], 5: seen.transpose(1, 0, 2),
+        6: np.rot90(seen, 1), 7: seen[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(seen, -1),
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(Image.fromarray(np.ascontiguousarray(stored)), form, exif=exif, **FORMS[form])
+    for upright, expected in ((True, seen), (False, stored)):
+        ours = to_rgb(data, upright=upright)
+        assert ours.shape == expected.shape
+        assert np.abs(ours.astype(int) - expected).max() <= 12
+
+
+def test_the_bits_of_a_sixteen_bit_image():
+    deep = np.arange(16, dtype=np.uint16).reshape(4, 4) * 273
+    assert decoded(saved(Image.fromarray(deep)))[1] == 12
+    assert decoded(saved(Image.fromarray(deep * 16)))[1] == 16
+    assert decoded(encode(noise(0)))[1] == 0
+
+
+@pytest.mark.parametrize(("height", "width"), [(3, 50), (40, 900), (900, 40), (7, 90)])
+def test_a_long_image_is_cut_before_it_is_resized_and_is_the_same(height, width):
+    image, short = noise(0, height, width), min(height, width)
+    whole_size = int(256 * width / short), int(256 * height / short)
+    whole = np.array(Image.fromarray(image).resize(whole_size, Image.Resampling.BILINEAR))
+    top, left = (round((length - 224) / 2) - 16 for length in whole.shape[:2])
+    ours = resize_256_crop(image, 224)
+    assert np.abs(ours.astype(int) - whole[top : top + 256, left : left + 256]).max() <= 1
+
+
+def test_a_line_of_pixels_needs_no_gigabytes():
+    image = np.repeat(np.arange(20_000, dtype=np.uint16).reshape(1, -1, 1) // 100, 3, axis=2).astype(np.uint8)
+    assert set(np.unique(resize_256_crop(image, 224))) <= {99, 100}
