@@ -153,7 +153,10 @@ class Study:
             "version": VERSIONS["prepare"], "task": task, "source": row.source, "path": self.source_path(task),
             "classes": row.classes, "size": size, "max_pool": MAX_POOL, "seed": 0, "resize": self.resize_of(task),
             "signature": self.signature(task),
-        }  # fmt: skip
+        } | ({"on_bad_image": "skip"} if self.skips_bad_images(task) else {})  # fmt: skip
+
+    def skips_bad_images(self, task: str) -> bool:
+        return self.config["tasks"].get(task, {}).get("on_bad_image") == "skip"
 
     def resize_of(self, task: str) -> str:
         """The task's own resize, else the config's, else that of the task's benchmark: VTAB's is the protocol's."""
