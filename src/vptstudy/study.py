@@ -18,7 +18,7 @@ from vptcore.data.signature import signature
 from vptcore.data.tasks import Task
 from vptcore.models.backbones import Backbone
 from vptcore.models.methods_table import METHODS
-from vptcore.training.protocol import Protocol
+from vptcore.training.protocol import AUTHORS_BATCH, Protocol
 from vptcore.training.recipe import Recipe, final_parts
 
 # Bumped when a stage's meaning changes: it is part of every job's slice, so that the stage's files are made again.
@@ -99,7 +99,7 @@ class Study:
     def searched_by(self, cell: Cell) -> Cell:
         """The cell whose search gives this one its recipe: itself, or the base size's where none is regridded."""
         is_size = cell.train.isdigit() and cell.train != self.base_train
-        if self.config["regrid"] or not is_size:
+        if self.config["regrid"] or self.protocol.search_every_size or not is_size:
             return cell
         return Cell(cell.backbone, cell.method, cell.task, self.base_train)
 
@@ -263,7 +263,7 @@ class Study:
             "classes": self.tasks[cell.task].classes, "prompt_length": self.prompt_length(cell),
             "deep": self.config["prompts"]["placement"] == "deep", "protocol": self._rows["protocol"],
             "resize": self.resize_of(cell.task),
-            "recipe": asdict(self._recipe(cell.method)), "settings": self.settings(cell.method),
+            "recipe": asdict(self._recipe(cell)), "settings": self.settings(cell.method),
             "device": self.config["device"], "compile": self.config["compile"],
             "checkpoint_seconds": self.config["checkpoint_seconds"], **self._sameness(),
         }  # fmt: skip
@@ -283,16 +283,23 @@ class Study:
         given = {k: v for k, v in self.config["methods"][method].items() if k not in ("batch", "grid")}
         return {**METHODS[method].settings, **given}
 
-    def _recipe(self, method: str) -> Recipe:
-        """The recipe of a method but for learning rate and weight decay, which the grid fills in."""
-        setting, protocol, epochs = self.config["methods"][method], self.protocol, self.config["epochs"]
-        row = METHODS[method]
+    def batch(self, cell: Cell) -> tuple[int, str]:
+        """Images a step, and the key that says so: the method's, or a switch that puts the authors' in its place."""
+        row, is_swin = METHODS[cell.method], self.backbones[cell.backbone].is_swin
+        for switch, applies in (("probe_batch", row.probe), ("swin_batch", row.prompts and is_swin)):
+            if applies and getattr(self.protocol, switch) == "authors":
+                return AUTHORS_BATCH[switch], f"switches.{switch}"
+        return self.config["methods"][cell.method]["batch"], f"methods.{cell.method}.batch"
+
+    def _recipe(self, cell: Cell) -> Recipe:
+        """The recipe of a cell but for learning rate and weight decay, which the grid fills in."""
+        protocol, epochs, row = self.protocol, self.config["epochs"], METHODS[cell.method]
         share = protocol.warmup_full if row.as_full else protocol.warmup
         return Recipe(
             optimizer=row.optimizer_under(protocol), lr=0.0, weight_decay=0.0,
-            batch=setting["batch"], epochs=epochs, warmup=round(share * epochs),
+            batch=self.batch(cell)[0], epochs=epochs, warmup=round(share * epochs),
             scale_lr=protocol.scale_lr, zero_first_epoch=protocol.lr_zero_epoch, decay_norms=protocol.decay_norms,
-            adamw=protocol.adamw, layer_decay=float(self.settings(method).get("layer_decay", 1.0)),
+            adamw=protocol.adamw, layer_decay=float(self.settings(cell.method).get("layer_decay", 1.0)),
         )  # fmt: skip
 
     def search_slice(self, cell: Cell) -> dict:

@@ -157,3 +157,31 @@ def test_the_distance_sees_the_crop_that_the_methods_are_scored_on():
     study = load_study(PAPER)
     assert study.features_slice("cub200")["crop"] == 224
     assert "crop" not in study.features_slice("cifar100")
+
+
+def test_batches_that_the_authors_yaml_files_give():
+    """base-linear.yaml has 1,024 and base-prompt_swin.yaml 80; the config's are 64."""
+    cells = {
+        "linear": Cell("vit_b16_sup21k", "linear", "cifar100", "800"),
+        "swin": Cell("swin_b_sup21k", "vpt", "cifar100", "800"),
+        "vit": Cell("vit_b16_sup21k", "vpt", "cifar100", "800"),
+    }
+    for name, linear, swin in (("paper", 64, 80), ("authors", 1024, 80), ("sound", 64, 64)):
+        study = load_study(changed(PAPER, "protocol", name))
+        found = {key: study.search_slice(cell)["recipe"]["batch"] for key, cell in cells.items()}
+        assert found == {"linear": linear, "swin": swin, "vit": 64}
+
+
+def test_the_authors_search_every_size():
+    cell = Cell("vit_b16_sup21k", "vpt", "svhn", "5000")
+    assert load_study(PAPER).searched_by(cell).train == "800"
+    assert load_study(changed(PAPER, "protocol", "authors")).searched_by(cell) == cell
+
+
+def test_lora_has_the_settings_of_the_papers_93():
+    """bfshi/TOAST: loralib's rank 4 and alpha 1, SGD, batch 32, learning rates 1 to 0.01 x batch / 256."""
+    slice_ = load_study(PAPER).search_slice(Cell("vit_b16_sup21k", "lora", "cifar100", "800"))
+    recipes = recipes_of(slice_)
+    assert {recipe.optimizer for recipe in recipes} == {"sgd"}
+    assert sorted({recipe.scaled_lr for recipe in recipes}) == [lr / 8 for lr in (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)]
+    assert slice_["settings"]["lora"] == {"rank": 4, "alpha": 1, "targets": ["qkv"]}

@@ -25,7 +25,10 @@ def linear_head(width: int, classes: int, *, init: str = "kaiming", bias: float 
 
 
 class MlpHead(nn.Module):
-    """Two hidden layers of Linear, ReLU, BatchNorm, Dropout 0.1 before the linear head (KMnP/vpt, MLP_NUM 2)."""
+    """Two hidden layers of Linear, ReLU, BatchNorm, Dropout 0.1 before the linear head (KMnP/vpt, MLP_NUM 2).
+
+    Hidden biases start as torch draws them.
+    """
 
     def __init__(self, width: int, classes: int, *, init: str = "kaiming", bias: float = 0.0):
         super().__init__()
@@ -37,7 +40,6 @@ class MlpHead(nn.Module):
         for layer in hidden:
             if isinstance(layer, nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out")
-                nn.init.zeros_(layer.bias)
         self.hidden = nn.Sequential(*hidden)
         self.head = linear_head(width, classes, init=init, bias=bias)
 

@@ -137,7 +137,7 @@ METHODS: dict[str, Method] = {
         Method("linear", "Linear", "#999999", probe=True, stacks=True, rehearsed=-10.0),
         Method("mlp", "MLP probe", "#56B4E9", probe=True, head="mlp", rehearsed=-12.0),
         Method(
-            "lora", "LoRA", "#E69F00", adds=lora_adds, optimizer="adamw", rehearsed=1.0,
+            "lora", "LoRA", "#E69F00", adds=lora_adds, optimizer="lora_optimizer", rehearsed=1.0,
             settings={"lora": {"rank": 8, "alpha": 8, "targets": ["qkv"]}}, check=check_lora,
         ),
         Method(

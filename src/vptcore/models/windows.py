@@ -25,7 +25,8 @@ class SwinPrompts(nn.Module):
     """Prompts of a Swin: `layers[i]` is (1, P, D) for block i, or one layer for all if shallow.
 
     A deep model has one layer for each block, 12,032 numbers a prompt for Swin-B. Initialised as a ViT's with the first
-    stage's patch and width. Dropout draws one mask for the whole batch, as the authors' drop-then-expand does.
+    stage's patch and width. Dropout draws one mask for the whole batch, as the authors' drop-then-expand does; in
+    the first block one for each image, where theirs expands first (swin_transformer.py:169).
     """
 
     def __init__(self, swin: nn.Module, length: int, deep: bool, *, dropout: float = 0.0, init: str = "uniform"):
@@ -42,9 +43,12 @@ class SwinPrompts(nn.Module):
             nn.init.uniform_(layer, -bound, bound) if init == "uniform" else nn.init.normal_(layer, std=0.02)
         self.dropout, self.deep, self.length = dropout, deep, length
 
-    def layer(self, index: int) -> Tensor:
-        """(1, P, D) of one block."""
-        return F.dropout(self.layers[index], self.dropout, self.training)
+    def layer(self, index: int, images: int) -> Tensor:
+        """(1 or B, P, D) of one block."""
+        layer_1PD = self.layers[index]
+        if not self.training or not self.dropout:
+            return layer_1PD
+        return F.dropout(layer_1PD.expand(images if index == 0 else 1, -1, -1), self.dropout)
 
 
 class PromptedSwin(nn.Module):
@@ -61,21 +65,19 @@ class PromptedSwin(nn.Module):
         return self.swin
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        x_BXYD = self.swin.patch_embed(images_BCHW)
+        x_BXYD, prompts, B = self.swin.patch_embed(images_BCHW), self.prompts, len(images_BCHW)
         blocks = [(stage, block) for stage in self.swin.layers for block in stage.blocks]
-        carried = (
-            None if self.prompts is None or self.prompts.deep else self.prompts.layer(0).expand(len(x_BXYD), -1, -1)
-        )
+        carried = None if prompts is None or prompts.deep else prompts.layer(0, B).expand(B, -1, -1)
         for index, (stage, block) in enumerate(blocks):
             if block is stage.blocks[0]:
                 x_BXYD, carried = _downsample(stage, x_BXYD, carried)
             is_pooled = index == len(blocks) - 1 and self.prompts_in_pool
-            if self.prompts is not None and self.prompts.deep and is_pooled:
-                carried = self.prompts.layer(index).expand(len(x_BXYD), -1, -1)
+            if prompts is not None and prompts.deep and is_pooled:
+                carried = prompts.layer(index, B).expand(B, -1, -1)
             if carried is not None:
                 x_BXYD, carried = block_with_tokens(block, x_BXYD, carried)
             else:
-                x_BXYD = block_reading(block, x_BXYD, None if self.prompts is None else self.prompts.layer(index))
+                x_BXYD = block_reading(block, x_BXYD, None if prompts is None else prompts.layer(index, B))
         return self._pool(x_BXYD, carried)
 
     def _pool(self, x_BXYD: Tensor, carried: Tensor | None) -> Tensor:
@@ -85,9 +87,9 @@ class PromptedSwin(nn.Module):
         return self.swin.norm(tokens_BND).mean(1)
 
 
-def block_reading(block: nn.Module, x_BXYD: Tensor, prompts_1PD: Tensor | None) -> Tensor:
-    """One block over the grid, whose windows also read the prompts."""
-    normed = None if prompts_1PD is None else block.norm1(prompts_1PD)
+def block_reading(block: nn.Module, x_BXYD: Tensor, prompts: Tensor | None) -> Tensor:
+    """One block over the grid, whose windows also read the prompts (1 or B, P, D)."""
+    normed = None if prompts is None else block.norm1(prompts)
     attended, _ = window_attention(block, block.norm1(x_BXYD), normed, keep_prompts=False)
     x_BXYD = x_BXYD + block.drop_path1(attended)
     return x_BXYD + block.drop_path2(block.mlp(block.norm2(x_BXYD)))

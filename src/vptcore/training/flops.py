@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from vptcore.models.changes import HIDDEN, changes_of
@@ -99,7 +99,7 @@ class _Tuning:
 
 def _tuning(job: Mapping, batch: int, training: bool) -> _Tuning:
     method, protocol = METHODS[job["method"]], job["protocol"]
-    own = training and job["deep"] and protocol["prompt_dropout"] > 0 and not job["backbone"]["timm"].startswith("swin")
+    own = training and job["deep"] and protocol["prompt_dropout"] > 0
     trained, added = changes_of(job)
     return _Tuning(
         trained=trained,
@@ -222,7 +222,9 @@ def _swin(shape: Shape, t: _Tuning) -> tuple[list[Product], bool]:
             is_pooled = index == shape.depth and t.pools_prompts
             tokens_now = carried or (t.prompts if is_pooled else 0)
             reach = _Reach(stage.tokens, stage.tokens, stage.window, 0 if tokens_now else t.prompts, tokens_now)
-            found, x = _block(next(blocks), reach, x, t, read_parts=3)
+            # Swin's masks are an image's own in the first block alone.
+            shared = t if index == 1 else replace(t, share=1 / t.batch)
+            found, x = _block(next(blocks), reach, x, shared, read_parts=3)
             products += found
     return products, x or t.touches(layers(shape)[-1])
 

@@ -18,6 +18,10 @@ CHOICES = {
     "full_optimizer": ("adamw", "sgd"),
     "full_decay": ("searched", "fixed"),
     "mixed_optimizer": ("sgd", "adamw"),
+    "lora_optimizer": ("sgd", "adamw"),
+    "probe_batch": ("config", "authors"),
+    "swin_batch": ("config", "authors"),
+    "search_every_size": (True, False),
     "vtab_resize": ("tf1", "bilinear"),
     "normalisation": ("imagenet", "backbone"),
     "prompt_init": ("uniform", "normal"),
@@ -34,6 +38,9 @@ CHOICES = {
     "val_every_epoch": (True, False),
 }
 
+# By switch: base-linear.yaml and base-prompt_swin.yaml of KMnP/vpt.
+AUTHORS_BATCH = {"probe_batch": 1024, "swin_batch": 80}
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -44,6 +51,11 @@ class Protocol:
     # `fixed`: the authors' AdamW decays by 0.01 whatever the grid says, and a weight decay of 0 means SGD.
     full_decay: str = "searched"
     mixed_optimizer: str = "sgd"
+    lora_optimizer: str = "sgd"
+    # `authors`: what their yaml files say in place of the config's batch (`AUTHORS_BATCH`).
+    probe_batch: str = "config"
+    swin_batch: str = "authors"
+    search_every_size: bool = False
     warmup_full: float = 0.1
     warmup: float = 0.1
     lr_zero_epoch: bool = True
@@ -72,6 +84,8 @@ PROTOCOLS: dict[str, Protocol] = {
     "authors": Protocol(
         name="authors",
         full_decay="fixed",
+        probe_batch="authors",
+        search_every_size=True,
         warmup_full=0.05,
         ft_then_pt_base="trainval",
         one_shot_final="two_per_class",
@@ -80,6 +94,8 @@ PROTOCOLS: dict[str, Protocol] = {
     "sound": Protocol(
         name="sound",
         mixed_optimizer="adamw",
+        lora_optimizer="adamw",
+        swin_batch="config",
         lr_zero_epoch=False,
         decay_norms=False,
         adamw="torch",

@@ -65,13 +65,13 @@ def _check_task(name: str, setting: dict) -> None:
 
 
 def _check_batches(study: Study) -> None:
-    """A batch must fit into the images of every train size that is given as a number."""
+    """A config's batch must fit into the images of every train size given as a number; the authors' need not."""
     searched = frozenset(study.searches)
     for cell in study.cells:
-        batch, images = study.config["methods"][cell.method]["batch"], _fewest_images(cell, cell in searched)
-        if images is not None and batch > images:
+        (batch, key), images = study.batch(cell), _fewest_images(cell, cell in searched)
+        if images is not None and batch > images and key.startswith("methods."):
             raise ConfigError(
-                f"methods.{cell.method}.batch: {batch} is larger than the {images} training images of {cell.task} "
+                f"{key}: {batch} is larger than the {images} training images of {cell.task} "
                 f"with train {cell.train}; choose at most {images}"
             )
 

@@ -81,7 +81,9 @@ def test_equals_prepended(swin, deep, in_pool):
 def test_equals_prepended_with_dropout(swin):
     prompts = SwinPrompts(swin, 3, True, dropout=0.4).double().train()
     torch.manual_seed(2)
-    masked = [prompts.layer(i) for i in range(4)]
+    masked = [prompts.layer(i, 3) for i in range(4)]
+    assert not torch.equal(masked[0][0], masked[0][1]), "a mask for each image in the first block"
+    assert [len(layer) for layer in masked] == [3, 1, 1, 1]
     torch.manual_seed(2)
     got = PromptedSwin(swin, prompts)(images())
     assert worst(got, plain_swin(swin, masked, images(), in_pool=True)) <= 1e-10
