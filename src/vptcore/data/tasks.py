@@ -12,8 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vptcore.choices import choose_one
+from vptcore.data import vtab
 from vptcore.data.reader import Reader
 from vptcore.data.sources import READERS
+from vptcore.data.vtab import Vtab
 
 # A person's task without a group is shown with the others of theirs, and never averaged with a benchmark's.
 OWN = "own"
@@ -72,43 +74,14 @@ def needed(train: int) -> int:
     return train + train // 4
 
 
-def _vtab(
-    id: str, title: str, group: str, classes: int, pool: int, test: int, wds: str, wds_train: int, licence: str
-) -> Task:
-    repo = f"clip-benchmark/wds_vtab-{wds}" if wds else ""
-    source = "wds" if wds else "vtab1k"
-    return Task(id, title, group, classes, pool, test, source, repo, licence, wds_train, resize="vtab")
+def _vtab(row: Vtab) -> Task:
+    repo, source = (f"clip-benchmark/wds_vtab-{row.wds}", "wds") if row.wds else ("", "vtab1k")
+    train, pool = row.size("train"), row.size("train") + row.size("val")
+    return Task(row.id, row.title, row.group, row.classes, pool, row.size("test"), source, repo, row.licence,
+                train if row.wds else 0, resize="vtab")  # fmt: skip
 
 
-# Sizes, classes and splits: google-research/task_adaptation and TFDS as KMnP/vpt pins them (docs/data.md).
-VTAB = (
-    _vtab("cifar100", "CIFAR-100", "natural", 100, 50000, 10000, "cifar100", 45000, "none stated"),
-    _vtab("caltech101", "Caltech101", "natural", 102, 3060, 6084, "caltech101", 2754, "CC BY 4.0"),
-    _vtab("dtd", "DTD", "natural", 47, 3760, 1880, "dtd", 1880, "research use"),
-    _vtab("oxford_flowers102", "Flowers102", "natural", 102, 2040, 6149, "flowers", 1020, "none stated"),
-    _vtab("oxford_iiit_pet", "Pets", "natural", 37, 3680, 3669, "pets", 2944, "CC BY-SA 4.0"),
-    _vtab("svhn", "SVHN", "natural", 10, 73257, 26032, "svhn", 65931, "non-commercial"),
-    _vtab("sun397", "Sun397", "natural", 397, 87002, 21750, "", 0, "research use"),
-    _vtab("patch_camelyon", "Patch Camelyon", "specialized", 2, 294912, 32768, "pcam", 262144, "CC0"),
-    _vtab("eurosat", "EuroSAT", "specialized", 10, 21600, 5400, "eurosat", 16200, "MIT"),
-    _vtab("resisc45", "Resisc45", "specialized", 45, 25200, 6300, "resisc45", 18900, "research use"),
-    _vtab("diabetic_retinopathy", "Retinopathy", "specialized", 5, 46032, 42670, "diabetic_retinopathy", 35126,
-          "Kaggle rules"),
-    _vtab("clevr_count", "Clevr/cnt.", "structured", 8, 70000, 15000, "clevr_count_all", 63000, "CC BY 4.0"),
-    _vtab("clevr_distance", "Clevr/dist.", "structured", 6, 70000, 15000, "clevr_closest_object_distance", 63000,
-          "CC BY 4.0"),
-    _vtab("dmlab", "DMLab", "structured", 6, 88178, 22735, "dmlab", 65550, "Apache-2.0"),
-    _vtab("kitti_distance", "KITTI/dist.", "structured", 4, 6770, 711, "kitti_closest_vehicle_distance", 6347,
-          "CC BY-NC-SA 3.0"),
-    _vtab("dsprites_location", "dSprites/loc.", "structured", 16, 663552, 73728, "dsprites_label_x_position", 589824,
-          "Apache-2.0"),
-    _vtab("dsprites_orientation", "dSprites/ori.", "structured", 16, 663552, 73728, "dsprites_label_orientation",
-          589824, "Apache-2.0"),
-    _vtab("smallnorb_azimuth", "SmallNORB/az.", "structured", 18, 36450, 12150, "smallnorb_label_azimuth", 24300,
-          "research use"),
-    _vtab("smallnorb_elevation", "SmallNORB/elev.", "structured", 9, 36450, 12150, "smallnorb_label_elevation", 24300,
-          "research use"),
-)  # fmt: skip
+VTAB = tuple(map(_vtab, vtab.ROWS.values()))
 
 
 def _fgvc(id: str, title: str, classes: int, pool: int, test: int, licence: str) -> Task:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.vptcore.data.archive_layouts import md5_order
+from vptcore.data import vtab
 from vptcore.data.item import Request
 from vptcore.data.readers.archives import order
 from vptcore.data.readers.archives.table import BY_TASK
@@ -54,7 +55,7 @@ def part(keys) -> order.Part:
 
 @pytest.mark.parametrize("task", [task.id for task in VTAB if not task.id.endswith(("orientation", "elevation"))])
 def test_every_tasks_rows_at_the_true_size(task):
-    cuts, sizes = order.SPLITS[task]
+    cuts, sizes = vtab.ROWS[task].cuts, vtab.ROWS[task].rows
     parts = {split: part(range(count)) for split, count in sizes.items()}
     got = {split: numbers for split, _, numbers in order.rows(task, parts)}
     slow = {split: md5_order(split, list(range(count))) for split, count in sizes.items()}
@@ -69,8 +70,7 @@ def test_every_tasks_rows_at_the_true_size(task):
     assert got["val"][:200].tolist() == sliced(val200)
     assert got["test"].tolist() == sliced(test)
     assert len(got["test"]) == TASKS[task].test
-    # TFDS's own lists have one image more than its catalogue counts in SUN397.
-    assert len(got["train"]) + len(got["val"]) - TASKS[task].pool == (task == "sun397")
+    assert len(got["train"]) + len(got["val"]) == TASKS[task].pool
     kept = {split: numbers for split, _, numbers in order.rows(task, parts, max_train=1000)}
     assert kept["train"].tolist() == slow["train"][:1000]
     assert len(kept["test"]) == len(got["test"])
@@ -79,9 +79,9 @@ def test_every_tasks_rows_at_the_true_size(task):
 
 def test_tasks_of_the_same_files_have_the_same_rows():
     for one, other in (("dsprites_location", "dsprites_orientation"), ("smallnorb_azimuth", "smallnorb_elevation")):
-        assert order.SPLITS[one] == order.SPLITS[other]
+        assert vtab.ROWS[one].rows == vtab.ROWS[other].rows
         assert PRINTED[one] == PRINTED[other]
-    assert set(order.SPLITS) == set(BY_TASK) == {task.id for task in VTAB}
+    assert set(vtab.ROWS) == set(BY_TASK) == {task.id for task in VTAB}
 
 
 def val(task: str, keys: list) -> list:

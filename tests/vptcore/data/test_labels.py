@@ -48,3 +48,10 @@ def test_dsprites_bins(classes, sizes):
     binned = dsprites_bins(labels, classes)
     assert np.array_equal(binned, np.floor(labels / (classes / 16)).astype(int))
     assert np.bincount(dsprites_bins(np.arange(classes), classes)).tolist() == sizes
+
+
+def test_clevrs_depths_are_compared_in_float32():
+    """8.5000001 is 8.5 in float32, whose neighbours there are 9.5e-7 apart."""
+    assert np.float32(8.5000001) == np.float32(8.5)
+    assert clevr_distance(np.array([[0, 0, 8.5000001]])) == clevr_distance(np.array([[0, 0, 8.5]])) == 1
+    assert clevr_distance(np.array([[0, 0, 8.500001]])) == 2

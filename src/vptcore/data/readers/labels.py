@@ -24,8 +24,11 @@ def clevr_count(objects: int) -> int:
 
 
 def clevr_distance(pixel_coords_O3: np.ndarray) -> int:
-    """Class 0 to 5 of the object nearest to the camera; the depth is the third coordinate (data/clevr.py:46-52)."""
-    return _last_below(CLEVR_DISTANCES, float(np.asarray(pixel_coords_O3)[:, 2].min()))
+    """Class 0 to 5 of the object nearest to the camera; the depth is the third coordinate (data/clevr.py:46-52).
+
+    In float32, as TFDS stores it: a depth that is a hair above a threshold there is on it, in the class below.
+    """
+    return _last_below(CLEVR_DISTANCES, float(np.asarray(pixel_coords_O3, np.float32)[:, 2].min()))
 
 
 def kitti_distance(types_O: np.ndarray, locations_O3: np.ndarray) -> int:

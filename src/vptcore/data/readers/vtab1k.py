@@ -9,15 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from vptcore.data import vtab
 from vptcore.data.item import Item, Request, Source, capped, numbered, read_text, whole_number
 from vptcore.data.reader import Reader, located
 
-# What a task is called in the folders of the NOAH family (NOAH data/vtab-source/get_vtab1k.py).
-FOLDERS = {
-    "cifar100": "cifar", "clevr_distance": "clevr_dist", "kitti_distance": "kitti",
-    "dsprites_location": "dsprites_loc", "dsprites_orientation": "dsprites_ori",
-    "smallnorb_azimuth": "smallnorb_azi", "smallnorb_elevation": "smallnorb_ele",
-}  # fmt: skip
 LISTS = {"train": "train800.txt", "val": "val200.txt", "test": "test.txt"}
 LOSSY = "images are JPEG of quality 75, the benchmark's are lossless: small ones suffer, CIFAR-100 by about 10 points"
 
@@ -36,7 +31,7 @@ def _places(request: Request) -> list[Path]:
     path = Path(request.path)
     if path.name != request.task:
         return [path]
-    noah = FOLDERS.get(request.task, request.task)
+    noah = (request.task in vtab.ROWS and vtab.ROWS[request.task].noah) or request.task
     return list(dict.fromkeys([path, path.with_name(noah), path.parent / "vtab-1k" / noah]))
 
 

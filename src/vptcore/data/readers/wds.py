@@ -14,13 +14,12 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from vptcore.data import vtab
 from vptcore.data.item import Item, Range, Request, Source, numbered, read_text, whole_number
 from vptcore.data.reader import Reader, located
 from vptcore.data.readers.labels import dsprites_bins
 
 MEMBER = re.compile(r"(s\d{7,})\.(webp|png|jpg|jpeg|cls)")
-# The export keeps dSprites' raw classes (CLIP_benchmark builder passes no num_classes); VTAB scores 16 bins of them.
-RAW_CLASSES = {"dsprites_location": 32, "dsprites_orientation": 40}
 
 
 def samples(folder: Path) -> Iterator[tuple[str, str, Range]]:
@@ -114,7 +113,8 @@ def wds(request: Request) -> Source:
 
 
 def _items(root: Path, request: Request) -> Iterator[Item]:
-    raw = RAW_CLASSES.get(request.task)
+    # The export keeps dSprites' raw classes (CLIP_benchmark's builder passes no num_classes); VTAB scores 16 bins.
+    raw = vtab.ROWS[request.task].raw if request.task in vtab.ROWS else 0
     for split in ("train", "test"):
         all_samples = samples(root / split)
         for key, label, image in islice(all_samples, request.max_train) if split == "train" else all_samples:

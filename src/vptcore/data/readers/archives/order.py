@@ -16,40 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vptcore.data import vtab
 from vptcore.data.item import Image, Item, Request
-
-# split here: (split of TFDS, from and to in per cent of its rows). google-research/task_adaptation data/*.py
-Cuts = dict[str, tuple[str, int, int]]
-OWN: Cuts = {"train": ("train", 0, 100), "val": ("validation", 0, 100), "test": ("test", 0, 100)}
-NINETY: Cuts = {"train": ("train", 0, 90), "val": ("train", 90, 100), "test": ("test", 0, 100)}
-EIGHTY: Cuts = NINETY | {"train": ("train", 0, 80), "val": ("train", 80, 100)}
-SIXTY: Cuts = {"train": ("train", 0, 60), "val": ("train", 60, 80), "test": ("train", 80, 100)}
-CLEVR: Cuts = NINETY | {"test": ("validation", 0, 100)}
-DSPRITES: Cuts = {"train": ("train", 0, 80), "val": ("train", 80, 90), "test": ("train", 90, 100)}
-SMALLNORB: Cuts = {"train": ("train", 0, 100), "val": ("test", 0, 50), "test": ("test", 50, 100)}
-
-# task: its cuts, and how many rows TFDS has in each of its splits.
-SPLITS: dict[str, tuple[Cuts, dict[str, int]]] = {
-    "cifar100": (NINETY, {"train": 50_000, "test": 10_000}),
-    "caltech101": (NINETY, {"train": 3_060, "test": 6_084}),
-    "dtd": (OWN, {"train": 1_880, "validation": 1_880, "test": 1_880}),
-    "oxford_flowers102": (OWN, {"train": 1_020, "validation": 1_020, "test": 6_149}),
-    "oxford_iiit_pet": (EIGHTY, {"train": 3_680, "test": 3_669}),
-    "svhn": (NINETY, {"train": 73_257, "test": 26_032}),
-    "sun397": (OWN, {"train": 76_128, "validation": 10_875, "test": 21_750}),
-    "patch_camelyon": (OWN, {"train": 262_144, "validation": 32_768, "test": 32_768}),
-    "eurosat": (SIXTY, {"train": 27_000}),
-    "resisc45": (SIXTY, {"train": 31_500}),
-    "diabetic_retinopathy": (OWN, {"train": 35_126, "validation": 10_906, "test": 42_670}),
-    "clevr_count": (CLEVR, {"train": 70_000, "validation": 15_000}),
-    "clevr_distance": (CLEVR, {"train": 70_000, "validation": 15_000}),
-    "dmlab": (OWN, {"train": 65_550, "validation": 22_628, "test": 22_735}),
-    "kitti_distance": (OWN, {"train": 6_347, "validation": 423, "test": 711}),
-    "dsprites_location": (DSPRITES, {"train": 737_280}),
-    "dsprites_orientation": (DSPRITES, {"train": 737_280}),
-    "smallnorb_azimuth": (SMALLNORB, {"train": 24_300, "test": 24_300}),
-    "smallnorb_elevation": (SMALLNORB, {"train": 24_300, "test": 24_300}),
-}
 
 
 @dataclass(frozen=True)
@@ -116,17 +84,16 @@ def _named(key: str | int) -> str:
 
 def odd_sizes(task: str, parts: Mapping[str, Part]) -> list[str]:
     """A line for each split of TFDS that has another number of rows here."""
-    expected = SPLITS[task][1]
     return [
         f"{len(parts[split].keys):,} images, TFDS has {count:,} in {split}: the rows are not the benchmark's"
-        for split, count in expected.items()
+        for split, count in vtab.ROWS[task].rows.items()
         if len(parts[split].keys) != count
     ]
 
 
 def rows(task: str, parts: Mapping[str, Part], max_train: int | None = None) -> Iterator[tuple[str, str, np.ndarray]]:
     """(split here, split of TFDS, row numbers in the benchmark's order) for train, val and test."""
-    cuts, _ = SPLITS[task]
+    cuts = vtab.ROWS[task].cuts
     orders = {split: shuffled(split, parts[split].keys) for split in {source for source, _, _ in cuts.values()}}
     for split, (source, low, high) in cuts.items():
         order = orders[source]

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from vptcore import records
+from vptcore.data import vtab
 from vptcore.data.item import Request, numbered
 from vptcore.data.readers import matlab
 from vptcore.data.readers.archives.files import AGAIN, beside, extracted, plain
@@ -25,7 +26,7 @@ from vptcore.data.readers.archives.order import Original, Part
 from vptcore.data.readers.archives.table import DSPRITES, NORB_TEST, NORB_TRAIN
 from vptcore.data.readers.labels import dsprites_bins
 
-DSPRITES_COLUMN = {"dsprites_orientation": (3, 40), "dsprites_location": (4, 32)}  # of latents_classes, raw classes
+DSPRITES_COLUMN = {"dsprites_orientation": 3, "dsprites_location": 4}  # of latents_classes
 NORB_COLUMN = {"smallnorb_elevation": (1, 1), "smallnorb_azimuth": (2, 2)}  # of info, steps: azimuths are 0, 2, ..., 34
 NORB_TYPES = {507333717: np.dtype("u1"), 507333716: np.dtype("<i4")}
 BLOCK = 1024
@@ -59,8 +60,8 @@ def dsprites(request: Request, found: dict[str, Path]) -> Original:
         raise ValueError(f"{path}: imgs {images_NHW.shape} and latents_classes {classes_NL.shape}; expected dSprites'")
     if len(images_NHW) != len(classes_NL):
         raise ValueError(f"{path}: {len(images_NHW):,} images but {len(classes_NL):,} labels")
-    column, raw = DSPRITES_COLUMN[request.task]
-    raw_N = classes_NL[:, column]
+    raw = vtab.ROWS[request.task].raw
+    raw_N = classes_NL[:, DSPRITES_COLUMN[request.task]]
     wrong = np.flatnonzero((raw_N < 0) | (raw_N >= raw))
     if len(wrong):
         raise ValueError(f"{path}: row {wrong[0]} has label {raw_N[wrong[0]]}; expected 0 to {raw - 1}")
