@@ -30,7 +30,7 @@ if notice := flow.missing_data(STUDY):
 GRAPH = Graph(STUDY)
 ROOT = STUDY.root
 LOGS = f"{ROOT}/logs"
-FIGURE_FORMS = ["pdf", "png"]
+FIGURE_FORMS = ["pdf", "png", "csv"]
 # The cells that `shards` split, by kind.
 SPLIT = {
     kind: [c for c in STUDY.cells if STUDY.shards(kind, c) > 1]

@@ -44,5 +44,5 @@ def _report_files(study: Study) -> Files:
     copies = [f"{path}.{form}" for path in tables for form in TABLE_FORMS if form != "html"]
     return {
         "pages": [f"{folder}/index.html", f"{folder}/{sources.PAGE}"],
-        "copies": [*copies, *(f"{path}.{form}" for path in figures for form in ("png", "pdf"))],
+        "copies": [*copies, *(f"{path}.{form}" for path in figures for form in ("png", "pdf", "csv"))],
     }

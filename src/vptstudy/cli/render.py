@@ -13,6 +13,7 @@ def add(commands) -> None:
     parser.add_argument("study", type=Path, help="the study's folder, such as results/demo")
     parser.add_argument("targets", nargs="*", help="table_01, figure_05, ... (default: all, and the report)")
     parser.add_argument("--configfile", type=Path, help="the study's config (default: what its last run was asked for)")
+    parser.add_argument("--style", type=Path, help="a matplotlib style file that the figures follow")
     parser.set_defaults(do=run)
 
 
@@ -25,7 +26,7 @@ def run(options) -> int:
     # Where the folder is now, wherever the config says that it is written.
     results = os.path.relpath(place.root.resolve().parent)
     study = load_study({**place.study.config, "results": results})
-    folder = so_far.render(study, options.targets)
+    folder = so_far.render(study, options.targets, style=options.style)
     if options.targets:
         print(f"Rendered in {folder}")
     else:

@@ -37,7 +37,7 @@ PATTERNS: dict[str, dict[str, str]] = {
     "table": {form: f"tables/table_{{number}}.{form}" for form in TABLE_FORMS} | {"note": "tables/table_{number}.rst"},
     "figure": {
         name: f"figures/figure_{{name}}.{form}"
-        for name, form in (("pdf", "pdf"), ("png", "png"), ("caption", "txt"), ("note", "rst"))
+        for name, form in (("pdf", "pdf"), ("png", "png"), ("csv", "csv"), ("caption", "txt"), ("note", "rst"))
     },
     "report": {"folder": "report"},
 }

@@ -174,6 +174,7 @@ def figure_caption(spec, study: Study, wanted: Mapping[str, list], frames: Mappi
     parts = [
         f"{spec.title}." if set(wanted) <= _OF_IMAGES else f"{spec.title}. {where}",
         spec.shows,
+        spec.adds(study, frames) if spec.adds else "",
         _layer_line(frames),
         _network_line(frames),
         _overfitting_line(frames),

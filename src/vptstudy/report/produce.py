@@ -46,9 +46,11 @@ def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[st
 
 
 def figure(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
-    """Draw one figure as pdf and png, with its caption beside it."""
+    """Draw one figure as pdf and png, with its caption and its numbers beside it."""
     study, frames = load_study(job["config"]), _frames(inputs, draw.by_cell(job["number"]))
-    draw.save(draw.draw(job["number"], study, frames), outputs["pdf"], outputs["png"])
+    own = job.get("style")
+    draw.save(draw.draw(job["number"], study, frames, own), outputs["pdf"], outputs["png"], own)
+    write_text(outputs["csv"], draw.numbers(job["number"], study, frames))
     lines = [draw.caption(job["number"], study, frames), substitutes_line(study, inputs)]
     text = " ".join(filter(None, lines))
     write_text(outputs["caption"], text + "\n")

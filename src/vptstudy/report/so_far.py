@@ -24,17 +24,24 @@ from vptstudy.report.page import sources
 from vptstudy.study import Study
 
 FOLDER = "so_far"
-FORMS = {"table": ("csv", "md", "tex", "html"), "figure": ("pdf", "png", "caption")}
+FORMS = {"table": ("csv", "md", "tex", "html"), "figure": ("pdf", "png", "csv", "caption")}
 SUFFIXES = {"caption": "txt"}
 
 Files = Mapping[str, Sequence[str]]
 
 
-def render(study: Study, targets: Sequence[str] = (), say: Callable[[str], None] = print) -> Path:
+def render(
+    study: Study, targets: Sequence[str] = (), say: Callable[[str], None] = print, style: Path | None = None
+) -> Path:
     """Render the targets ('table_01', 'figure_forest'; all and the report without any); returns the folder.
 
-    Raises ConfigError for a target that the study does not have, RowsError for rows that are wrong.
+    `style`: a matplotlib style file for the figures. Raises ConfigError for a target that the study does not have or a
+    style that is none, RowsError for rows that are wrong.
     """
+    if style:
+        from vptstudy.report.figures.style import read_style
+
+        read_style(style)
     names = report_targets.targets_of(study)
     for target in targets:
         choose_one("target", target, names)
@@ -42,7 +49,7 @@ def render(study: Study, targets: Sequence[str] = (), say: Callable[[str], None]
     made, waiting, began = {}, [], time.monotonic()
     chosen = list(dict.fromkeys(targets)) or list(names)
     for place, name in enumerate(chosen, 1):
-        done = _render_one(study, folder, name, *names[name])
+        done = _render_one(study, folder, name, *names[name], style)
         if done:
             made[name] = names[name]
         else:
@@ -67,7 +74,7 @@ def _labelled(study: Study) -> Study:
     return replace(study, config={**study.config, "report": {**report, "notice": notice}})
 
 
-def _render_one(study: Study, folder: Path, name: str, kind: str, number: int | str) -> str:
+def _render_one(study: Study, folder: Path, name: str, kind: str, number: int | str, style: Path | None = None) -> str:
     """What was made of how many files; '' where there is nothing to show."""
     wanted = (report_targets.table_files if kind == "table" else report_targets.figure_files)(study, number)
     files = _there(wanted)
@@ -79,7 +86,7 @@ def _render_one(study: Study, folder: Path, name: str, kind: str, number: int | 
         return ""
     outputs = {form: f"{folder}/{kind}s/{name}.{SUFFIXES.get(form, form)}" for form in FORMS[kind]}
     done = (produce.table if kind == "table" else produce.figure)(
-        {"config": study.config, "number": number}, files, outputs
+        {"config": study.config, "number": number, "style": style}, files, outputs
     )
     asked = sum(map(len, wanted.values()))
     return f"{done} of {asked}" if asked else done

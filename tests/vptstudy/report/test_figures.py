@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 
 from tests.vptstudy.report.synthetic import (
     answers_of,
@@ -18,16 +20,21 @@ from tests.vptstudy.report.synthetic import (
     example_rows,
     explain_rows,
     fid_rows,
+    final_rows,
+    make_study,
     prediction_rows,
     search_rows,
 )
-from vptcore.data.tasks import EMBEDDED
+from vptcore.choices import ConfigError
+from vptcore.data.tasks import EMBEDDED, TASKS
 from vptcore.models.methods_table import METHODS
 from vptcore.records import RowsError
-from vptstudy.report.figures.draw import FIGURES, caption, draw, inputs, is_drawn, save
+from vptstudy.report.figures.draw import FIGURES, caption, draw, inputs, is_drawn, numbers, save
 from vptstudy.report.figures.draw_grids import _short
-from vptstudy.report.figures.draw_schemes import descent, loss_surface
+from vptstudy.report.figures.style import read_style, short
+from vptstudy.report.figures.values import descent, loss_surface
 from vptstudy.report.quadrants import largest_sizes, quadrants
+from vptstudy.study import Cell
 
 EMBEDDED_TASKS = [task.id for task in EMBEDDED]
 
@@ -293,18 +300,21 @@ def test_the_labels_of_a_search_stand_apart(demo, frames):
         assert max(words.x1 / figure.bbox.x1, words.y1 / figure.bbox.y1) <= 1
 
 
-def test_a_hollow_mark_has_fewer_tasks(demo, frames):
+def test_a_mean_over_fewer_tasks_is_left_out(demo, frames):
+    """Beside means over all tasks it would compare tasks, not methods; the caption says what is missing."""
     mine = frames("cost")
     kept = mine["final"].query("not (method == 'mixed' and task == 'shapes_count')")
-    figure = draw("cost", demo, {**mine, "final": kept})
-    faces = {
-        (to_hex(line.get_color()), to_hex(line.get_markerfacecolor()))
-        for line in figure.axes[0].lines
-        if line.get_marker() == "^"
-    }
+
+    def shown(final):
+        axis = draw("cost", demo, {**mine, "final": final}).axes[2]
+        return {to_hex(line.get_color()) for line in axis.lines if line.get_marker() not in ("", "None", None)}
+
     green = METHODS["mixed"].colour.lower()
-    assert (green, "#ffffff") in faces
-    assert (METHODS["vpt"].colour.lower(), "#ffffff") not in faces
+    assert green in shown(mine["final"])
+    assert green not in shown(kept)
+    assert "Left out, as means over fewer tasks: Mixed in Structured (2 of 3)." in caption(
+        "cost", demo, {**mine, "final": kept}
+    )
 
 
 def test_attributions_share_a_scale_and_state_their_error(demo, frames):
@@ -356,3 +366,160 @@ def test_one_seed_and_nan_are_drawn(number, frames, demo):
     figure = draw(number, demo, mine)
     figure.draw_without_rendering()
     caption(number, demo, mine)
+
+
+def drawn_text(figure):
+    """Every text of a figure that is seen."""
+    figure.draw_without_rendering()
+    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+
+
+@pytest.mark.parametrize("number", [n for n in FIGURES if n not in ("6", "13")])
+def test_no_letter_is_under_seven_points_in_a_column(number, demo, frames):
+    """Drawn no wider than 5.5 inches, it is printed as it is; and no exponent, which would be smaller, is set."""
+    figure = draw(number, demo, frames(number))
+    assert figure.get_figwidth() <= 5.5
+    for text in drawn_text(figure):
+        assert text.get_fontsize() >= 7, text.get_text()
+        assert "^" not in text.get_text()
+
+
+@pytest.fixture(scope="module")
+def crowded():
+    """Forty tasks of one's own with titles of more than 25 letters, and rows of them."""
+    own = {
+        f"own{n}": replace(TASKS["digits"], id=f"own{n}", group="natural", title=f"My own rather long task title {n}")
+        for n in range(40)
+    }
+    mini = "vit_mini_cifar10"
+    cells = [Cell(mini, m, t, s) for t in own for s in ("160", "640") for m in ("full", "vpt")]
+    study = make_study(cells, "many", base="160", seeds=(42, 44), tasks={**TASKS, **own})
+    makers = {
+        "final": lambda cells: final_rows(study, cells),
+        "curves": lambda cells: curve_rows(study, cells, epochs=4),
+        "fid": fid_rows,
+        "explain": lambda tasks: explain_rows(study, mini, tasks),
+        "search": lambda cells: search_rows(study, cells),
+        "predictions": lambda cells: prediction_rows(study, cells),
+        "examples": example_rows,
+    }
+
+    def rows(number):
+        """Without the predictions that a figure can do without."""
+        wanted = inputs(number, study).items()
+        return {k: makers[k](cells) for k, cells in wanted if not (k == "predictions" and FIGURES[number].by_cell)}
+
+    return study, rows
+
+
+@pytest.mark.parametrize("number", ["1", "3", "4", "8", "10", "19", "calibration", "search_vpt", "forest"])
+def test_forty_tasks_with_long_titles_stand_apart(number, crowded):
+    """No title runs into the next panel's, no label into its neighbour, and nothing leaves the page."""
+    study, rows = crowded
+    figure = draw(number, study, rows(number))
+    figure.draw_without_rendering()
+    figure.draw_without_rendering()
+    assert figure.get_figheight() <= 9
+    inside = figure.bbox.padded(3)
+    titles = {}
+    for axis in figure.axes:
+        if not axis.get_visible():
+            continue
+        boxes = [t.get_window_extent() for t in (axis._left_title, axis.title) if t.get_text()]
+        low, high = axis.get_xlim()
+        ticks = zip(axis.get_xticks(), axis.get_xticklabels(), strict=False) if axis.axison else ()
+        labels = [label.get_window_extent() for at, label in ticks if low <= at <= high and label.get_text()]
+        assert all(a.x1 <= b.x0 + 1 for a, b in pairwise(sorted(labels, key=lambda box: box.x0)))
+        for box in [*boxes, *labels]:
+            assert inside.x0 <= box.x0
+            assert box.x1 <= inside.x1
+            assert inside.y0 <= box.y0
+        for box in boxes:
+            titles.setdefault(round(box.y0), []).append(box)
+    for row in titles.values():
+        assert all(a.x1 <= b.x0 for a, b in pairwise(sorted(row, key=lambda box: box.x0)))
+
+
+def test_titles_keep_the_end_that_tells_them_apart():
+    assert short("My own rather long task title 7", 15) == "My own ra…tle 7"
+    assert short("Digits", 15) == "Digits"
+
+
+@pytest.mark.parametrize("number", ["4", "14", "cost", "calibration"])
+def test_chance_is_drawn_wherever_accuracy_is(number, demo, frames):
+    figure = draw(number, demo, frames(number))
+    heights = {round(float(line.get_ydata()[0]), 6) for axis in figure.axes for line in axis.lines
+               if list(line.get_xdata()) == [0, 1] and len(set(line.get_ydata())) == 1}  # fmt: skip
+    scale = 1 if number == "calibration" else 100
+    assert round(scale / demo.tasks["fashion_mnist"].classes, 6) in heights
+    assert "hance" in caption(number, demo, frames(number))
+
+
+def test_a_lone_point_says_its_method(demo, frames):
+    """FT's marks are full and VPT's hollow: one size alone makes no line to tell them by."""
+    faces = {to_hex(line.get_markerfacecolor()) for line in draw("14", demo, frames("14")).axes[0].lines
+             if line.get_marker() == "o"}  # fmt: skip
+    assert faces == {METHODS["full"].colour.lower(), "#ffffff"}
+
+
+def test_a_log_axis_has_several_labels(demo, frames):
+    for axis in draw("9", demo, frames("9")).axes:
+        axis.figure.draw_without_rendering()
+        low, high = axis.get_ylim()
+        labelled = [t for t, label in zip(axis.get_yticks(), axis.get_yticklabels(), strict=True) if label.get_text()]
+        assert sum(low <= tick <= high for tick in labelled) >= 2
+
+
+def test_panels_of_sizes_share_their_axes(paper, paper_final):
+    axes = [a for a in draw("16", paper, {"final": paper_final}).axes if a.get_visible()]
+    assert len({a.get_xlim() for a in axes}) == 1
+    mine = {kind: curve_rows(paper, cells, epochs=4) if kind == "curves" else paper_final
+            for kind, cells in inputs("13", paper).items()}  # fmt: skip
+    by_row = {}
+    for axis in draw("13", paper, mine).axes:
+        by_row.setdefault(axis.get_subplotspec().rowspan.start, set()).add(axis.get_ylim())
+    assert all(len(limits) == 1 for limits in by_row.values())
+
+
+@pytest.mark.parametrize("number", [n for n in FIGURES if n not in ("6", "13")])
+def test_the_numbers_beside_a_figure_read_back(number, demo, frames):
+    back = pd.read_csv(io.StringIO(numbers(number, demo, frames(number))))
+    assert len(back) > 0
+    assert len(back.columns) > 1
+
+
+def test_the_numbers_are_those_that_are_drawn(demo, frames):
+    mine = frames("14")
+    back = pd.read_csv(io.StringIO(numbers("14", demo, mine))).set_index(["method", "train"])
+    oracle = (
+        mine["final"]
+        .query("task == 'fashion_mnist' and method in ('full', 'vpt')")
+        .groupby(["method", "train"])
+        .test_accuracy.mean()
+    )
+    for (method, train), value in oracle.items():
+        assert back.loc[(method, int(train)), "mean"] == pytest.approx(value, abs=1e-5)
+    drawn = {round(float(y), 3) for line in draw("14", demo, mine).axes[0].lines for y in line.get_ydata()}
+    assert {round(100 * value, 3) for value in oracle} <= drawn
+
+
+def test_a_style_of_ones_own_is_followed(demo, frames, tmp_path):
+    own = tmp_path / "mine.mplstyle"
+    own.write_text("font.size: 9\naxes.facecolor: eeeeee\nfigure.figsize: 4.4, 3\n")
+    figure = draw("forest", demo, frames("forest"), own)
+    assert figure.axes[0].get_facecolor()[:3] == pytest.approx((238 / 255,) * 3)
+    assert figure.get_figwidth() == pytest.approx(4.4)
+    assert draw("forest", demo, frames("forest")).axes[0].get_facecolor()[:3] == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "no such file"), ("font.sise: 9\n", "font.sise"), ("", "it sets nothing"), ("axes.grid: maybe\n", "style")],
+)
+def test_a_style_that_is_none_is_one_line(text, said, tmp_path):
+    own = tmp_path / "mine.mplstyle"
+    if text is not None:
+        own.write_text(text)
+    with pytest.raises(ConfigError, match=said) as error:
+        read_style(own)
+    assert "\n" not in str(error.value)

@@ -53,7 +53,7 @@ def paper_tables(paper, paper_final):
     return of
 
 
-@pytest.mark.parametrize("number", list(TABLES))
+@pytest.mark.parametrize("number", [n for n in TABLES if isinstance(n, int)])
 def test_every_line_fills_its_tabular(number, paper_tables):
     text = to_latex(paper_tables(number))
     assert text.isascii()
@@ -72,7 +72,7 @@ def test_every_line_fills_its_tabular(number, paper_tables):
     assert len(set(re.findall(r"\\label\{(.*?)\}", text))) == text.count(r"\label{")
 
 
-@pytest.mark.parametrize("number", list(TABLES))
+@pytest.mark.parametrize("number", [n for n in TABLES if isinstance(n, int)])
 def test_the_papers_block_is_set_as_the_paper_sets_it(number, paper_tables):
     built = paper_tables(number)
     printed = printed_table(number, built.backbone)
@@ -153,7 +153,7 @@ needs_latex = pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex 
 
 @pytest.mark.slow
 @needs_latex
-@pytest.mark.parametrize("number", list(TABLES))
+@pytest.mark.parametrize("number", [n for n in TABLES if isinstance(n, int)])
 def test_every_table_of_the_paper_prints(number, paper_tables, tmp_path):
     check_printed(to_latex(paper_tables(number)), tmp_path)
 

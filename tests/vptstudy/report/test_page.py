@@ -12,7 +12,7 @@ from tests.vptstudy.report.test_render import EVIL, Counter
 from vptcore.data.tasks import TASKS
 from vptcore.records import KINDS, file_sha256, provenance, write_rows
 from vptstudy.report.contrasts import Contrasts
-from vptstudy.report.figures.draw import FIGURES, caption, draw, save
+from vptstudy.report.figures.draw import FIGURES, caption, draw, numbers, save
 from vptstudy.report.page.compose import body_of, table_page, write_page
 from vptstudy.report.page.sources import anchor_of, rows_page
 from vptstudy.report.quadrants import quadrants
@@ -33,6 +33,7 @@ def figure(evil, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
     rows = {"final": final_rows(evil), "predictions": answers_of(final_rows(evil))}
     save(draw("forest", evil, rows), folder / "forest.pdf", folder / "forest.png")
+    (folder / "forest.csv").write_text(numbers("forest", evil, rows), encoding="utf-8")
     return {
         "number": "forest",
         "title": FIGURES["forest"].title,

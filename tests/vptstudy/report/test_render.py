@@ -121,7 +121,7 @@ def test_the_same_rows_give_the_same_bytes(paper, paper_final):
             assert str(render(once)) == str(render(again))
 
 
-@pytest.mark.parametrize("number", list(TABLES))
+@pytest.mark.parametrize("number", [n for n in TABLES if isinstance(n, int)])
 def test_every_table_of_the_paper_has_three_forms_with_its_style(number, paper, paper_final):
     """Ours, the paper's numbers and the difference, in LaTeX and Markdown; every cell in the CSV."""
     study = replace(paper, cells=tuple(cell for cell in paper.cells if cell.train != "20000"))

@@ -10,11 +10,14 @@ follow from the row. Nothing here loads matplotlib.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import pandas as pd
 
 from vptcore.data.tasks import GROUPS
 from vptstudy.report import quadrants
+from vptstudy.report.figures import values
 from vptstudy.report.tables import cost
 from vptstudy.report.tables.specs import PAIR, STRATEGIES, sizes
 from vptstudy.study import Cell, Study
@@ -26,6 +29,7 @@ MAIN_GROUPS = tuple(group for group in GROUPS if group != "fgvc")
 MOST_MAPS = 6
 
 Wanted = dict[str, list]
+Frames = Mapping[str, pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -33,18 +37,21 @@ class FigureSpec:
     """One figure.
 
     `drawer` names the function that draws it, 'module:function' below report.figures, loaded when something is drawn.
-    `shows` says in the caption what is seen. `reads(spec, study)`: kind of rows -> cells, or task ids for fid, explain
-    and examples; {} if the study has nothing for it. None: a drawing, which shows what is meant, not what was found.
+    `shows` says in the caption what is seen. `values` gives the numbers that are drawn, which lie beside it as CSV.
+    `reads(spec, study)`: kind of rows -> cells, or task ids for fid, explain and examples; {} if the study has nothing
+    for it. None: a drawing, which shows what is meant, not what was found.
 
     `per_group` limits the tasks of each group to so many, those with the most cells; 0 is all. `log`: a logarithmic
     loss axis. `sized`: a panel's title says its train size. `method`: the one whose searches are shown. `by_cell`: its
-    predictions are read one cell at a time, and it can do without.
+    predictions are read one cell at a time, and it can do without. `adds`: a further sentence of the caption, from the
+    rows.
     """
 
     number: str
     title: str
     drawer: str
     shows: str
+    values: Callable[[FigureSpec, Study, Frames], pd.DataFrame]
     reads: Callable[[FigureSpec, Study], Wanted] | None = None
     groups: tuple[str, ...] = MAIN_GROUPS
     per_group: int = 0
@@ -52,6 +59,7 @@ class FigureSpec:
     sized: bool = False
     method: str = ""
     by_cell: bool = False
+    adds: Callable[[Study, Frames], str] | None = None
 
 
 def _compared(spec: FigureSpec, study: Study) -> list[Cell]:
@@ -133,22 +141,32 @@ def _searches(spec: FigureSpec, study: Study) -> Wanted:
 
 
 _LOSSES = "Cross-entropy per epoch, training solid, test dashed, averaged over the seeds whose curves are kept."
-_SIZES = "Test accuracy against the number of training images (logarithmic), mean ± standard deviation over seeds."
+_CHANCE = "Dotted in grey: chance, one over the number of classes."
+_SIZES = (
+    "Test accuracy against the number of training images (logarithmic), mean ± standard deviation over seeds. FT full "
+    "marks, VPT hollow ones. Dotted lines without marks: chance, one over the number of classes."
+)
 _SEARCH = (
     "Validation accuracy of every configuration at the last epoch, in points below the best of its task; a "
     "ring marks the one that was chosen (ties: the smaller learning rate, then the smaller decay)."
 )
 _MAPS = (
     "From left to right the input with its true class, and Grad-CAM of FT and VPT with what each answered "
-    "(✓ right, ✗ wrong) and how confident it was; bright: what raised the score of the class it answered; no colour: "
-    "nothing did."
+    "(✓ right, ✗ wrong) and how confident it was; red: what raised the score of the class it answered most; no "
+    "colour: nothing did."
 )
 
-_CURVES = {"drawer": "draw_lines:losses", "shows": _LOSSES, "reads": _curves}
-_LARGER = {"drawer": "draw_lines:losses", "shows": _LOSSES, "reads": _larger, "sized": True}
-_BY_SIZE = {"drawer": "draw_lines:accuracy_by_size", "shows": _SIZES, "reads": _sizes}
-_GRAD_CAM = {"drawer": "draw_maps:grad_cam", "shows": _MAPS, "reads": _explained}
-_SEARCHED = {"drawer": "draw_grids:searches", "shows": _SEARCH, "reads": _searches, "groups": GROUPS}
+_CURVES = {"values": values.losses, "drawer": "draw_lines:losses", "shows": _LOSSES, "reads": _curves}
+_LARGER = {"values": values.losses, "drawer": "draw_lines:losses", "shows": _LOSSES, "reads": _larger, "sized": True}
+_BY_SIZE = {"values": values.accuracies, "drawer": "draw_lines:accuracy_by_size", "shows": _SIZES, "reads": _sizes}
+_GRAD_CAM = {"values": values.answers, "drawer": "draw_maps:grad_cam", "shows": _MAPS, "reads": _explained}
+_SEARCHED = {
+    "values": values.searches,
+    "drawer": "draw_grids:searches",
+    "shows": _SEARCH,
+    "reads": _searches,
+    "groups": GROUPS,
+}
 _EASY, _HARD = ("natural", "specialized"), ("structured",)
 
 FIGURES: dict[str, FigureSpec] = {
@@ -162,6 +180,7 @@ FIGURES: dict[str, FigureSpec] = {
             "coloured where it is clear, Holm's correction over all tasks. Diamonds: the mean over the group's tasks, "
             "thick on these tasks, thin on tasks like these, and coloured by the wider one. Grey band: differences "
             "that do not matter.",
+            values.differences,
             _differences,
             GROUPS,
             by_cell=True,
@@ -175,6 +194,7 @@ FIGURES: dict[str, FigureSpec] = {
             "with the 95 % interval over tasks like these (of one or two tasks over seeds and test images), at the "
             "base size and at each task's largest. Beside a task its own difference at the base size, in the colour of "
             "the better method.",
+            values.quadrants,
             lambda spec, study: quadrants.reads(study),
             GROUPS,
             by_cell=True,
@@ -185,6 +205,7 @@ FIGURES: dict[str, FigureSpec] = {
             "draw_schemes:methods",
             "What is trained and what stays frozen: (a) full fine-tuning, (b) visual prompt tuning, which learns "
             "the prompts of every layer and the head (paper, equation 1). A drawing, from no data.",
+            values.parts,
         ),
         FigureSpec(
             "3",
@@ -194,6 +215,7 @@ FIGURES: dict[str, FigureSpec] = {
             "where there is one; colour: the method with the higher mean accuracy; slashes: tasks whose objective is "
             "far from classification; ≈: the 95 % interval of the difference, over seeds and test images, includes 0 "
             "or is not known.",
+            values.distances,
             _fid,
             by_cell=True,
         ),
@@ -205,7 +227,9 @@ FIGURES: dict[str, FigureSpec] = {
             "The hypothesis of an extra dimension",
             "draw_schemes:dimension",
             "A hypothesis that the paper rejects: in one dimension (red) training gets stuck in a local minimum; "
-            "with an added one (yellow) it finds a way out. Gradient descent on a made-up loss, from no data.",
+            "with an added one (yellow) it finds a way out; blue: the loss. Gradient descent on a made-up loss, from "
+            "no data.",
+            values.paths,
         ),
         FigureSpec("8", "Grad-CAM of full fine-tuning and VPT", groups=_EASY, **_GRAD_CAM),
         FigureSpec("9", "Training and test loss, logarithmic", per_group=2, log=True, **_CURVES),
@@ -224,6 +248,7 @@ FIGURES: dict[str, FigureSpec] = {
             "dark where they are high, FT and VPT of an image on one scale; δ is by how much their sum misses the "
             "score's rise over the mean image, as a share of it. (b) Grad-CAM of further images. ✓ right, ✗ wrong, "
             "with the confidence.",
+            values.answers,
             _explained,
             _EASY,
             per_group=3,
@@ -234,6 +259,7 @@ FIGURES: dict[str, FigureSpec] = {
             "Examples of every data set",
             "draw_examples:examples",
             "The first images of each test split, one a class as far as the classes go.",
+            values.images,
             _examples,
             GROUPS,
         ),
@@ -244,7 +270,9 @@ FIGURES: dict[str, FigureSpec] = {
             "Calibration of full fine-tuning and VPT",
             "draw_grids:calibration",
             "Above: how often answers of a given confidence are right, in 15 bins, every task with the same "
-            "weight. Below: expected calibration error of each task, mean ± standard deviation over seeds.",
+            "weight. Below: expected calibration error of each task, mean ± standard deviation over seeds. "
+            f"{_CHANCE}",
+            values.calibration,
             _predictions,
             GROUPS,
         ),
@@ -253,10 +281,11 @@ FIGURES: dict[str, FigureSpec] = {
             "What accuracy costs",
             "draw_grids:costs",
             "Mean test accuracy ± standard deviation over seeds of each method in each group, against the wall seconds "
-            "of one seed and against the tuned share of all parameters (head included), both logarithmic. Hollow: over "
-            "fewer tasks than others of its group.",
+            f"of one seed and against the tuned share of all parameters (head included), both logarithmic. {_CHANCE}",
+            values.costs,
             lambda spec, study: cost.reads(study),
             GROUPS,
+            adds=cost.left_out,
         ),
     )
 }

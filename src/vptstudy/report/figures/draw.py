@@ -25,7 +25,7 @@ from vptstudy.study import Cell, Study
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "by_cell", "caption", "draw", "inputs", "is_drawn", "save", "spec_of"]
+__all__ = ["FIGURES", "by_cell", "caption", "draw", "inputs", "is_drawn", "numbers", "save", "spec_of"]
 
 
 def by_cell(number: str | int) -> Mapping[str, Sequence[str]]:
@@ -33,11 +33,14 @@ def by_cell(number: str | int) -> Mapping[str, Sequence[str]]:
     return PREDICTIONS if spec_of(number).by_cell else {}
 
 
-def draw(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
+def draw(
+    number: str | int, study: Study, frames: Mapping[str, pd.DataFrame], own_style: Path | str | None = None
+) -> Figure:
     """Draw a figure from the frames of `inputs`' kinds; rows of other cells are ignored, missing ones leave a gap.
 
     `frames` may hold rows of kind `index` too: Figures 8 and 18 then name classes instead of numbering them. Raises
-    RowsError of one line where nothing can be drawn or the rows are wrong.
+    RowsError of one line where nothing can be drawn or the rows are wrong. `own_style`: a matplotlib style file that
+    goes before the settings of `style`.
     """
     spec = spec_of(number)
     mine = _only_mine(number, study, frames)
@@ -52,7 +55,7 @@ def draw(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) ->
 
     module, _, function = spec.drawer.partition(":")
     drawer = getattr(importlib.import_module(f"vptstudy.report.figures.{module}"), function)
-    with style.styled():
+    with style.styled(own_style):
         figure = drawer(spec, study, mine)
         # A drawing shows no rows, and so nothing that a notice on the rows is true of.
         if spec.reads and captions.notice(study):
@@ -60,11 +63,17 @@ def draw(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) ->
         return figure
 
 
-def save(figure: Figure, pdf_path: Path | str, png_path: Path | str) -> None:
+def save(figure: Figure, pdf_path: Path | str, png_path: Path | str, own_style: Path | str | None = None) -> None:
     """Write the figure as PDF and PNG (`style.save`)."""
     from vptstudy.report.figures import style
 
-    style.save(figure, pdf_path, png_path)
+    style.save(figure, pdf_path, png_path, own_style)
+
+
+def numbers(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) -> str:
+    """The numbers that the figure draws, as CSV."""
+    found = spec_of(number).values(spec_of(number), study, _only_mine(number, study, frames))
+    return found.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
 def _only_mine(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

@@ -19,7 +19,7 @@ from matplotlib.transforms import blended_transform_factory
 from vptcore.analysis.evidence import corrected_directions, grouped
 from vptcore.analysis.statistics import TIE, Difference
 from vptstudy.report.contrasts import Contrasts, rope_of
-from vptstudy.report.figures.style import COLUMN, FAINT, HATCH, INK, NEUTRAL, PAGE, method_colour, new_figure, plain
+from vptstudy.report.figures.style import FAINT, HATCH, INK, NEUTRAL, PAGE, method_colour, new_figure, short
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.study import Study
 
@@ -53,32 +53,15 @@ def fid(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     distance = frames["fid"].set_index("task")
     tasks = [task for task in study.tasks.values() if task.id in distance.index and task.group in spec.groups]
     gaps = Contrasts(study, frames["final"], frames.get("predictions")).pair_at(study.tasks)
-    figure = new_figure(PAGE if len(tasks) > 8 else COLUMN, 2.5)
+    figure = new_figure(PAGE, 2.9)
     axes = figure.subplots()
     places = _places(tasks)
     for task, place in zip(tasks, places, strict=True):
-        row, gap = distance.loc[task.id], gaps.get(task.id)
-        colour = _winner_colour(gap)
-        axes.bar(
-            place,
-            row.fid,
-            0.72,
-            color=colour,
-            edgecolor="white",
-            linewidth=0,
-            hatch=HATCH if task.high_disparity else None,
-        )
-        if row.fid_low == row.fid_low:
-            axes.errorbar(
-                place, row.fid, [[row.fid - row.fid_low], [row.fid_high - row.fid]], color=INK, lw=0.6, capsize=1.5
-            )
-        if gap is not None and gap.direction == 0:
-            axes.annotate(
-                "≈", (place, max(row.fid, row.fid_high)), (0, 2), textcoords="offset points", ha="center", fontsize=8
-            )
-    axes.set_xticks(places, [plain(task.title) for task in tasks], rotation=40, ha="right", rotation_mode="anchor")
+        _bar(axes, place, distance.loc[task.id], gaps.get(task.id), task.high_disparity)
+    axes.set_xticks(places, [short(task.title, 20) for task in tasks], rotation=90 if len(tasks) > 8 else 0)
     axes.tick_params(axis="x", length=0)
     axes.margins(y=0.12)
+    axes.set_xlim(places[0] - 0.9, places[-1] + 0.9)
     networks = ", ".join(sorted(set(distance["network"])))
     note = "" if "inception" in networks.lower() else " (not Inception)"
     axes.set_ylabel(f"Fréchet distance in\n{networks}\nfeatures{note}")
@@ -86,10 +69,20 @@ def fid(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     handles = _winner_legend(
         {winner(gaps[t.id].difference) if t.id in gaps else "" for t in tasks}, any(t.high_disparity for t in tasks)
     )
-    figure.legend(
-        handles=handles, loc="outside upper left", ncols=4 if figure.get_figwidth() > COLUMN else 2, columnspacing=1.2
-    )
+    figure.legend(handles=handles, loc="outside upper left", ncols=4, columnspacing=1.2)
     return figure
+
+
+def _bar(axes, place: float, row: pd.Series, gap: Difference | None, far: bool) -> None:
+    axes.bar(
+        place, row.fid, 0.72, color=_winner_colour(gap), edgecolor="white", linewidth=0, hatch=HATCH if far else None
+    )
+    if row.fid_low == row.fid_low:
+        interval = [[row.fid - row.fid_low], [row.fid_high - row.fid]]
+        axes.errorbar(place, row.fid, interval, color=INK, lw=0.6, capsize=1.5)
+    if gap is not None and gap.direction == 0:
+        top = max(row.fid, row.fid_high) if row.fid_high == row.fid_high else row.fid
+        axes.annotate("≈", (place, top), (0, 2), textcoords="offset points", ha="center")
 
 
 def _places(tasks: list) -> list[float]:
@@ -103,12 +96,18 @@ def _places(tasks: list) -> list[float]:
 
 
 def _group_headings(axes, tasks: list, places: list[float]) -> None:
-    across = blended_transform_factory(axes.transData, axes.transAxes)
+    """Each group's name above its bars: on a second line where the first would run into its neighbour."""
+    across, end, inches = blended_transform_factory(axes.transData, axes.transAxes), -math.inf, 4.5
+    per_letter = 0.058 * (places[-1] - places[0] + 1.8) / inches
     for group in dict.fromkeys(task.group for task in tasks):
         mine = [place for task, place in zip(tasks, places, strict=True) if task.group == group]
+        middle, half = sum(mine) / len(mine), per_letter * len(GROUP_TITLES[group]) / 2
+        lifted = middle - half < end
         axes.text(
-            sum(mine) / len(mine), 1.01, GROUP_TITLES[group], transform=across, ha="center", va="bottom", style="italic"
-        )
+            middle, 1.09 if lifted else 1.01, GROUP_TITLES[group], transform=across, ha="center", va="bottom",
+            style="italic",
+        )  # fmt: skip
+        end = -math.inf if lifted else middle + half
 
 
 def _winner_colour(gap: Difference | None) -> str:
@@ -130,7 +129,7 @@ def _winner_legend(present: set[str], far: bool) -> list[Patch]:
 def forest(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     """VPT minus FT with its 95 % interval, per task and per group mean; coloured where it is clear."""
     rows = forest_rows(spec, study, Contrasts(study, frames["final"], frames.get("predictions")))
-    figure = new_figure(PAGE, 0.19 * len(rows) + 0.75)
+    figure = new_figure(PAGE, 0.165 * len(rows) + 0.75)
     axes = figure.subplots()
     axes.axvspan(-rope_of(study), rope_of(study), color=FAINT, alpha=0.35, lw=0)
     axes.axvline(0, color=INK, lw=0.6)
@@ -138,7 +137,7 @@ def forest(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
         if row.difference is not None:
             _forest_line(axes, place, row)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), [plain(row.title) for row in rows])
+    axes.set_yticks(range(len(rows)), [short(row.title, 24) for row in rows])
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set(style="italic" if row.difference is None else "normal", weight="bold" if row.is_mean else "normal")
     axes.tick_params(axis="y", length=0)
@@ -187,4 +186,4 @@ def _forest_line(axes, place: int, row: ForestRow) -> None:
     beside = blended_transform_factory(axes.transAxes, axes.transData)
     words = gap.points + interval + (f"  like these {wide.interval}" if wide else "")
     weight = "bold" if row.is_mean else "normal"
-    axes.text(1.02, place, words, transform=beside, va="center", fontsize=6.5, weight=weight)
+    axes.text(1.02, place, words, transform=beside, va="center", weight=weight)

@@ -15,13 +15,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vptstudy.report.figures.style import PAGE, new_figure
+from vptstudy.report.figures.style import PAGE, letters_in, new_figure, short
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.study import Study
 
 COLUMNS = 4
 # Pixels of one image in a strip, and of the white between two.
 SIDE, GAP = 72, 3
+# Inches of a strip with its name.
+LINE = 0.56
 
 
 def examples(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
@@ -33,16 +35,17 @@ def examples(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
         for group in spec.groups
     }
     lines = {group: -(-len(tasks) // COLUMNS) for group, tasks in groups.items() if tasks}
-    figure = new_figure(PAGE, sum(0.25 + 0.62 * count for count in lines.values()))
-    blocks = figure.subfigures(len(lines), 1, height_ratios=[0.25 + 0.62 * n for n in lines.values()], squeeze=False)
+    heights = [0.25 + LINE * count for count in lines.values()]
+    figure = new_figure(PAGE, sum(heights))
+    blocks = figure.subfigures(len(lines), 1, height_ratios=heights, squeeze=False)
     for block, (group, count) in zip(blocks[:, 0], lines.items(), strict=True):
-        block.suptitle(GROUP_TITLES[group], x=0.01, ha="left", style="italic", fontsize=7.5)
+        block.suptitle(GROUP_TITLES[group], x=0.01, ha="left", style="italic")
         axes = block.subplots(count, COLUMNS, squeeze=False).ravel()
         for axis in axes:
             axis.set_axis_off()
         for axis, task in zip(axes, groups[group], strict=False):
             axis.imshow(strip(rows.loc[rows["task"] == task, "image_png"]), interpolation="nearest")
-            axis.set_title(study.tasks[task].title, fontsize=6.5, pad=2)
+            axis.set_title(short(study.tasks[task].title, letters_in(PAGE / COLUMNS) - 2), pad=2)
     return figure
 
 

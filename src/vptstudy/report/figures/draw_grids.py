@@ -15,17 +15,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import NullFormatter
 
 from vptcore.analysis.calibration import calibration_error, reliability
 from vptcore.models.methods_table import METHODS
 from vptcore.training.choose import choose
-from vptstudy.report.figures.style import FAINT, HATCH, INK, NEUTRAL, PAGE, method_colour, new_figure, panels
+from vptstudy.report.figures.draw_lines import CHANCE
+from vptstudy.report.figures.style import (
+    FAINT,
+    HATCH,
+    NEUTRAL,
+    PAGE,
+    beside_labels,
+    letters_in,
+    method_colour,
+    new_figure,
+    panels,
+    short,
+)
 from vptstudy.report.tables import cost
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.specs import PAIR
 from vptstudy.study import Study
 
-GROUP_MARKS = {"natural": "o", "specialized": "s", "structured": "^", "fgvc": "D", "own": "P"}
+COST_MARKS = "osD^vPX<>ph"
 # Points below the best of its task at which the scale of a heat map ends.
 DEEPEST = 30
 
@@ -35,11 +48,12 @@ def searches(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     rows = frames["search"]
     present = set(rows["task"])
     tasks = [task for task in study.tasks if task in present]
-    columns = min(5, len(tasks))
+    columns = min(4, len(tasks))
     figure, axes = panels(PAGE, 1.3, len(tasks), columns)
+    letters = letters_in(figure.get_figwidth() / columns - 0.55)
     for place, (axis, task) in enumerate(zip(axes, tasks, strict=True)):
         shown = _heat(axis, rows[rows["task"] == task])
-        axis.set_title(study.tasks[task].title)
+        axis.set_title(short(study.tasks[task].title, letters))
         if place % columns == 0:
             axis.set_ylabel("weight decay")
         if place >= len(tasks) - columns:
@@ -80,8 +94,8 @@ def _heat(axis: Axes, rows: pd.DataFrame):
         place = rates.index(best["lr"]) + 0.5, decays.index(best["weight_decay"]) + 0.5
         axis.plot(*place, "o", mfc="none", mec="#d00000", mew=1.2, ms=6)
     axis.invert_yaxis()
-    axis.tick_params(length=0, labelsize=6)
-    axis.tick_params("x", rotation=90 if len(rates) > 5 else 0)
+    axis.tick_params(length=0)
+    axis.tick_params("x", rotation=90 if len(rates) > 3 else 0)
     axis.tick_params("y", rotation=0)
     return axis.collections[0]
 
@@ -101,20 +115,26 @@ def calibration(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figur
     errors = calibration_error(bins)
     present = set(errors["task"])
     groups = [g for g in spec.groups if any(study.tasks[task].group == g for task in present)]
-    figure = new_figure(PAGE, 3.9)
-    axes = figure.subplots(2, len(groups), squeeze=False, height_ratios=(1.35, 1))
-    for (above, below), group in zip(axes.T, groups, strict=True):
-        tasks = [t for t in study.tasks if study.tasks[t].group == group and t in present]
-        _reliability(above, bins[bins["task"].isin(tasks)])
-        above.set_title(GROUP_TITLES[group])
-        _errors(below, errors[errors["task"].isin(tasks)], tasks, study)
-    axes[0, 0].set_ylabel("accuracy")
-    axes[1, 0].set_ylabel("calibration\nerror (points)")
-    for axis in axes[0]:
-        axis.set_xlabel("confidence")
+    members = [[t for t in study.tasks if study.tasks[t].group == g and t in present] for g in groups]
+    figure = new_figure(PAGE, 4.6)
+    # Below, as wide as the number of tasks asks; above, all alike.
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.3))
+    upper = above.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+    ratios = [max(2, len(tasks)) for tasks in members]
+    lower = below.subplots(1, len(groups), squeeze=False, sharey=True, width_ratios=ratios)[0]
+    for top, bottom, group, tasks in zip(upper, lower, groups, members, strict=True):
+        _reliability(top, bins[bins["task"].isin(tasks)])
+        top.axhline(np.mean([1 / study.tasks[task].classes for task in tasks]), color=NEUTRAL, **CHANCE)
+        top.set_title(GROUP_TITLES[group])
+        top.set_xlabel("confidence")
+        _errors(bottom, errors[errors["task"].isin(tasks)], tasks, study)
+    lower[0].set_ylim(bottom=0)
+    upper[0].set_ylabel("accuracy")
+    lower[0].set_ylabel("calibration error (points)")
     handles = [Line2D([], [], color=method_colour(m), marker="o", label=METHODS[m].title) for m in PAIR]
     handles.append(Line2D([], [], color=NEUTRAL, lw=0.8, ls="--", label="as sure as right"))
-    figure.legend(handles=handles, loc="outside upper left", ncols=3)
+    handles.append(Line2D([], [], color=NEUTRAL, label="chance", **CHANCE))
+    above.legend(handles=handles, loc="outside upper left", ncols=4)
     return figure
 
 
@@ -131,6 +151,7 @@ def _reliability(axis: Axes, bins: pd.DataFrame) -> None:
         total = total[total["share"] >= 0.001 * total["share"].sum()]
         axis.plot(total["c"] / total["share"], total["a"] / total["share"], "o-", color=method_colour(method), ms=2.5)
     axis.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+    axis.set_xticklabels(["0", "0.5", "1"])
 
 
 def _errors(axis: Axes, errors: pd.DataFrame, tasks: list[str], study: Study) -> None:
@@ -147,43 +168,53 @@ def _errors(axis: Axes, errors: pd.DataFrame, tasks: list[str], study: Study) ->
             elinewidth=0.6,
             color=method_colour(method),
         )
-    axis.set_xticks(
-        range(len(tasks)),
-        [study.tasks[t].title for t in tasks],
-        rotation=40,
-        ha="right",
-        rotation_mode="anchor",
-        fontsize=6,
-    )
-    axis.set_ylim(bottom=0)
+    beside_labels(axis, [study.tasks[t].title for t in tasks])
     axis.set_xlim(-0.6, len(tasks) - 0.4)
     axis.grid(axis="y")
 
 
 def costs(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """Accuracy of each method in each group against the seconds of one seed and against the tuned share."""
-    frame = cost.table(study, frames).frame
-    figure = new_figure(PAGE, 2.7)
-    left, right = figure.subplots(1, 2, sharey=True)
-    most = frame.groupby("group")["tasks"].max()
-    for axis, column in ((left, "final_seconds"), (right, "tuned_percent")):
-        for row in frame.to_dict("records"):
-            colour = method_colour(row["method"])
-            whole = row["tasks"] == most[row["group"]]
-            axis.errorbar(
-                row[column], row["accuracy"], 0 if np.isnan(row["std"]) else row["std"], fmt=GROUP_MARKS[row["group"]],
-                ms=5, color=colour, mfc=colour if whole else "white", mec="white" if whole else colour, mew=0.5,
-                elinewidth=0.7,
-            )  # fmt: skip
-        axis.set_xscale("log")
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.grid(axis="y")
-    left.set(xlabel="seconds to train and score one seed", ylabel="test accuracy (%), mean of the group")
-    right.set(xlabel="tuned parameters, % of all")
-    methods = [m for m in METHODS if m in set(frame["method"])]
-    handles = [Line2D([], [], marker="o", ls="", color=method_colour(m), label=METHODS[m].title) for m in methods]
-    figure.legend(handles=handles, loc="outside upper left", ncols=4, columnspacing=1.2)
-    groups = [g for g in GROUP_MARKS if g in set(frame["group"])]
-    marks = [Line2D([], [], marker=GROUP_MARKS[g], ls="", color=INK, mfc="none", label=GROUP_TITLES[g]) for g in groups]
-    figure.legend(handles=marks, loc="outside upper right", ncols=2)
+    """A column a group: accuracy of each method against the seconds of one seed and against the tuned share.
+
+    Each method has a mark of its own, FT's and VPT's above the others. A method of fewer tasks than others of its group
+    is a mean over other tasks, and is left out (`cost.beside_others`).
+    """
+    frame = cost.beside_others(cost.table(study, frames).frame)
+    groups = [g for g in GROUP_TITLES if g in set(frame["group"])]
+    members = cost.by_task(study, frames).groupby("group")["task"].unique()
+    found = [m for m in METHODS if m in set(frame["method"])]
+    methods = sorted(found, key=lambda method: method in PAIR)
+    figure = new_figure(PAGE, 4.2)
+    axes = figure.subplots(2, len(groups), squeeze=False, sharex="row", sharey="col")
+    for column, group in enumerate(groups):
+        mine = frame[frame["group"] == group].set_index("method")
+        axes[0, column].set_title(GROUP_TITLES[group])
+        chance = 100 * np.mean([1 / study.tasks[task].classes for task in members[group]])
+        for axis, name in zip(axes[:, column], ("final_seconds", "tuned_percent"), strict=True):
+            for order, method in enumerate(m for m in methods if m in mine.index):
+                _cost_mark(axis, mine.loc[method], name, method, order)
+            axis.axhline(chance, color=NEUTRAL, **CHANCE)
+            axis.grid(axis="y")
+    for row, words in zip(axes, ("seconds to train and score one seed", "tuned parameters, % of all"), strict=True):
+        row[0].set_xscale("log")
+        row[0].xaxis.set_major_formatter("{x:g}")
+        row[0].xaxis.set_minor_formatter(NullFormatter())
+        row[0].set_ylabel("test accuracy (%)")
+        row[len(row) // 2].set_xlabel(words)
+    handles = [Line2D([], [], ls="", label=METHODS[m].title, **_mark(m)) for m in found]
+    handles.append(Line2D([], [], color=NEUTRAL, label="chance", **CHANCE))
+    figure.legend(handles=handles, loc="outside upper left", ncols=6, columnspacing=1.2)
     return figure
+
+
+def _mark(method: str) -> dict:
+    """FT's and VPT's marks are filled, the others' hollow, so that none hides another where they meet."""
+    colour, filled = method_colour(method), method in PAIR
+    place = list(METHODS).index(method)
+    shape = COST_MARKS[place % len(COST_MARKS)]
+    return {"marker": shape, "ms": 4.5 if filled else 6.5, "color": colour, "mfc": colour if filled else "none"}
+
+
+def _cost_mark(axis: Axes, row: pd.Series, column: str, method: str, order: int) -> None:
+    spread = 0 if np.isnan(row["std"]) else row["std"]
+    axis.errorbar(row[column], row["accuracy"], spread, ls="", elinewidth=0.7, zorder=3 + order, **_mark(method))

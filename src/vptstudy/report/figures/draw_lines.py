@@ -13,17 +13,28 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from vptcore.analysis.curves import mean_curves
 from vptcore.analysis.statistics import summarise
 from vptcore.models.methods_table import METHODS
-from vptstudy.report.figures.style import COLUMN, INK, PAGE, method_colour, panels, plain, task_colours
+from vptstudy.report.figures.style import (
+    COLUMN,
+    INK,
+    NEUTRAL,
+    PAGE,
+    letters_in,
+    method_colour,
+    panels,
+    short,
+    task_colours,
+)
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.study import Study
 
 # FT solid and VPT dotted, as in the paper's Figure 4; training solid and test dashed, as in its Figure 5.
 METHOD_LINES = {"full": "-", "vpt": ":"}
+CHANCE = {"ls": (0, (1, 3)), "lw": 0.9, "marker": ""}
 LOSS_LINES = {"train_loss": ("-", "training"), "test_loss": ("--", "test")}
 # Loss floor of a logarithmic axis: a train loss of exactly 0 has no logarithm.
 FLOOR = 1e-6
@@ -38,64 +49,67 @@ def accuracy_by_size(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> 
     """Test accuracy (mean ± std) against train size on a log axis: a panel per group, or per task of a single group."""
     summary = summarise(frames["final"])
     summary["size"] = summary["train"].astype(int)
-    tasks = _tasks(study, summary)
-    if len(spec.groups) > 1:
+    tasks, together = _tasks(study, summary), len(spec.groups) > 1
+    if together:
         groups = [g for g in spec.groups if any(study.tasks[t].group == g for t in tasks)]
         shown = {GROUP_TITLES[g]: [t for t in tasks if study.tasks[t].group == g] for g in groups}
-        figure, axes = panels(PAGE, 2.5, len(shown), 3)
     else:
-        shown = {plain(study.tasks[task].title): [task] for task in tasks}
-        figure, axes = panels(PAGE, 1.55, len(shown), 4)
+        shown = {task: [task] for task in tasks}
+    columns = 3 if together else 4
+    figure, axes = panels(PAGE, 2.7 if together else 1.5, len(shown), columns, sharex=True)
+    letters = letters_in(figure.get_figwidth() / min(columns, len(axes)) - 0.2)
     for axis, (title, mine) in zip(axes, shown.items(), strict=True):
-        _size_panel(axis, title, summary[summary.task.isin(mine)], mine, study, own_colours=len(spec.groups) > 1)
-    _outer_labels(axes, 3 if len(spec.groups) > 1 else 4, "training images", "test accuracy (%)")
+        _size_panel(axis, summary[summary.task.isin(mine)], mine, study, own_colours=together)
+        axis.set_title(title if together else short(study.tasks[title].title, letters))
+    _size_axis(axes, sorted(set(summary["size"])))
+    _outer_labels(axes, columns, "training images", "test accuracy (%)")
     handles = [
-        Line2D([], [], color=INK if len(spec.groups) > 1 else method_colour(m), ls=style, label=METHODS[m].title)
-        for m, style in METHOD_LINES.items()
+        Line2D([], [], color=INK if together else method_colour(m), label=METHODS[m].title, **_marks(m))
+        for m in METHOD_LINES
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    handles.append(Line2D([], [], color=NEUTRAL, label="chance", **CHANCE))
+    figure.legend(handles=handles, loc="outside upper left", ncols=3)
     return figure
 
 
-def _size_panel(axis: Axes, title: str, rows: pd.DataFrame, tasks: list[str], study: Study, own_colours: bool) -> None:
+def _marks(method: str) -> dict:
+    """A full mark for FT and a hollow one for VPT, so that a point without a line has its method too."""
+    return {"ls": METHOD_LINES[method], "marker": "o", "ms": 3, "mfc": "white" if method == "vpt" else None}
+
+
+def _size_axis(axes: list[Axes], sizes: list[int]) -> None:
+    """One axis of sizes for all panels: the lowest and highest stand clear of the frame."""
+    axes[0].set_xscale("log")
+    axes[0].set_xlim(sizes[0] / 1.4, sizes[-1] * 1.4)
+    axes[0].set_xticks(sizes, [str(s) for s in sizes])
+    axes[0].xaxis.set_minor_locator(NullLocator())
+    for axis in axes:
+        axis.tick_params(axis="x", rotation=90)
+
+
+def _size_panel(axis: Axes, rows: pd.DataFrame, tasks: list[str], study: Study, own_colours: bool) -> None:
     colours = task_colours(tasks)
     for (task, method), line in rows.sort_values("size").groupby(["task", "method"], sort=False):
         colour = colours[task] if own_colours else method_colour(method)
         spread = 100 * line["std"].fillna(0)
         axis.errorbar(
-            line["size"],
-            100 * line["mean"],
-            spread,
-            color=colour,
-            ls=METHOD_LINES[method],
-            marker="o",
-            ms=2.5,
-            capsize=1.5,
-            elinewidth=0.6,
+            line["size"], 100 * line["mean"], spread, color=colour, capsize=1.5, elinewidth=0.6, **_marks(method)
         )
-    sizes = sorted(set(rows["size"]))
-    axis.set_xscale("log")
-    # The lowest and highest sizes stand clear of the frame; sizes closer than a factor of 2.2 share a label's room.
-    axis.set_xlim(sizes[0] / 1.4, sizes[-1] * 1.4)
-    axis.set_xticks(sizes, [str(s) for s in sizes], rotation=40, ha="right", rotation_mode="anchor")
-    axis.xaxis.set_minor_locator(NullLocator())
+    for task in tasks:
+        axis.axhline(100 / study.tasks[task].classes, color=colours[task] if own_colours else NEUTRAL, **CHANCE)
     axis.grid(axis="y")
-    axis.set_title(title)
     if own_colours:
-        handles = [Line2D([], [], color=colours[task], label=plain(study.tasks[task].title)) for task in tasks]
-        axis.legend(
-            handles=handles,
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.36),
-            ncols=2,
-            fontsize=6.5,
-            columnspacing=1,
-            handlelength=1.2,
-        )
+        handles = [Line2D([], [], color=colours[task], label=short(study.tasks[task].title, 20)) for task in tasks]
+        # Below the sizes, which stand upright, and the axis's label.
+        below = -0.26 - 0.045 * len(str(rows["size"].max()))
+        axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, below), handlelength=1.2)
 
 
 def losses(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """Training (solid) and test (dashed) loss against epoch, mean over seeds: a panel per task and train size."""
+    """Training (solid) and test (dashed) loss against epoch, mean over seeds: a panel per task and train size.
+
+    The sizes of a task stand in a row and share their axis of losses.
+    """
     curves = mean_curves(frames["curves"])
     tasks = _tasks(study, curves)
     trains = sorted(
@@ -103,33 +117,40 @@ def losses(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     )
     places = [(task, train) for task in tasks for train in trains]
     columns = len(trains) if len(trains) > 1 else 3 if spec.per_group else 4
-    figure, axes = panels(PAGE, 1.55, len(places), columns)
+    shared = {"sharey": "row"} if len(trains) > 1 else {}
+    figure, axes = panels(PAGE, 1.4, len(places), columns, sharex=True, **shared)
+    letters = letters_in(figure.get_figwidth() / min(columns, len(axes)) - 0.2)
     for axis, (task, train) in zip(axes, places, strict=True):
-        title = plain(study.tasks[task].title) + (f", {train} images" if spec.sized else "")
-        _loss_panel(axis, title, curves[(curves.task == task) & (curves.train == train)], spec.log)
+        after = f", {train} images" if spec.sized else ""
+        _loss_panel(axis, curves[(curves.task == task) & (curves.train == train)], spec.log)
+        axis.set_title(short(study.tasks[task].title, letters - len(after)) + after)
         if not study.select(backbone=study.main_backbone, task=task, train=train):
             axis.set_visible(False)
+    if not spec.log:
+        for axis in axes:
+            axis.set_ylim(bottom=0)
     _outer_labels(axes, columns, "epoch", "loss (nats)")
     methods = [method for method in METHODS if method in set(curves["method"])]
     handles = [Line2D([], [], color=method_colour(m), label=METHODS[m].title) for m in methods]
     handles += [Line2D([], [], color=INK, ls=style, label=label) for style, label in LOSS_LINES.values()]
-    figure.legend(
-        handles=handles, loc="outside upper left", ncols=len(handles) if figure.get_figwidth() > 1.3 * COLUMN else 3
-    )
+    wide = figure.get_figwidth() > 1.3 * COLUMN
+    figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 6) if wide else 3)
     return figure
 
 
 def _outer_labels(axes: list[Axes], columns: int, below: str, beside: str) -> None:
-    """Label the first panel of each row and the last panel of each column."""
+    """Label the first panel of each row, and of each column the last that is seen, whose ticks are labelled too."""
     columns = min(columns, len(axes))
     for axis in axes[::columns]:
         axis.set_ylabel(beside)
-    for axis in axes[-columns:]:
-        axis.set_xlabel(below)
+    for column in range(columns):
+        seen = [axis for axis in axes[column::columns] if axis.get_visible()]
+        if seen:
+            seen[-1].set_xlabel(below)
+            seen[-1].tick_params(axis="x", labelbottom=True)
 
 
-def _loss_panel(axis: Axes, title: str, curves: pd.DataFrame, log: bool) -> None:
-    axis.set_title(title)
+def _loss_panel(axis: Axes, curves: pd.DataFrame, log: bool) -> None:
     axis.grid(axis="y")
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     for method, line in curves.sort_values("epoch").groupby("method", sort=False):
@@ -138,10 +159,13 @@ def _loss_panel(axis: Axes, title: str, curves: pd.DataFrame, log: bool) -> None
             axis.plot(line["epoch"], values, color=method_colour(method), ls=style, lw=1.0)
     if log:
         axis.set_yscale("log")
-        # Labels between the powers of ten only crowd the small panels.
+        # At least three labels whatever the losses span, and none as a power, whose exponent is too small to read.
+        low, high = axis.get_ylim()
+        steps = (1.0,) if high / low > 300 else (1.0, 3.0) if high / low > 20 else (1.0, 2.0, 5.0)
+        axis.yaxis.set_major_locator(LogLocator(subs=steps))
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_formatter(NullFormatter())
     else:
-        axis.set_ylim(bottom=0)
+        axis.margins(y=0.05)
     if curves.empty:
         axis.text(0.5, 0.5, "no rows yet", transform=axis.transAxes, ha="center", va="center")
-        axis.set(xticks=[], yticks=[])

@@ -13,20 +13,24 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from vptcore.models.methods_table import METHODS
 from vptcore.records import RowsError
-from vptstudy.report.figures.style import PAGE, new_figure, plain
+from vptstudy.report.figures.style import PAGE, new_figure, short
 from vptstudy.study import Study
 
-MAP_COLOURS, OPACITY = "inferno", 0.55
+# How opaque a map is where it is strongest; where it is 0 the image shows through, in light grey.
+OPACITY, LIGHT = 0.85, 0.55
 PICKS = 2
 # Inches of one line of images with its two lines of words.
-LINE = 1.36
-MOST_LETTERS = 16
+LINE = 1.2
+MOST_LETTERS = 13
 # Of a panel's width.
 GAP = 0.1
 
@@ -34,20 +38,39 @@ GAP = 0.1
 def grad_cam(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     """A row per task and `PICKS` images a row; each image as input, FT's map, VPT's map."""
     tasks = _tasks(study, frames)
-    figure = new_figure(PAGE, LINE * max(len(tasks), 0.4) + 0.1)
+    figure = new_figure(PAGE, LINE * max(len(tasks), 0.4) + 0.4)
     _triplets(figure, study, frames, tasks, _overlay, first=0)
+    _scale(figure)
     return figure
+
+
+def map_colours() -> ListedColormap:
+    """From nothing to dark red: one hue, which over any light grey stays that hue."""
+    colours = colormaps["Reds"](np.linspace(0.4, 1, 256))
+    colours[:, 3] = OPACITY * np.linspace(0, 1, 256)
+    return ListedColormap(colours)
+
+
+def _scale(figure) -> None:
+    """The colours of a map, below the images."""
+    axes = [axis for axis in figure.axes if axis.images]
+    if axes:
+        shown = ScalarMappable(Normalize(0, 1), map_colours())
+        bar = figure.colorbar(shown, ax=figure.axes, location="bottom", shrink=0.4, aspect=40, pad=0.02)
+        bar.set_label("Grad-CAM, of its map's highest value")
+        bar.outline.set_linewidth(0.4)
 
 
 def attributions(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     """(a) integrated gradients of the images that Grad-CAM shows elsewhere, (b) Grad-CAM of the images after those."""
     tasks = _tasks(study, frames)
-    figure = new_figure(PAGE, 2 * (LINE * max(len(tasks), 0.4) + 0.25))
+    figure = new_figure(PAGE, 2 * (LINE * max(len(tasks), 0.4) + 0.25) + 0.3)
     above, below = figure.subfigures(2, 1)
     for part, title in ((above, "(a) Integrated gradients"), (below, "(b) Grad-CAM, more images")):
-        part.suptitle(title, x=0.01, ha="left", fontsize=7.5)
+        part.suptitle(title, x=0.01, ha="left")
     _triplets(above, study, frames, tasks, _gradients, first=0)
     _triplets(below, study, frames, tasks, _overlay, first=PICKS)
+    _scale(below)
     return figure
 
 
@@ -71,7 +94,7 @@ def _triplets(figure, study: Study, frames: Mapping[str, pd.DataFrame], tasks: l
         for place, pick in enumerate(picks_of(mine)[first : first + PICKS]):
             _triplet(line[4 * place : 4 * place + 3], mine[mine["pick"] == pick], names.get(task, {}), show)
         line[0].set_title(
-            f"{plain(study.tasks[task].title)}\n{line[0].get_title(loc='left').strip()}", loc="left", fontsize=6.5
+            f"{short(study.tasks[task].title, MOST_LETTERS)}\n{line[0].get_title(loc='left').strip()}", loc="left"
         )
 
 
@@ -99,27 +122,26 @@ def _triplet(axes: list[Axes], rows: pd.DataFrame, names: Mapping[int, str], sho
     image = imread(io.BytesIO(rows.iloc[0]["image_png"]), format="png")
     image = image[..., :3] if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
     axes[0].imshow(image)
-    axes[0].set_title(f"\n{_class(rows.iloc[0]['label'], names)}", loc="left", fontsize=6.5)
+    axes[0].set_title(f"\n{_class(rows.iloc[0]['label'], names)}", loc="left")
     for axis, method in zip(axes[1:], ("full", "vpt"), strict=True):
         found = rows[rows["method"] == method]
         if found.empty:
-            axis.set_title(f"{METHODS[method].title}\nno rows yet", loc="left", fontsize=6.5)
+            axis.set_title(f"{METHODS[method].title}\nno rows yet", loc="left")
             continue
         row = found.iloc[0]
         note = show(axis, image, row, rows)
         right = "✓" if row["prediction"] == row["label"] else "✗"
         answer = _class(row["prediction"], names)
-        axis.set_title(
-            f"{METHODS[method].title} {right} {row['confidence']:.2f}{note}\n{answer}", loc="left", fontsize=6.5
-        )
+        axis.set_title(f"{METHODS[method].title} {right} {row['confidence']:.2f}{note}\n{answer}", loc="left")
 
 
 def _overlay(axis: Axes, image: np.ndarray, row: pd.Series, rows: pd.DataFrame) -> str:
-    """Grad-CAM over the image in grey."""
+    """Grad-CAM over the image in light grey."""
     grid_hw = _grid(row, "map", "grid_h", "grid_w")
     extent = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
-    axis.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=1)
-    axis.imshow(grid_hw, cmap=MAP_COLOURS, alpha=OPACITY, vmin=0, vmax=1, interpolation="bilinear", extent=extent)
+    grey = image.mean(axis=2)
+    axis.imshow(LIGHT + (1 - LIGHT) * grey / max(float(grey.max()), 1e-6), cmap="gray", vmin=0, vmax=1)
+    axis.imshow(grid_hw, cmap=map_colours(), vmin=0, vmax=1, interpolation="bilinear", extent=extent)
     return ""
 
 
@@ -131,7 +153,7 @@ def _gradients(axis: Axes, image: np.ndarray, row: pd.Series, rows: pd.DataFrame
     top = max(float(np.quantile(together, 0.995)), np.finfo(float).tiny)
     axis.imshow(grid_hw, cmap="Greys", vmin=0, vmax=top, interpolation="nearest")
     share = abs(row["ig_delta"]) / max(abs(row["ig_difference"]), 1e-12)
-    return f", δ {100 * share:.1f} %"
+    return f"\nδ {100 * share:.1f} %"
 
 
 def _grid(row: pd.Series, values: str, height: str, width: str) -> np.ndarray:
@@ -146,4 +168,4 @@ def _grid(row: pd.Series, values: str, height: str, width: str) -> np.ndarray:
 
 def _class(label: int, names: Mapping[int, str]) -> str:
     name = names.get(int(label), f"class {int(label)}")
-    return plain(name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…")
+    return short(name, MOST_LETTERS)

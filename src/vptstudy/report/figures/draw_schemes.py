@@ -15,12 +15,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
+from matplotlib.patheffects import withStroke
 
 from vptcore.analysis.statistics import number
 from vptstudy.report import quadrants as plane
 from vptstudy.report.contrasts import Contrasts
 from vptstudy.report.figures.draw_bars import winner
-from vptstudy.report.figures.style import FAINT, INK, NEUTRAL, PAGE, TRAINED, method_colour, new_figure, tint
+from vptstudy.report.figures.style import FAINT, INK, NEUTRAL, PAGE, TRAINED, method_colour, new_figure, short, tint
+from vptstudy.report.figures.values import START, descents, loss_surface
 from vptstudy.study import Study
 
 # The paper's numbers of the quadrants: near objective and images is I, then against the clock (§4, Figures 1 and 18).
@@ -33,7 +35,7 @@ def quadrant(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     """Four fields: objective far or near (left, right), images near or far (above, below), each with its verdicts."""
     found = plane.quadrants(study, frames)
     gaps = Contrasts(study, frames["final"], frames.get("predictions")).pair_at(study.tasks)
-    figure = new_figure(PAGE, 4.0)
+    figure = new_figure(PAGE, 4.4)
     axes = figure.subplots(2, 2)
     for one in found:
         numeral = NUMERALS[one.far_objective, one.far_images]
@@ -53,28 +55,26 @@ def _field(axis: Axes, numeral: str, one: plane.Quadrant, study: Study, gaps: Ma
     for spine in axis.spines.values():
         spine.set(visible=True, color=FAINT)
     axis.text(0.97, 0.96, numeral, ha="right", va="top", color=NEUTRAL, fontsize=9)
-    axis.text(0.03, 0.96, one.few.title, ha="left", va="top", color=colour, fontsize=11, weight="bold")
-    axis.text(0.03, 0.83, _line(one.few, f"{one.few.train} images"), ha="left", va="top")
+    axis.text(0.03, 0.96, one.few.title, ha="left", va="top", color=colour, fontsize=9, weight="bold")
+    axis.text(0.03, 0.86, _line(one.few, f"{one.few.train} images"), ha="left", va="top")
     if one.many:
-        axis.text(0.03, 0.75, _line(one.many, "largest sizes"), ha="left", va="top", color=_colour(one.many.side))
+        axis.text(0.03, 0.72, _line(one.many, "largest sizes"), ha="left", va="top", color=_colour(one.many.side))
     shown = one.tasks if len(one.tasks) <= MOST_TASKS else one.tasks[: MOST_TASKS - 1]
     for place, task in enumerate(shown):
         gap = gaps[task].difference if task in gaps else math.nan
-        x, y = 0.03 + 0.5 * (place % 2), 0.6 - 0.125 * (place // 2)
+        x, y = 0.03 + 0.5 * (place % 2), 0.56 - 0.11 * (place // 2)
         points = "no rows" if math.isnan(gap) else number(gap, 1, signed=True)
-        axis.text(x, y, study.tasks[task].title, va="top", fontsize=6.5)
-        axis.text(x + 0.43, y, points, va="top", ha="right", fontsize=6.5, color=_colour(winner(gap)))
+        axis.text(x, y, short(study.tasks[task].title, 13), va="top")
+        axis.text(x + 0.45, y, points, va="top", ha="right", color=_colour(winner(gap)))
     if len(shown) < len(one.tasks):
-        axis.text(
-            0.53, 0.6 - 0.125 * (len(shown) // 2), f"and {len(one.tasks) - len(shown)} more", va="top", fontsize=6.5
-        )
+        axis.text(0.53, 0.56 - 0.11 * (len(shown) // 2), f"and {len(one.tasks) - len(shown)} more", va="top")
 
 
 def _line(verdict: plane.Verdict, when: str) -> str:
     if not verdict.wins.tasks:
-        return f"{when}: no rows of both methods"
+        return f"{when}:\nno rows of both methods"
     gap, wins = verdict.gap, verdict.wins
-    return f"{when}: VPT − FT {gap.points} {gap.interval}, wins {len(wins.won)} of {wins.tasks}"
+    return f"{when}: wins {len(wins.won)} of {wins.tasks},\nVPT − FT {gap.points} {gap.interval}"
 
 
 def _colour(side: str) -> str:
@@ -133,44 +133,48 @@ def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
     )
 
 
-def loss_surface(x: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Two valleys along x, the nearer one shallow; an extra dimension p in which the ridge between them comes down."""
-    return (x**2 - 1) ** 2 * np.exp(-2 * p) + 0.35 * x + 0.5 * (p - 0.9) ** 2 + 0.5
-
-
-def descent(start: tuple[float, float], frozen: bool, steps: int = 4000, rate: float = 0.01) -> np.ndarray:
-    """Gradient descent on `loss_surface` by central differences: (steps, 2). `frozen` keeps p where it is."""
-    path, (x, p), h = [], start, 1e-5
-    for _ in range(steps):
-        path.append((x, p))
-        dx = (loss_surface(x + h, p) - loss_surface(x - h, p)) / (2 * h)
-        dp = (loss_surface(x, p + h) - loss_surface(x, p - h)) / (2 * h)
-        x, p = x - rate * dx, p - (0.0 if frozen else rate * dp)
-    return np.array(path)
+STUCK, FREE = method_colour("full"), "#F0C000"
 
 
 def dimension(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     """Left the loss along the one dimension, stuck in the nearer valley; right the way out through a second one."""
-    stuck = descent((1.45, 0.0), frozen=True)
-    free = descent((float(stuck[-1, 0]), 0.0), frozen=False)
-    figure = new_figure(PAGE, 2.4)
+    stuck, free = descents()
+    figure = new_figure(PAGE, 2.6)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
     x = np.linspace(-1.6, 1.6, 400)
-    red, gold = method_colour("full"), method_colour("lora")
-    left.plot(x, loss_surface(x, 0.0), color=red)
-    left.plot(*_at(stuck[-1], 0.0), "*", color=red, ms=10, mec="white", mew=0.5)
-    left.annotate("stuck", _at(stuck[-1], 0.0), (0, -13), textcoords="offset points", ha="center", color=red)
+    left.plot(x, loss_surface(x, 0.0), color=STUCK)
+    left.plot(*_at(START, 0.0), "o", color=STUCK, ms=4)
+    left.plot(*_at(stuck[-1], 0.0), "*", color=STUCK, ms=10, mec="white", mew=0.5)
+    _name(left, _at(START, 0.0), "start", (-4, 0), STUCK, "right")
+    _name(left, _at(stuck[-1], 0.0), "stuck", (0, -13), STUCK, "center")
     left.set(
-        xlabel="weights of the backbone", ylabel="loss", title="one dimension", ylim=(0, None), xticks=[], yticks=[]
+        xlabel="weights of the backbone", ylabel="loss", title="(a) one dimension", ylim=(0, None), xticks=[], yticks=[]
     )
     grid_x, grid_p = np.meshgrid(x, np.linspace(-0.35, 1.5, 200))
-    right.contourf(grid_x, grid_p, loss_surface(grid_x, grid_p), levels=16, cmap="Greys", alpha=0.55)
-    right.axhline(0, color=red)
-    right.plot(free[:, 0], free[:, 1], color=gold, lw=1.6)
-    right.plot(*stuck[-1], "*", color=red, ms=10, mec="white", mew=0.5)
-    right.plot(*free[-1], "*", color=gold, ms=11, mec=INK, mew=0.5)
-    right.set(xlabel="weights of the backbone", ylabel="added parameters", title="with a second", xticks=[], yticks=[])
+    heights = loss_surface(grid_x, grid_p)
+    levels = np.quantile(heights, np.linspace(0, 0.95, 12))
+    filled = right.contourf(grid_x, grid_p, heights, levels=levels, cmap="Blues", extend="max")
+    right.contour(grid_x, grid_p, heights, levels=levels, colors="white", linewidths=0.5)
+    bar = figure.colorbar(filled, ax=right, label="loss", ticks=[])
+    bar.outline.set_linewidth(0.4)
+    bar.ax.text(1.3, 0, "low", transform=bar.ax.transAxes, va="bottom")
+    bar.ax.text(1.3, 1, "high", transform=bar.ax.transAxes, va="top")
+    right.axhline(0, color=STUCK)
+    right.plot(free[:, 0], free[:, 1], color=FREE, lw=1.8)
+    right.plot(*stuck[-1], "*", color=STUCK, ms=10, mec="white", mew=0.5)
+    right.plot(*free[-1], "*", color=FREE, ms=11, mec=INK, mew=0.5)
+    _name(right, stuck[-1], "stuck in (a)", (0, -13), INK, "center")
+    _name(right, free[-1], "found in (b)", (4, 7), INK, "left")
+    _name(right, (-1.55, 0.0), "no added parameters", (0, -9), STUCK, "left")
+    right.set(
+        xlabel="weights of the backbone", ylabel="added parameters", title="(b) with a second", xticks=[], yticks=[]
+    )
     return figure
+
+
+def _name(axis: Axes, point, words: str, shift: tuple[int, int], colour: str, at: str) -> None:
+    found = axis.annotate(words, tuple(point), shift, textcoords="offset points", ha=at, va="center", color=colour)
+    found.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
 
 
 def _at(point: np.ndarray, p: float) -> tuple[float, float]:

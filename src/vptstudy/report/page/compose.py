@@ -151,7 +151,8 @@ def _figure(figure: Mapping, folder: Path) -> dict:
     # A PNG's header holds width and height as big-endian 32-bit numbers from byte 16 on.
     width, height = (round(SCREEN * pixels) for pixels in struct.unpack(">II", png[16:24]))
     named = not str(number).isdigit()
-    for path in (figure["png_path"], figure["pdf_path"]):
+    numbers = Path(figure["png_path"]).with_suffix(".csv")
+    for path in (figure["png_path"], figure["pdf_path"], numbers):
         copy_into(folder / "figures", path)
     return {
         **figure,
@@ -160,6 +161,7 @@ def _figure(figure: Mapping, folder: Path) -> dict:
         "is_summary": number == "forest",
         "image": f"figures/{Path(figure['png_path']).name}",
         "pdf": f"figures/{Path(figure['pdf_path']).name}",
+        "csv": f"figures/{numbers.name}",
         "width": width,
         "height": height,
         "target": target("figure", number),

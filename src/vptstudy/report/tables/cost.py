@@ -80,8 +80,24 @@ def table(study: Study, frames: Mapping[str, pd.DataFrame]) -> Listing:
             mine = found[(found["group"] == group) & (found["method"] == method)] if len(found) else found
             if len(mine):
                 rows.append(_row(study, frames["final"], group, method, mine))
-    frame = pd.DataFrame(rows, columns=["group_title", *(column.name for column in COLUMNS), "method", "group"])
+    frame = pd.DataFrame(
+        rows, columns=["group_title", *(column.name for column in COLUMNS), "method", "group", "task_ids"]
+    )
     return Listing("cost", "What each method costs", _caption(study, frames), COLUMNS, frame, blocks="group_title")
+
+
+def beside_others(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `table`'s frame that may be compared: of each group those over as many tasks as its widest row."""
+    return frame[frame["tasks"] == frame.groupby("group")["tasks"].transform("max")]
+
+
+def left_out(study: Study, frames: Mapping[str, pd.DataFrame]) -> str:
+    """The sentence of the cost figure's caption about the rows that `beside_others` leaves out."""
+    frame = table(study, frames).frame
+    out = frame.drop(beside_others(frame).index)
+    most = frame.groupby("group")["tasks"].max()
+    said = [f"{row.method_title} in {row.group_title} ({row.tasks} of {most[row.group]})" for row in out.itertuples()]
+    return f"Left out, as means over fewer tasks: {join(said)}." if said else ""
 
 
 def _row(study: Study, final: pd.DataFrame, group: str, method: str, mine: pd.DataFrame) -> dict:

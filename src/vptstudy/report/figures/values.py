@@ -1,0 +1,144 @@
+"""The numbers behind each figure, one function a kind of figure: what lies beside a picture as CSV.
+
+In: a figure's row, a study, and the frames that the figure reads. Out: a frame of the numbers that are drawn.
+
+    vptcore render results/demo figure_05
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from vptcore.analysis.calibration import calibration_error, reliability
+from vptcore.analysis.curves import mean_curves
+from vptcore.analysis.statistics import CELL, summarise
+from vptcore.training.choose import choose
+from vptstudy.report import quadrants as plane
+from vptstudy.report.contrasts import Contrasts
+from vptstudy.report.tables import cost
+from vptstudy.study import Study
+
+Frames = Mapping[str, pd.DataFrame]
+
+
+def differences(spec, study: Study, frames: Frames) -> pd.DataFrame:
+    """VPT − FT of each task in percentage points, with its 95 % interval over seeds and test images."""
+    gaps = Contrasts(study, frames["final"], frames.get("predictions")).pair_at(study.tasks)
+    rows = [
+        {"task": task, "group": study.tasks[task].group, "difference": gap.difference, "low": gap.low, "high": gap.high}
+        for task, gap in gaps.items()
+    ]
+    return pd.DataFrame(rows, columns=["task", "group", "difference", "low", "high"])
+
+
+def distances(spec, study: Study, frames: Frames) -> pd.DataFrame:
+    """Fréchet distances beside VPT − FT in percentage points."""
+    gaps = differences(spec, study, frames).drop(columns="group")
+    kept = ["task", "network", "reference", "images", "fid", "fid_low", "fid_high"]
+    far = {task.id: task.high_disparity for task in study.tasks.values()}
+    found = frames["fid"][kept].merge(gaps, on="task", how="left")
+    return found.assign(far_objective=found["task"].map(far))
+
+
+def accuracies(spec, study: Study, frames: Frames) -> pd.DataFrame:
+    """Mean and standard deviation of each cell's test accuracy over seeds, and the chance of its task."""
+    found = summarise(frames["final"])[[*CELL, "n", "mean", "std", "low", "high"]]
+    return found.assign(chance=[1 / study.tasks[task].classes for task in found["task"]])
+
+
+def losses(spec, study: Study, frames: Frames) -> pd.DataFrame:
+    return mean_curves(frames["curves"])
+
+
+def quadrants(spec, study: Study, frames: Frames) -> pd.DataFrame:
+    """One row per quadrant and number of images: its tasks, VPT − FT in points, wins."""
+    rows = []
+    for one in plane.quadrants(study, frames):
+        for verdict in filter(None, (one.few, one.many)):
+            gap = verdict.gap
+            rows.append(
+                {
+                    "far_objective": one.far_objective, "far_images": one.far_images, "train": verdict.train,
+                    "tasks": " ".join(one.tasks), "difference": gap.difference, "low": gap.low, "high": gap.high,
+                    "wins": len(verdict.wins.won), "of": verdict.wins.tasks,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def searches(spec, study: Study, frames: Frames) -> pd.DataFrame:
+    """Every configuration, and whether it was chosen."""
+    kept = [*CELL, "config", "lr", "weight_decay", "val_accuracy", "diverged"]
+    parts = []
+    for _, rows in frames["search"].groupby(CELL, sort=False):
+        lost = rows["diverged"].astype(bool) | rows["val_accuracy"].isna()
+        best = None if lost.all() else choose(rows)["config"]
+        parts.append(rows[kept].assign(chosen=rows["config"] == best))
+    return pd.concat(parts, ignore_index=True)
+
+
+def calibration(spec, study: Study, frames: Frames) -> pd.DataFrame:
+    """The expected calibration error of each cell, as a fraction."""
+    return calibration_error(reliability(frames["predictions"]))
+
+
+def costs(spec, study: Study, frames: Frames) -> pd.DataFrame:
+    return cost.beside_others(cost.table(study, frames).frame)
+
+
+def answers(spec, study: Study, frames: Frames) -> pd.DataFrame:
+    """What each method answered on each image that is explained, and how exact its integral is."""
+    kept = [
+        "task", "train", "pick", "row", "case", "method", "label", "prediction", "confidence", "target", "layer",
+        "grid_h", "grid_w", "ig_steps", "ig_delta", "ig_difference",
+    ]  # fmt: skip
+    return frames["explain"][kept]
+
+
+def images(spec, study: Study, frames: Frames) -> pd.DataFrame:
+    return frames["examples"][["task", "row", "label", "class_name"]]
+
+
+def parts(spec, study: Study, frames: Frames) -> pd.DataFrame:
+    """Which parts each of the two methods trains."""
+    rows = [("embeddings", True, False), ("layers", True, False), ("prompts of every layer", False, True)]
+    return pd.DataFrame([*rows, ("head", True, True)], columns=["part", "full", "vpt"])
+
+
+# The made-up loss of the hypothesis of an extra dimension, and where its descent starts.
+START = (1.45, 0.0)
+
+
+def loss_surface(x: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Two valleys along x, the nearer one shallow; an extra dimension p in which the ridge between them comes down."""
+    return (x**2 - 1) ** 2 * np.exp(-2 * p) + 0.35 * x + 0.5 * (p - 0.9) ** 2 + 0.5
+
+
+def descent(start: tuple[float, float], frozen: bool, steps: int = 4000, rate: float = 0.01) -> np.ndarray:
+    """Gradient descent on `loss_surface` by central differences: (steps, 2). `frozen` keeps p where it is."""
+    path, (x, p), h = [], start, 1e-5
+    for _ in range(steps):
+        path.append((x, p))
+        dx = (loss_surface(x + h, p) - loss_surface(x - h, p)) / (2 * h)
+        dp = (loss_surface(x, p + h) - loss_surface(x, p - h)) / (2 * h)
+        x, p = x - rate * dx, p - (0.0 if frozen else rate * dp)
+    return np.array(path)
+
+
+def descents() -> tuple[np.ndarray, np.ndarray]:
+    """The paths in one dimension, which gets stuck, and from there in two, which finds the way out."""
+    stuck = descent(START, frozen=True)
+    return stuck, descent((float(stuck[-1, 0]), 0.0), frozen=False)
+
+
+def paths(spec, study: Study, frames: Frames) -> pd.DataFrame:
+    """Every hundredth step of both descents, with the loss there."""
+    rows = []
+    for name, path in zip(("one dimension", "two dimensions"), descents(), strict=True):
+        for step in range(0, len(path), 100):
+            x, p = path[step]
+            rows.append({"path": name, "step": step, "x": x, "p": p, "loss": float(loss_surface(x, p))})
+    return pd.DataFrame(rows)
