@@ -10,7 +10,7 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 # One thread a job: rows are the same on any number of cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help env demo test test-slow test-slurm lint rehearsal bench faults audit-deps lock config-docs pretrain clean
+.PHONY: help env demo test test-slow test-peers test-slurm lint rehearsal bench faults audit-deps lock config-docs pretrain clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ test: env lint ## fast tests, formatting and lint
 
 test-slow: env ## tests that take minutes or need files that are not shipped
 	$(BIN)/python -m pytest -m slow
+
+test-peers: env ## numbers of the authors' and other peers' code beside ours (part of `make test`)
+	$(BIN)/python -m pytest tests/peers
 
 test-slurm: env ## the study on a real Slurm of two pretended nodes (root on Debian; skipped elsewhere)
 	$(BIN)/python -m pytest -m slurm tests/slurm
