@@ -115,7 +115,7 @@ def _listed(task: Task, setting: Mapping, root: Path, prepared: Path | str | Non
     try:
         where = locate(source, Request(task.id, task.classes, given))
         request = Request(task.id, task.classes, where)
-        if reader.look:  # what it says of its classes and images, the reader would stop for
+        if reader.is_quick:  # what the reader would stop for is found now
             open_source(source, request)
     except (OSError, ValueError) as error:
         instead = _or_original(task, source, setting, root)

@@ -48,7 +48,7 @@ class Reader:
     Where the images are: `places` to look in, in order; `needs`, the files that must be there; `holds`, whether a place
     has images; `locate` in place of all three, where a source knows better. `is_file`: the path is one file.
     `count` is the number of images at `request.path`, without decoding one, or None where it cannot be had.
-    `look` lists a person's own images.
+    `look` lists a person's own images. `is_quick`: opening reads lists alone, so `vptcore data list` may try it.
     `fetched`: the patterns of the files that `vptcore data fetch` brings from a task's repository; none: it cannot.
     `own`: a person's own way of keeping images, without the benchmark's order of them.
     `ships`: what brings the images, for a source that needs no path.
@@ -68,6 +68,7 @@ class Reader:
     holds: Callable[[Path], bool] = _has_something
     locate: Callable[[Request], Path] | None = None
     is_file: bool = False
+    is_quick: bool = True
     ships: str = ""
     lacks_val: bool = False
     pool: int = 0

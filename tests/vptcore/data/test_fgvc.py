@@ -13,7 +13,7 @@ from scipy.io import savemat
 from tests.vptcore.data.layouts import encode, make_folder, noise
 from vptcore.data.item import Request, load
 from vptcore.data.readers.fgvc import LAYOUT
-from vptcore.data.sources import open_source
+from vptcore.data.sources import READERS, open_source
 from vptcore.data.splits import split
 from vptcore.data.tasks import FGVC
 
@@ -212,3 +212,35 @@ def test_mistakes_in_a_list(vpt, part, text, words):
 
 def test_a_missing_folder_says_what_to_put_there(tmp_path):
     assert LAYOUT in fails(tmp_path / "cub200")
+
+
+@pytest.mark.parametrize("deeper", [".", "stanford_cars"])
+def test_stanford_cars_as_torchvision_and_the_makers_have_it(tmp_path, deeper):
+    """One list beside the images, the other in `devkit`; possibly one folder deeper, as the archive unpacks."""
+    root = tmp_path / deeper
+    put(root, ["cars_train/00001.jpg", "cars_train/00002.jpg", "cars_test/00001.jpg"])
+    (root / "devkit").mkdir()
+    kind = [("class", "O"), ("fname", "O")]
+    train, test = records([(3, "00001.jpg"), (2, "00002.jpg")], kind), records([(1, "00001.jpg")], kind)
+    savemat(root / "devkit" / "cars_train_annos.mat", {"annotations": train})
+    savemat(root / "devkit" / "cars_test_annos.mat", {"annotations": train})
+    savemat(root / "cars_test_annos_withlabels.mat", {"annotations": test})
+    names = np.array([["AM General", "Acura RL", "Acura TL"]], dtype=object)
+    savemat(root / "devkit" / "cars_meta.mat", {"class_names": names})
+    source, items = read(tmp_path, 3, "stanford_cars")
+    assert source.class_names == ("AM General", "Acura RL", "Acura TL")
+    assert shown(items) == [
+        ("train", "cars_train/00001.jpg", 2), ("train", "cars_train/00002.jpg", 1), ("test", "cars_test/00001.jpg", 0)
+    ]  # fmt: skip
+    assert load(items[2].image) == encode(noise(2), "JPEG")
+    assert READERS["fgvc"].count(Request("stanford_cars", 3, tmp_path)) == 3
+
+
+def test_cub_one_folder_deeper(tmp_path):
+    root = tmp_path / "CUB_200_2011"
+    put(root / "images", ["001.A/x.jpg", "002.B/z.jpg"])
+    (tmp_path / "attributes.txt").write_text("1 has_bill_shape::curved\n")
+    lists = {"images": ["001.A/x.jpg", "002.B/z.jpg"], "image_class_labels": [1, 2], "train_test_split": [1, 0]}
+    for name, values in lists.items():
+        (root / f"{name}.txt").write_text("".join(f"{i} {value}\n" for i, value in enumerate(values, start=1)))
+    assert [item.split for item in read(tmp_path, 2)[1]] == ["train", "test"]

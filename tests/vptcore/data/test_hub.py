@@ -240,11 +240,12 @@ def test_listing(tmp_path):
     assert list(rows) == [task.id for task in tasks]
     found = {name: (row["source"], row["found"], row["rows"]) for name, row in rows.items()}
     assert found == {
-        "eurosat": ("wds", True, 2), "sun397": ("vtab1k", True, 9), "cub200": ("fgvc", True, 3),
+        "eurosat": ("wds", True, 2), "sun397": ("vtab1k", True, 9), "cub200": ("fgvc", False, None),
         "dtd": ("parquet", True, 5), "svhn": ("wds", False, None), "digits": ("sklearn_digits", True, 1797),
         "fashion_mnist": ("embedded_parquet", True, 3000),
     }  # fmt: skip
     assert rows["eurosat"]["bytes"] == sum(p.stat().st_size for p in (tmp_path / "eurosat").rglob("*") if p.is_file())
+    assert "one class alone (a)" in rows["cub200"]["where"]
     assert rows["dtd"]["where"] == str(tmp_path / "my.parquet")
     assert "vptcore data fetch svhn" in rows["svhn"]["where"]
     assert rows["svhn"]["licence"] == "non-commercial"

@@ -1,8 +1,8 @@
 """The five FGVC sets as people have them: VPT's split files, or the lists that their makers publish.
 
-In: a folder with the images and one of these beside them. Out: items in the lists' own order; classes are the sorted
-labels, as VPT numbers them. A set without a val list has none here: `splits` cuts a tenth of train (rounded up, which
-gives VPT's sizes) and says so. Without any list the folder is read as class folders.
+In: a folder with the images and one of these beside them, or one folder deeper. Out: items in the lists' own order;
+classes are the sorted labels, as VPT numbers them. A set without a val list has none here: `splits` cuts a tenth of
+train (rounded up, which gives VPT's sizes) and says so. Without any list the folder is read as class folders.
 
 - train.json, test.json and possibly val.json, {image: class} (KMnP/vpt src/data/datasets/json_dataset.py)
 - images.txt, image_class_labels.txt, train_test_split.txt (CUB-200-2011, NABirds)
@@ -37,6 +37,10 @@ LISTS_IN = (".", "annotations", "lists", "devkit", "splits")
 IMAGES_IN = (".", "images", "Images", "jpg", "cars_train", "cars_test")
 
 
+FEW = 8  # folders below the root: where there are more they are classes
+Find = Callable[[str], Path]
+
+
 @dataclass(frozen=True)
 class Lists:
     """(split, image, class) of every image, and the names of the classes where the lists have them."""
@@ -51,31 +55,44 @@ def open_fgvc(request: Request) -> Source:
     return read_fgvc(request) or open_listed(request)
 
 
-def locate(request: Request) -> tuple[Path, Callable[[Path], Lists]] | None:
-    """The folder that holds a set's lists and the function that reads them; None where there are none."""
-    for below in LISTS_IN if request.path else ():
-        folder = Path(request.path) / below
+def locate(root: Path) -> tuple[Path, Find, Callable[[Find], Lists]] | None:
+    """The folder of a set, what finds a list by name below it, and the function that reads its lists; None for none.
+
+    The set may lie one folder deeper, as archives unpack, and its lists in several folders: Stanford Cars has one of
+    its two beside `devkit`.
+    """
+    deeper = sorted(path for path in root.iterdir() if path.is_dir() and path.name not in {*LISTS_IN, *IMAGES_IN})
+    for base in (root, *(deeper if len(deeper) <= FEW else ())):
+        find = _list_finder(base)
         for needs, read in LAYOUTS.items():
-            if all((folder / name).is_file() for name in needs):
-                return folder, read
+            if all(find(name).is_file() for name in needs):
+                return base, find, read
     return None
+
+
+def _list_finder(base: Path) -> Find:
+    def find(name: str) -> Path:
+        places = [base / below / name for below in LISTS_IN]
+        return next((place for place in places if place.is_file()), base / name)
+
+    return find
 
 
 def read_fgvc(request: Request) -> Source | None:
     """The set that lies at `request.path`, or None if it has no list."""
-    found = locate(request)
+    found = locate(Path(request.path))
     if found is None:
         return None
-    folder, read = found
-    lists = read(folder)
-    root, label = Path(request.path), _numbers(folder, lists.entries)
-    _check_keys(folder, lists.entries)
+    root, find_list, read = found
+    lists = read(find_list)
+    label = _numbers(root, lists.entries)
+    _check_keys(root, lists.entries)
     names = tuple(str(lists.names.get(name, name)) for name in label)
     if all(name.isdigit() for name in names):
         names = numbered(len(names))
     parts = sorted(((split, (image, kind)) for split, image, kind in lists.entries), key=lambda p: ORDER[p[0]])
     find = _finder(root)
-    items = (Item(image, split, label[kind], find(image, folder)) for split, (image, kind) in capped(parts, request))
+    items = (Item(image, split, label[kind], find(image, root)) for split, (image, kind) in capped(parts, request))
     return Source(str(root), names, items)
 
 
@@ -118,10 +135,10 @@ def _finder(root: Path) -> Callable[[str, Path], Path]:
     return find
 
 
-def _json(folder: Path) -> Lists:
+def _json(find: Find) -> Lists:
     entries = []
     for split in ORDER:
-        path = folder / f"{split}.json"
+        path = find(f"{split}.json")
         if split == "val" and not path.is_file():
             continue
         try:
@@ -137,18 +154,20 @@ def _json(folder: Path) -> Lists:
     return Lists(entries, {})
 
 
-def _texts(folder: Path) -> Lists:
+def _texts(find: Find) -> Lists:
     """CUB-200-2011 and NABirds: three files of 'ID VALUE' lines."""
-    images, kinds, trained = (dict(_lines(folder / name)) for name in TEXTS)
+    images, kinds, trained = (dict(_lines(find(name))) for name in TEXTS)
     for name, found in zip(TEXTS[1:], (kinds, trained), strict=True):
         if missing := [key for key in images if key not in found]:
-            raise ValueError(f"{folder / name}: no line for image {missing[0]} ({images[missing[0]]})")
+            raise ValueError(f"{find(name)}: no line for image {missing[0]} ({images[missing[0]]})")
     wrong = [key for key in images if not kinds[key].isdigit() or trained[key] not in ("0", "1")]
     if wrong:
         key = wrong[0]
-        raise ValueError(f"{folder}: image {key} has class {kinds[key]!r}, train {trained[key]!r}; expected numbers")
+        raise ValueError(
+            f"{find(TEXTS[0])}: image {key} has class {kinds[key]!r}, train {trained[key]!r}; expected numbers"
+        )
     entries = [("train" if trained[key] == "1" else "test", images[key], int(kinds[key])) for key in images]
-    names = dict(_lines(folder / "classes.txt")) if (folder / "classes.txt").is_file() else {}
+    names = dict(_lines(find("classes.txt"))) if find("classes.txt").is_file() else {}
     return Lists(entries, {int(kind): name for kind, name in names.items() if kind.isdigit()})
 
 
@@ -167,32 +186,32 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         yield key, value
 
 
-def _flowers(folder: Path) -> Lists:
+def _flowers(find: Find) -> Lists:
     """Oxford Flowers: image numbers per split, from 1, and the class of every image. VPT's train, val and test."""
-    (kinds,) = matlab.whole_numbers(folder / "imagelabels.mat", "labels")
+    (kinds,) = matlab.whole_numbers(find("imagelabels.mat"), "labels")
     splits, entries = {"trnid": "train", "valid": "val", "tstid": "test"}, []
-    for (name, split), numbers in zip(splits.items(), matlab.whole_numbers(folder / "setid.mat", *splits), strict=True):
+    for (name, split), numbers in zip(splits.items(), matlab.whole_numbers(find("setid.mat"), *splits), strict=True):
         for number in numbers.tolist():
             if not 1 <= number <= len(kinds):
-                raise ValueError(f"{folder / 'setid.mat'}: {name} has image {number}; labels are for 1 to {len(kinds)}")
+                raise ValueError(f"{find('setid.mat')}: {name} has image {number}; labels are for 1 to {len(kinds)}")
             entries.append((split, f"image_{number:05d}.jpg", int(kinds[number - 1])))
     return Lists(entries, {})
 
 
-def _cars(folder: Path) -> Lists:
+def _cars(find: Find) -> Lists:
     """Stanford Cars: one record per image with its class, a file for train and one for test."""
     entries = []
     for split, name in (("train", "cars_train_annos.mat"), ("test", "cars_test_annos_withlabels.mat")):
         # Both folders number their images from 00001.jpg.
-        found = _records(folder / name, "fname", "class")
+        found = _records(find(name), "fname", "class")
         entries += [(split, f"cars_{split}/{image}", int(kind)) for image, kind in found]
-    return Lists(entries, _car_names(folder / "cars_meta.mat"))
+    return Lists(entries, _car_names(find("cars_meta.mat")))
 
 
-def _cars_in_one(folder: Path) -> Lists:
-    found = _records(folder / "cars_annos.mat", "relative_im_path", "class", "test")
+def _cars_in_one(find: Find) -> Lists:
+    found = _records(find("cars_annos.mat"), "relative_im_path", "class", "test")
     entries = [("test" if test else "train", str(image), int(kind)) for image, kind, test in found]
-    return Lists(entries, _car_names(folder / "cars_annos.mat"))
+    return Lists(entries, _car_names(find("cars_annos.mat")))
 
 
 def _car_names(path: Path) -> dict[object, str]:
@@ -200,10 +219,10 @@ def _car_names(path: Path) -> dict[object, str]:
     return {number: str(_scalar(name)) for number, name in enumerate(names, start=1)}
 
 
-def _dogs(folder: Path) -> Lists:
+def _dogs(find: Find) -> Lists:
     entries, names = [], {}
     for split in ("train", "test"):
-        path = folder / f"{split}_list.mat"
+        path = find(f"{split}_list.mat")
         (files,), (kinds,) = matlab.arrays(path, "file_list"), matlab.whole_numbers(path, "labels")
         if files.size != len(kinds):
             raise ValueError(f"{path}: {files.size:,} files but {len(kinds):,} labels")
@@ -238,7 +257,7 @@ def _scalar(value):
     return value
 
 
-LAYOUTS: dict[tuple[str, ...], Callable[[Path], Lists]] = {
+LAYOUTS: dict[tuple[str, ...], Callable[[Find], Lists]] = {
     ("train.json", "test.json"): _json,
     TEXTS: _texts,
     ("setid.mat", "imagelabels.mat"): _flowers,
@@ -248,4 +267,12 @@ LAYOUTS: dict[tuple[str, ...], Callable[[Path], Lists]] = {
 }
 
 
-READER = Reader("fgvc", LAYOUT, open_fgvc, holds=has_images, count=lambda request: list_folder(request.path).total)
+def _count(request: Request) -> int:
+    found = locate(Path(request.path))
+    if found is None:
+        return list_folder(request.path).total
+    _, find_list, read = found
+    return len(read(find_list).entries)
+
+
+READER = Reader("fgvc", LAYOUT, open_fgvc, holds=has_images, count=_count)

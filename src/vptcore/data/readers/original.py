@@ -20,4 +20,6 @@ def locate(request: Request) -> Path:
     return archives.locate(request)
 
 
-READER = Reader("original", "the archives as their makers publish them, or unpacked", original, locate=locate)
+READER = Reader(
+    "original", "the archives as their makers publish them, or unpacked", original, locate=locate, is_quick=False
+)

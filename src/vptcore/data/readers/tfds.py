@@ -70,4 +70,4 @@ def _items(parts: dict, request: Request, as_numpy: Callable) -> Iterator[Item]:
             yield Item(f"{split}/{row:06d}", split, rule(record), np.asarray(record["image"]) * scale)
 
 
-READER = Reader("tfds", "data sets that tensorflow_datasets has prepared (its data_dir)", read_tfds)
+READER = Reader("tfds", "data sets that tensorflow_datasets has prepared (its data_dir)", read_tfds, is_quick=False)
