@@ -72,7 +72,9 @@ def distances(study: Study) -> dict[str, float]:
     printed = read_published().query("metric == 'fid'").set_index("task")["value"]
     return {
         task: float(
-            printed.get(task, MADE_UP_DISTANCE[study.tasks[task].group] * rng_of("fid", task).uniform(0.75, 1.3))
+            printed.get(
+                task, MADE_UP_DISTANCE.get(study.tasks[task].group, 160.0) * rng_of("fid", task).uniform(0.75, 1.3)
+            )
         )
         for task in study.used("task")
     }

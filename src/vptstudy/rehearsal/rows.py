@@ -26,6 +26,8 @@ from vptstudy.study import Cell, Study
 # Points of accuracy between seeds, and how many test images a task keeps at most: the real sets would be 80 times as
 # many rows, and no figure would look different.
 SPREAD, MOST_TEST = 0.006, 1000
+# Images of a task of one's own, which are counted when it is prepared and so not known here.
+UNKNOWN_POOL, UNKNOWN_TEST = 2500, 500
 DEVICE = "synthetic"
 GRID = 14
 
@@ -40,14 +42,16 @@ def test_labels(task: str, classes: int, images: int) -> tuple[np.ndarray, np.nd
 def test_rows(study: Study, task: str) -> np.ndarray:
     """Rows of the index that are test: they follow the images that may be trained on."""
     row = study.tasks[task]
-    return pool_size(study, task) + np.arange(min(row.test, MOST_TEST))
+    return pool_size(study, task) + np.arange(min(row.test or UNKNOWN_TEST, MOST_TEST))
 
 
 def pool_size(study: Study, task: str) -> int:
     """Train and val images of the largest size that the study runs on the task."""
     row = study.tasks[task]
     trains = [cell.train for cell in study.cells if cell.task == task]
-    return min(row.pool, max(int(t) * 5 // 4 if t.isdigit() else min(row.pool, 2500) for t in trains))
+    whole = min(row.pool or UNKNOWN_POOL, UNKNOWN_POOL)
+    wanted = max(int(t) * 5 // 4 if t.isdigit() else whole for t in trains)
+    return min(row.pool, wanted) if row.pool else wanted
 
 
 def search(study: Study, cell: Cell, level: float) -> dict[str, list]:
@@ -211,9 +215,11 @@ def fid(study: Study, task: str, distance: float) -> dict[str, list]:
     return _columns(
         [
             {
-                "network": "Inception (synthetic)", "reference": "synthetic", "reference_sha256": "0" * 64,
-                "reference_images": 50000, "images": 1000, "dimensions": 2048, "fid": distance,
+                "network": "Inception (synthetic)", "resize": "synthetic", "reference": "synthetic",
+                "reference_sha256": "0" * 64, "reference_images": 50000, "images": 1000, "dimensions": 2048,
+                "fid": distance,
                 "fid_low": distance * rng.uniform(0.97, 0.99), "fid_high": distance * rng.uniform(1.01, 1.03),
+                "fid_infinity": 0.97 * distance, "kid": distance / 2500, "kid_std": distance / 50000,
             }
         ]
     )  # fmt: skip

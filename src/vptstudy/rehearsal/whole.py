@@ -37,8 +37,9 @@ def rehearse(config: Mapping, cores: int = 2) -> int:
     study = load_study(config)
     root = Path(study.root)
     _make_room(root)
-    files = write_study(study, cores)
+    # First, so that one that was stopped half way is known as a rehearsal and makes room for the next.
     (root / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    files = write_study(study, cores)
     print(f"rehearsal: {files} files of synthetic rows in {root} after {time.monotonic() - started:.0f} s", flush=True)
     status = render(study, cores)
     if status == 0:
@@ -67,15 +68,18 @@ def render(study: Study, cores: int) -> int:
 def summary(study: Study) -> str:
     """How many of the paper's numbers lie within our intervals, and how many of its slips are flagged."""
     counts = verdicts(study)
-    known = counts.get("within", 0) + counts.get("outside", 0)
-    share = counts.get("within", 0) / known if known else float("nan")
+    within, outside = counts.get("within", 0), counts.get("outside", 0)
+    if not within + outside:
+        return "The paper prints no number that this study has a cell for."
     return (
-        f"Of {known} printed accuracies {counts.get('within', 0)} lie in our 95 % intervals ({share:.1%}); "
-        f"{counts.get('slip', 0)} cells are flagged as slips of the paper, {counts.get('not run', 0)} were not run."
+        f"Of {within + outside} printed accuracies {within} lie in our 95 % intervals "
+        f"({within / (within + outside):.1%}); {counts.get('slip', 0)} cells are flagged as slips of the paper, "
+        f"{counts.get('not run', 0)} were not run."
     )
 
 
 def verdicts(study: Study) -> dict[str, int]:
     """Verdict -> number of cells, over all numbered tables."""
     files = sorted((Path(study.root) / "tables").glob("table_[0-9][0-9].csv"))
-    return pd.concat([pd.read_csv(file) for file in files])["verdict"].value_counts().to_dict()
+    found = [pd.read_csv(file)["verdict"] for file in files]
+    return pd.concat(found).value_counts().to_dict() if found else {}

@@ -201,3 +201,50 @@ def test_the_whole_rehearsal():
     counts = Counter(whole.verdicts(paper))
     assert 0.92 <= counts["within"] / (counts["within"] + counts["outside"]) <= 0.99
     assert counts["slip"] >= len(read_slips().query("metric != 'wins'"))
+
+
+def own_config(results: Path) -> dict:
+    """A task of one's own with neither classes nor a group, whose images nobody has counted."""
+    for name in "abcde":
+        (results / "leaves" / name).mkdir(parents=True, exist_ok=True)
+        (results / "leaves" / name / "1.png").write_bytes(rows.image("leaves", 1))
+    mine = {"backbones": ["vit_b16_sup21k"], "methods": ["full", "vpt"], "tasks": ["leaves"], "train": [100, "train"]}
+    leaves = {"source": "folder", "path": str(results / "leaves"), "classes": 5}
+    return {
+        "study": "mine",
+        "results": str(results),
+        "tasks": {"leaves": leaves},
+        "experiments": {"mine": mine},
+        **more,
+    }
+
+
+def test_a_task_of_ones_own_can_be_rehearsed(tmp_path):
+    study = load_study({**own_config(tmp_path), "study": "rehearsal"})
+    assert write.write_study(study, workers=1, say=lambda line: None) > 0
+    final = of(study, "final")
+    assert set(final["task"]) == {"leaves"}
+    assert (final["test_images"] > 0).all()
+    assert (of(study, "splits").query("train == '100'")["part"].isin(("train", "val"))).sum() == 125
+    assert np.isfinite(of(study, "search")["val_accuracy"].dropna()).all()
+
+
+def test_a_study_beside_no_printed_number_says_so(tmp_path):
+    study = load_study({**own_config(tmp_path), "study": "rehearsal"})
+    assert whole.summary(study) == "The paper prints no number that this study has a cell for."
+
+
+def test_a_rehearsal_that_was_stopped_makes_room_for_the_next(tmp_path, monkeypatch):
+    """Its config lies in its folder before its first row does."""
+
+    def stopped(study, cores):
+        (Path(study.root) / "final").mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(whole, "write_study", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        whole.rehearse({**own_config(tmp_path), "report": {}})
+    monkeypatch.setattr(whole, "write_study", lambda study, cores: 0)
+    monkeypatch.setattr(whole, "render", lambda study, cores: 1)
+    assert whole.rehearse({**own_config(tmp_path), "report": {}}) == 1
+    assert not (tmp_path / "rehearsal" / "final").exists()

@@ -178,8 +178,8 @@ FIGURES: dict[str, FigureSpec] = {
             "draw_bars:forest",
             "Difference in test accuracy between VPT and FT, with its 95 % interval over seeds and test images; "
             "coloured where it is clear, Holm's correction over all tasks. Diamonds: the mean over the group's tasks, "
-            "thick on these tasks, thin on tasks like these, and coloured by the wider one. Grey band: differences "
-            "that do not matter.",
+            "thick on these tasks, thin and after the slash on tasks like these, and coloured by the wider one. Grey "
+            "band: differences that do not matter.",
             values.differences,
             _differences,
             GROUPS,

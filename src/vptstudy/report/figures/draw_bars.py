@@ -147,7 +147,7 @@ def forest(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     axes.margins(x=0.08)
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, -0.1 * (high - low)), max(high, 0.1 * (high - low)))
-    axes.set_xlabel("VPT − FT, test accuracy in percentage points, with 95 % interval over seeds and test images")
+    axes.set_xlabel("VPT − FT, points of test accuracy\n95 % intervals over seeds and test images")
     for label, side, at in (("FT better", "full", "left"), ("VPT better", "vpt", "right")):
         axes.set_title(f"← {label}" if at == "left" else f"{label} →", loc=at, color=method_colour(side))
     return figure
@@ -184,6 +184,6 @@ def _forest_line(axes, place: int, row: ForestRow) -> None:
     axes.plot(gap.difference, place, marker, color=colour, ms=size, mfc=colour if known else "white")
     interval = f"  {gap.interval}" if known else "  one seed"
     beside = blended_transform_factory(axes.transAxes, axes.transData)
-    words = gap.points + interval + (f"  like these {wide.interval}" if wide else "")
+    words = gap.points + interval + (f" / {wide.interval}" if wide else "")
     weight = "bold" if row.is_mean else "normal"
     axes.text(1.02, place, words, transform=beside, va="center", weight=weight)
