@@ -151,9 +151,13 @@ def drawn_of_each(labels: Sequence[int], share: float, seed: int) -> list[int]:
     drawn: list[int] = []
     for label in np.unique(labels_N):
         of_class = order_N[labels_N[order_N] == label]
-        count = min(max(round(len(of_class) * share), 1), len(of_class) - 1)
-        drawn += of_class[:count].tolist()
+        drawn += of_class[: count_of_each(len(of_class), share)].tolist()
     return sorted(drawn)
+
+
+def count_of_each(images: int, share: float) -> int:
+    """How many of a class's images `drawn_of_each` draws."""
+    return min(max(round(images * share), 1), images - 1) if images else 0
 
 
 def spread(labels: Sequence[int], seed: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from vptcore.choices import ConfigError, choose_one
+from vptcore.data.readers.own import sizes
 from vptcore.data.sources import LISTED, look
 from vptcore.data.tasks import EMBEDDED, FGVC, OWN, TASKS, VTAB, Task, needed
 from vptcore.models.backbones import BACKBONES, Backbone
@@ -45,7 +46,8 @@ def load_study(config: Mapping) -> Study:
         choose_one("explain.tasks", task, tasks)
     seeds = tuple(config["seeds"])
     # Counted once: who reads this config later, such as a job that draws a table, needs no images.
-    config["tasks"] = {name: {**setting, "classes": tasks[name].classes} for name, setting in config["tasks"].items()}
+    counted = {name: {key: getattr(tasks[name], key) for key in COUNTED} for name in tasks if _is_counted(config, name)}
+    config["tasks"] = {name: {**setting, **counted.get(name, {})} for name, setting in config["tasks"].items()}
     study = Study(config["study"], config, protocol, backbones, tasks, seeds, cells, left_out)
     check_dependencies(study)
     check_settings(study)
@@ -63,20 +65,28 @@ def _tasks(extra: Mapping, data_root: str) -> dict[str, Task]:
         if "source" not in row:
             raise ConfigError(f"tasks.{name}: a task of your own needs source as well (known tasks: vptcore data list)")
         if "classes" not in row:
-            row["classes"] = _counted_classes(name, row["source"], setting.get("path") or f"{data_root}/{name}")
+            row = _counted(name, row["source"], setting.get("path") or f"{data_root}/{name}") | row
         tasks[name] = Task(**{"id": name, "title": name, "group": OWN, "pool": 10**9, "test": 0, **row})
     return tasks
 
 
-def _counted_classes(name: str, source: str, path: str) -> int:
-    """The classes of a person's images, where the config does not say. Raises ConfigError where they are not there."""
+COUNTED = ("classes", "pool", "test")
+
+
+def _is_counted(config: Mapping, name: str) -> bool:
+    """Whether a task's classes and images are counted, not said."""
+    return name in config["tasks"] and name not in TASKS and "classes" not in config["tasks"][name]
+
+
+def _counted(name: str, source: str, path: str) -> dict:
+    """The classes and images of a person's own, where the config does not say. ConfigError where they are not there."""
     if source not in LISTED:
         raise ConfigError(f"tasks.{name}: {source} needs classes as well; they are counted for {', '.join(LISTED)}")
     found = look(source, path)
     if len(found.classes) < 2:
         why = found.problems[0] if found.problems else f"{len(found.classes)} classes found, expected at least 2"
         raise ConfigError(f"tasks.{name}.path: {why}")
-    return len(found.classes)
+    return dict(zip(COUNTED, (len(found.classes), *sizes(found)), strict=True))
 
 
 def _backbones(extra: Mapping) -> dict[str, Backbone]:

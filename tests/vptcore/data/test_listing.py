@@ -7,8 +7,12 @@ import re
 
 import pytest
 
+from tests.vptcore.data.layouts import make_folder
+from vptcore.data.item import Request
 from vptcore.data.listing import FOREIGN, LOOSE, list_folder
+from vptcore.data.readers.own import sizes
 from vptcore.data.remedies import left_out_line, stop_for
+from vptcore.data.sources import open_source
 from vptcore.data.walk import tree
 
 
@@ -225,3 +229,15 @@ def test_a_walk_that_meets_an_error_goes_on(tmp_path, monkeypatch):
 
 def test_no_folder_is_a_problem(tmp_path):
     assert list_folder(tmp_path / "nowhere").problems == (f"{tmp_path / 'nowhere'}: no such folder",)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [{"a": 1, "b": 2, "c": 33}, {"train/a": 9, "train/b": 4, "val/a": 3}, {"train/a": 9, "train/b": 4, "test/a": 3}],
+)
+def test_the_sizes_are_those_that_are_read(tmp_path, counts):
+    make_folder(tmp_path, counts)
+    found = list_folder(tmp_path)
+    items = list(open_source("folder", Request("mine", len(found.classes), tmp_path)).items)
+    test = sum(item.split == "test" for item in items)
+    assert sizes(found) == (len(items) - test, test)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.vptcore.data.layouts import make_folder
+from vptcore.choices import ConfigError
 from vptcore.data.decode import RESIZES
 from vptcore.data.sources import READERS
 from vptstudy.config.resolve import load_study
@@ -33,3 +35,22 @@ def test_bad_images_are_skipped_where_a_task_says_so(tmp_path):
         slices[choice.get("on_bad_image")] = load_study(demo).prepare_slice("leaves", 32)
     assert slices[None] == slices["stop"]
     assert slices["skip"] == slices["stop"] | {"on_bad_image": "skip"}
+
+
+def test_a_counted_task_knows_its_sizes_and_says_what_is_too_large(tmp_path):
+    make_folder(tmp_path, {"ash": 30, "elm": 20})
+    config = {
+        "study": "mine", "tasks": {"leaves": {"source": "folder", "path": str(tmp_path)}},
+        "experiments": {"mine": {"backbones": ["vit_b16_sup21k"], "methods": ["linear"], "tasks": ["leaves"]}},
+    }  # fmt: skip
+    config["experiments"]["mine"]["train"] = [32, 800]
+    study = load_study(config)
+    # a fifth of each class is test: 6 and 4; of the other 40, 32 train and 8 validate
+    assert (study.tasks["leaves"].pool, study.tasks["leaves"].test) == (40, 10)
+    assert {cell.train for cell in study.cells} == {"32"}
+    assert study.left_out == (("leaves", "800"),)
+    again = load_study(study.config)
+    assert again.tasks["leaves"] == study.tasks["leaves"]
+    config["experiments"]["mine"]["train"] = [800]
+    with pytest.raises(ConfigError, match="too few images"):
+        load_study(config)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vptcore.data.item import UNSPLIT, Item, Request, Source, drawn_of_each, spread
+from vptcore.data.item import UNSPLIT, Item, Request, Source, count_of_each, drawn_of_each, spread
 from vptcore.data.remedies import stop_for
 
 if TYPE_CHECKING:
@@ -34,6 +34,15 @@ def source_of_listing(listing: Listing, root: Path, request: Request) -> Source:
     items = (Item(listing.images[row].name, splits[row], labels[row], root / listing.images[row].name) for row in kept)
     substitutes = (DRAWN.format(Path(listing.where).name),) if drawn else ()
     return Source(listing.where, listing.classes, items, substitutes, listing.left_out, listing.remarks)
+
+
+def sizes(listing: Listing) -> tuple[int, int]:
+    """(images to train and validate on, images to test) of a listing, with the test set that would be drawn."""
+    test = listing.in_split("test")
+    if not test:
+        drawn_from = listing.counts.get(UNSPLIT, {}) or listing.counts.get("train", {})
+        test = sum(count_of_each(images, TEST_SHARE) for images in drawn_from.values())
+    return listing.total - test, test
 
 
 def with_test(splits: Sequence[str], labels: Sequence[int], seed: int) -> tuple[list[str], bool]:
