@@ -14,6 +14,7 @@ import pandas as pd
 
 from vptcore.analysis.curves import RISE, overfitting
 from vptcore.models.methods_table import METHODS
+from vptcore.training.recipe import final_parts
 from vptstudy.study import ONE_SHOT, WHOLE_TRAIN, Cell, Study
 
 MARKS = {"within": "✓", "outside": "×", "slip": "‡", "not run": "–", "no interval": "?", "equal": "=", "different": "≠"}
@@ -105,12 +106,28 @@ def table_caption(spec, study: Study, backbone: str, wanted: list[Cell], summary
     if spec.metric == "prompt_length":
         parts.append("Prompt length in tokens a layer.")
     else:
-        parts.append(_accuracy_legend(study, frame))
+        parts += [_accuracy_legend(study, frame), finals_line(study, wanted)]
     parts += [protocol_line(study), recipe_line(study, wanted), seeds_line(study, wanted, summary)]
     parts += [_states_line(frame), _ties_line(study, frame)]
     wins_slip = ["slip"] if (frame["wins_why"] != "").any() else []
     parts.append(marks_line([*frame["verdict"], *wins_slip]))
     return " ".join(part for part in parts if part)
+
+
+def finals_line(study: Study, cells: list[Cell]) -> str:
+    """What the finals of these cells are trained on, a sentence for each way."""
+    return " ".join(dict.fromkeys(_trained_on(study, cell) for cell in cells))
+
+
+def _trained_on(study: Study, cell: Cell) -> str:
+    parts = final_parts(study.protocol, study.tasks[cell.task].group, cell.train)
+    if parts == ("final",):
+        return "Finals are trained on two images a class, drawn anew."
+    if parts == ("train",):
+        what = "the one image a class of train" if cell.train == ONE_SHOT else "train alone"
+        return f"Finals are trained on {what}."
+    more = ", a quarter more images than the train size" if cell.train.isdigit() else ""
+    return f"Finals are trained on train and val{more}."
 
 
 def recipe_line(study: Study, cells: list[Cell]) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.vptstudy.report.synthetic import make_study
-from vptstudy.report.captions import full_stop, join, marks_line, plural, recipe_line, target, train_phrase
+from vptcore.training.protocol import PROTOCOLS
+from vptstudy.report.captions import finals_line, full_stop, join, marks_line, plural, recipe_line, target, train_phrase
 from vptstudy.study import Cell
 
 
@@ -42,6 +45,22 @@ def test_sizes_without_a_search_of_their_own_say_whose_recipe_they_use():
     )
     study.config["regrid"] = True
     assert recipe_line(study, [small, base]) == ""
+
+
+@pytest.mark.parametrize(
+    ("task", "train", "paper", "authors", "sound"),
+    [
+        ("cifar100", "800", "train and val, a quarter more images than the train size", "", ""),
+        ("cifar100", "one_shot", "the one image a class of train", "two images a class, drawn anew", ""),
+        ("cub200", "train", "train alone", "", "train and val"),
+    ],
+)
+def test_captions_say_what_finals_are_trained_on(task, train, paper, authors, sound):
+    """An empty text: as under `paper`."""
+    cell = Cell("vit_b16_sup21k", "vpt", task, train)
+    for name, words in (("paper", paper), ("authors", authors or paper), ("sound", sound or paper)):
+        study = replace(make_study([cell]), protocol=PROTOCOLS[name])
+        assert finals_line(study, [cell, cell]) == f"Finals are trained on {words}."
 
 
 def test_plural():
