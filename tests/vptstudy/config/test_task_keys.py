@@ -38,16 +38,16 @@ def test_bad_images_are_skipped_where_a_task_says_so(tmp_path):
 
 
 def test_a_counted_task_knows_its_sizes_and_says_what_is_too_large(tmp_path):
-    make_folder(tmp_path, {"ash": 30, "elm": 20})
+    make_folder(tmp_path, {"ash": 60, "elm": 40})
     config = {
         "study": "mine", "tasks": {"leaves": {"source": "folder", "path": str(tmp_path)}},
         "experiments": {"mine": {"backbones": ["vit_b16_sup21k"], "methods": ["linear"], "tasks": ["leaves"]}},
     }  # fmt: skip
-    config["experiments"]["mine"]["train"] = [32, 800]
+    config["experiments"]["mine"]["train"] = [64, 800]
     study = load_study(config)
-    # a fifth of each class is test: 6 and 4; of the other 40, 32 train and 8 validate
-    assert (study.tasks["leaves"].pool, study.tasks["leaves"].test) == (40, 10)
-    assert {cell.train for cell in study.cells} == {"32"}
+    # a fifth of each class is test: 12 and 8; of the other 80, 64 train and 16 validate
+    assert (study.tasks["leaves"].pool, study.tasks["leaves"].test) == (80, 20)
+    assert {cell.train for cell in study.cells} == {"64"}
     assert study.left_out == (("leaves", "800"),)
     again = load_study(study.config)
     assert again.tasks["leaves"] == study.tasks["leaves"]
