@@ -47,7 +47,7 @@ def train(model: Tuned, images: ImageSet, case: Case, work: Work) -> float:
 def evaluate(model: Tuned, images: ImageSet, work: Work) -> float:
     """Images per second of one pass."""
     started = now(work.device)
-    predict(model, images, compile=COMPILE)
+    predict(model, images)
     return len(images) / (now(work.device) - started)
 
 

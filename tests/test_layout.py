@@ -37,7 +37,9 @@ WITH_TORCH = {
             },
             "windows",
         },
-        "training": {"final", "fit", "optimizers", "pretrain", "search", "stage", "step"},
+        "training": {
+            *{"compiling", "final", "fit", "fresh", "optimizers", "pretrain", "resume", "search", "stage", "step"}
+        },
     },
     "vptstudy": {"advise": {"climb", "floor", "say"}},
 }

@@ -74,6 +74,7 @@ KINDS: dict[str, pa.Schema] = {
         val_images=_i,
         images_per_second=_f,
         seconds=_f,
+        compile_seconds=_f,
         device=_s,
         val_predictions=pa.list_(pa.int16()),
     ),
@@ -98,6 +99,7 @@ KINDS: dict[str, pa.Schema] = {
         test_images=_i,
         images_per_second=_f,
         seconds=_f,
+        compile_seconds=_f,
         device=_s,
     ),
     # One row per seed and epoch, counted from 1; the test columns are null for seeds whose test curve is not kept.

@@ -13,7 +13,7 @@ from tests.slurm.conftest import METHODS, Run, until
 from vptcore.records import read_provenance, read_rows
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
-TIMES = ["seconds", "images_per_second"]
+TIMES = ["seconds", "compile_seconds", "images_per_second"]
 
 
 def jobs_of(cluster, folder: Path, rule: str, method: str = "") -> list[dict]:

@@ -12,14 +12,16 @@ forked workers copy it each epoch (KMnP/vpt src/data/datasets/tf_dataset.py:204-
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vptcore.data.augment import centre_crop, random_crop
+from vptcore.data.augment import centre_crop, draw_places, random_crop
 from vptcore.data.decode import crop_side
 
 
@@ -29,7 +31,8 @@ class Normalise:
 
     `resize` names how stored images reach that size, a key of `decode.RESIZES`; those that were resized when they were
     stored have it already. After `256_crop` the stored squares are 8/7 of the size and the input is cut out of them,
-    from the middle, or with a `generator` at random and mirrored half of the time (KMnP/vpt src/data/transforms.py).
+    from the middle, or at the `places` that are given: at random and mirrored half of the time (KMnP/vpt
+    src/data/transforms.py).
     """
 
     size: int
@@ -41,18 +44,33 @@ class Normalise:
     def crop(self) -> bool:
         return self.resize == "256_crop"
 
+    @property
+    def shift(self) -> int | None:
+        """The largest top and left of a random crop; None where nothing is cropped."""
+        return crop_side(self.size) - self.size if self.crop else None
+
     def __call__(
-        self, images_BHWC: Tensor, dtype: torch.dtype = torch.float32, generator: torch.Generator | None = None
+        self, images_BHWC: Tensor, dtype: torch.dtype = torch.float32, places_3B: Tensor | None = None
     ) -> Tensor:
         x_BCHW = images_BHWC.permute(0, 3, 1, 2).to(dtype)
         side = crop_side(self.size) if self.crop else self.size
         if x_BCHW.shape[-2:] != (side, side):
             x_BCHW = _tf1(x_BCHW, side) if self.resize == "tf1" else _bilinear(x_BCHW, side)
         if self.crop:
-            x_BCHW = centre_crop(x_BCHW, self.size) if generator is None else random_crop(x_BCHW, self.size, generator)
-        mean = torch.tensor(self.mean, dtype=dtype, device=x_BCHW.device).view(1, 3, 1, 1) * 255
-        std = torch.tensor(self.std, dtype=dtype, device=x_BCHW.device).view(1, 3, 1, 1) * 255
+            x_BCHW = centre_crop(x_BCHW, self.size) if places_3B is None else random_crop(x_BCHW, self.size, places_3B)
+        mean, std = (_per_channel(values, dtype, x_BCHW.device) for values in (self.mean, self.std))
         return (x_BCHW - mean) / std  # one grey channel becomes three by broadcasting
+
+
+@lru_cache(maxsize=64)
+def _per_channel(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(1, 3, 1, 1) on the scale of bytes. Kept on the device: making it anew would stop a GPU at every step."""
+    return torch.tensor(values, dtype=dtype, device=device).view(1, 3, 1, 1) * 255
+
+
+def upload(values: Tensor, device: torch.device) -> Tensor:
+    """A copy of a CPU tensor on the device that the CPU does not wait for."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def _bilinear(x_BCHW: Tensor, side: int) -> Tensor:
@@ -100,10 +118,15 @@ class ImageSet:
     def order(self) -> Tensor:
         return torch.arange(len(self), device=self.device)
 
-    def inputs(self, rows: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Float inputs of these rows. A `generator` says that they are trained on: crops are drawn from it."""
+    def inputs(self, rows: Tensor, places_3B: Tensor | None = None) -> Tensor:
+        """Float inputs of these rows. With `places` they are trained on: each image is cropped at its own."""
         picked = self.images[rows]
-        return picked if self.normalise is None else self.normalise(picked, generator=generator)
+        return picked if self.normalise is None else self.normalise(picked, places_3B=places_3B)
+
+    @property
+    def shift(self) -> int | None:
+        """The largest top and left of its training crops; None where nothing is cropped."""
+        return None if self.normalise is None else self.normalise.shift
 
     @staticmethod
     def of(images: np.ndarray, labels: np.ndarray, normalise: Normalise, device: str | torch.device) -> ImageSet:
@@ -113,3 +136,16 @@ class ImageSet:
             torch.from_numpy(np.array(labels, dtype=np.int64)).to(device),
             normalise,
         )
+
+
+def draw_epoch(train: ImageSet, batch: int, shifts: Sequence[int], generator: torch.Generator) -> Tensor:
+    """(1 + 3 x len(shifts), N) int64 on the CPU: an epoch's images in a random order, and below each its places.
+
+    `shifts` has the largest shift of every random cut, in the order of the cuts. Places are drawn batch by batch.
+    """
+    order_N = torch.randperm(len(train), generator=generator)
+    parts = []
+    for rows_B in order_N.split(batch):
+        places = [draw_places(shift, len(rows_B), generator) for shift in shifts]
+        parts.append(torch.cat([rows_B[None], *places]))
+    return torch.cat(parts, dim=1)

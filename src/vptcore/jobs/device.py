@@ -10,10 +10,15 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Callable
+import shutil
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+ANOTHERS = 2 * 2**30  # bytes on the card that this process's own context does not explain
 
 
 def open_device(name: str, say: Callable[[str], None] | None = None) -> torch.device:
@@ -31,9 +36,54 @@ def open_device(name: str, say: Callable[[str], None] | None = None) -> torch.de
     if say is not None:
         say(f"ready: {_found(device, handed)}")
     if device.type == "cuda":
+        _check_arch(device)
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
     return device
+
+
+def no_room(device: torch.device, what: str, smaller: str) -> str:
+    """The line for a device whose memory is full: what for, who else holds some, and what to choose instead."""
+    if device.type != "cuda":
+        return f"no room on {device} {what}: choose {smaller}, or a machine with more memory"
+    free, total = torch.cuda.mem_get_info(device)
+    others = total - free - torch.cuda.memory_reserved(device)
+    held = f"; other processes hold {others / 2**30:.1f} GiB" if others > ANOTHERS else ""
+    room = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free{held}"
+    return f"no room on {device} {what} ({room}): choose {smaller}, or a device with more memory"
+
+
+@contextmanager
+def room_on(device: torch.device) -> Iterator[None]:
+    """Inside, a full device is one line wherever it fills up."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        smaller = "a smaller batch, fewer prompts or fewer images"
+        raise ValueError(no_room(device, "for this job's images and models", smaller)) from None
+
+
+def _check_arch(device: torch.device) -> None:
+    """A GPU that this torch has no kernels for would fail at its first one."""
+    major, minor = torch.cuda.get_device_capability(device)
+    built = [re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", name) for name in torch.cuda.get_arch_list()]
+    known = [(kind, int(m), int(n)) for kind, m, n in (match.groups() for match in built if match)]
+    if not any((m == major if kind == "sm" else m <= major) and (m, n) <= (major, minor) for kind, m, n in known):
+        names = ", ".join(torch.cuda.get_arch_list())
+        raise ValueError(
+            f"device: {torch.cuda.get_device_name(device)} has compute capability {major}.{minor}, but torch "
+            f"{torch.__version__} is built for {names}; choose cpu, another GPU, or a torch that is built for it"
+        )
+
+
+def compiler() -> str:
+    """What torch.compile needs beside torch, or what of it is missing here."""
+    found = os.environ.get("CC") or next((name for name in ("gcc", "cc", "clang") if shutil.which(name)), None)
+    header = Path(sysconfig.get_paths()["include"], "Python.h").exists()
+    if found and shutil.which(found) and header:
+        return f"{Path(found).name} and Python.h"
+    missing = [] if found and shutil.which(found) else ["no C compiler"]
+    return " and ".join(missing + ([] if header else ["no Python.h"])) + ": kernels cannot be compiled"
 
 
 def _why_none() -> str:
@@ -66,7 +116,12 @@ def _found(device: torch.device, handed: str | None) -> str:
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         room = f"{free / 2**30:.0f} of {total / 2**30:.0f} GiB free"
-        parts += [f"CUDA {torch.version.cuda}", f"driver {_driver()}", f"{torch.cuda.get_device_name(device)}, {room}"]
+        parts += [
+            f"CUDA {torch.version.cuda}",
+            f"driver {_driver() or 'unknown'}",
+            compiler(),
+            f"{torch.cuda.get_device_name(device)}, {room}",
+        ]
     else:
         parts.append(f"CPU, {torch.get_num_threads()} threads")
     return ", ".join([*parts, f"GPU {handed} handed out" if handed else "no GPU handed out"])

@@ -13,6 +13,11 @@ import torch
 from torch import Tensor, nn
 
 
+def at_least_fp32(x: Tensor) -> Tensor:
+    """bf16 of an autocast region in full precision, where logits and losses are taken; float64 stays as it is."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def linear_head(width: int, classes: int, *, init: str = "kaiming", bias: float = 0.0) -> nn.Linear:
     """The paper's head: Kaiming-normal (fan out) weights, every bias at one value (KMnP/vpt src/models/mlp.py)."""
     head = nn.Linear(width, classes)

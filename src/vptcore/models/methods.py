@@ -8,6 +8,7 @@ backbone's state. Out: a `Tuned` model for `fit`, or for probes a frozen backbon
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vptcore.models.backbones import Backbone
-from vptcore.models.heads import MlpHead, linear_head
+from vptcore.models.heads import MlpHead, at_least_fp32, linear_head
 from vptcore.models.methods_table import METHODS, Method, is_target, settings_of
 from vptcore.models.outline import places_of
 from vptcore.models.pretrained import create_backbone
@@ -63,15 +64,26 @@ class Tuned(nn.Module):
         self.head = head
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        return self.head(self.encoder(images_BCHW))
+        features_BD = self.encoder(images_BCHW)
+        # In bf16 logits near a head's bias of -4.6 would be 1/32 apart, and images tie.
+        with torch.autocast(features_BD.device.type, enabled=False):
+            return self.head(at_least_fp32(features_BD))
 
 
-def build(spec: ModelSpec, *, seed: int, base_state: Mapping[str, Tensor] | None = None) -> Tuned:
+def build(
+    spec: ModelSpec,
+    *,
+    seed: int,
+    base_state: Mapping[str, Tensor] | None = None,
+    backbone: nn.Module | None = None,
+) -> Tuned:
     """The model of `spec`, new head and prompts drawn under `seed`; `base_state` (of `start_state`) replaces what the
     method that it starts from has trained.
+
+    `backbone`, where one is given, is a `pristine` one of this spec, which is copied instead of read again.
     """
     from_head = starts_from_head(spec.row)
-    encoder = build_encoder(spec, seed=seed, base_state=None if from_head else base_state)
+    encoder = build_encoder(spec, seed=seed, base_state=None if from_head else base_state, backbone=backbone)
     model = Tuned(encoder, build_head(spec, seed=seed))
     if from_head and base_state is not None:
         model.head.load_state_dict(base_state)
@@ -85,10 +97,21 @@ def build(spec: ModelSpec, *, seed: int, base_state: Mapping[str, Tensor] | None
     return model
 
 
-def build_encoder(spec: ModelSpec, *, seed: int, base_state: Mapping[str, Tensor] | None = None) -> PromptedViT:
+def pristine(spec: ModelSpec) -> nn.Module:
+    """The backbone of `spec` with its pretrained weights; only full fine-tuning drops paths."""
+    return create_backbone(spec.backbone, drop_path=spec.backbone.drop_path if spec.row.as_full else 0.0)
+
+
+def build_encoder(
+    spec: ModelSpec,
+    *,
+    seed: int,
+    base_state: Mapping[str, Tensor] | None = None,
+    backbone: nn.Module | None = None,
+) -> PromptedViT:
     """The backbone, with prompts where the method has them, and the dropout of its row or the protocol."""
     is_full = spec.row.as_full
-    backbone = create_backbone(spec.backbone, drop_path=spec.backbone.drop_path if is_full else 0.0)
+    backbone = pristine(spec) if backbone is None else copy.deepcopy(backbone)
     if base_state is not None:
         backbone.load_state_dict(backbone.state_dict() | base_state)  # what is fixed stays the checkpoint's
     set_dropout(backbone, spec.backbone.full_dropout if is_full else float(spec.switches["prompted_dropout"]))
@@ -192,3 +215,11 @@ def backbone_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The backbone inside a `tuned_state` of full fine-tuning, in timm's names."""
     prefixes = ("encoder.vit.", "encoder.swin.")
     return {n.removeprefix(p): v for n, v in state.items() for p in prefixes if n.startswith(p)}
+
+
+def halve_frozen(model: nn.Module) -> nn.Module:
+    """Frozen projections in bf16, as autocast would cast them at every step. For models on a GPU."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d) and not any(p.requires_grad for p in module.parameters()):
+            module.to(torch.bfloat16)
+    return model

@@ -14,6 +14,8 @@ Shapes: B batch, N tokens (class token first, then patches), P prompts a layer, 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -55,12 +57,39 @@ class Prompts(nn.Module):
         return tokens_1PD
 
 
+def drop_path(path: nn.Module, x: Tensor) -> Tensor:
+    """Stochastic depth, or nothing: what a block does to a branch before it is added."""
+    return path(x)
+
+
+def run_block(
+    block: nn.Module,
+    x_BND: Tensor,
+    prompts_BPD: Tensor | None = None,
+    *,
+    queries: int | None = None,
+    drop: Callable[[nn.Module, Tensor], Tensor] = drop_path,
+) -> Tensor:
+    """A pre-norm transformer block over tokens x and prompts that are only read.
+
+    With `queries` = n only the first n tokens are computed and returned (B, n, D); all N are still read.
+    """
+    normed_BND = block.norm1(x_BND)
+    normed_prompts = None if prompts_BPD is None else block.norm1(prompts_BPD)
+    attended = attend(block.attn, normed_BND, normed_prompts, queries=queries)
+    x_BND = x_BND[:, :queries] + drop(block.drop_path1, block.ls1(attended))
+    return x_BND + drop(block.drop_path2, block.ls2(block.mlp(block.norm2(x_BND))))
+
+
 class PromptedViT(nn.Module):
     """A timm plain ViT whose forward gives the pooled feature (B, D), with prompts or without.
 
     `pool` is "token" (the class token after the last norm) or "avg" (the mean of all other tokens). The paper's MAE
     models average over the prompts too (KMnP/vpt src/models/vit_prompt/vit_mae.py); `prompts_in_pool` says whether.
+    `calls` holds the functions that its blocks are computed by; compiled ones may take their places.
     """
+
+    CALLS: ClassVar[dict[str, Callable]] = {"block": run_block}
 
     def __init__(
         self, vit: nn.Module, prompts: Prompts | None = None, *, pool: str = "token", prompts_in_pool: bool = True
@@ -70,6 +99,7 @@ class PromptedViT(nn.Module):
             raise ValueError(
                 f"{type(vit).__name__}: only plain ViTs with one class token and no attention pooling are supported"
             )
+        self.calls: dict[str, Callable] = dict(self.CALLS)
         self.vit = vit
         self.prompts = prompts
         self.pool = pool
@@ -110,7 +140,7 @@ class PromptedViT(nn.Module):
             x_BND = torch.cat([x_BND[:, :1], prompts.expand(len(x_BND), -1, -1), x_BND[:, 1:]], dim=1)
             prompts = None
         queries = 1 if is_last and self.pool == "token" else None
-        return run_block(block, x_BND, prompts, queries=queries)
+        return self.calls["block"](block, x_BND, prompts, queries=queries)
 
     def pooled(self, x_BND: Tensor) -> Tensor:
         vit = self.vit
@@ -118,20 +148,6 @@ class PromptedViT(nn.Module):
             return vit.fc_norm(vit.norm(x_BND[:, :1])[:, 0])
         skip = 1 + (self.prompts.length if self.shallow and not self.prompts_in_pool else 0)
         return vit.fc_norm(vit.norm(x_BND)[:, skip:].mean(1))
-
-
-def run_block(
-    block: nn.Module, x_BND: Tensor, prompts_BPD: Tensor | None = None, *, queries: int | None = None
-) -> Tensor:
-    """A pre-norm transformer block over tokens x and prompts that are only read.
-
-    With `queries` = n only the first n tokens are computed and returned (B, n, D); all N are still read.
-    """
-    normed_BND = block.norm1(x_BND)
-    normed_prompts = None if prompts_BPD is None else block.norm1(prompts_BPD)
-    attended = attend(block.attn, normed_BND, normed_prompts, queries=queries)
-    x_BND = x_BND[:, :queries] + block.drop_path1(block.ls1(attended))
-    return x_BND + block.drop_path2(block.ls2(block.mlp(block.norm2(x_BND))))
 
 
 def attend(attn: nn.Module, x_BND: Tensor, prompts_BPD: Tensor | None, *, queries: int | None = None) -> Tensor:

@@ -15,10 +15,14 @@ Shapes: B batch, X x Y the token grid, W windows a image, A tokens a window, P p
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from vptcore.models.prompts import drop_path
 
 
 class SwinPrompts(nn.Module):
@@ -51,11 +55,46 @@ class SwinPrompts(nn.Module):
         return F.dropout(layer_1PD.expand(images if index == 0 else 1, -1, -1), self.dropout)
 
 
+def block_reading(
+    block: nn.Module,
+    x_BXYD: Tensor,
+    prompts_1PD: Tensor | None,
+    *,
+    drop: Callable[[nn.Module, Tensor], Tensor] = drop_path,
+) -> Tensor:
+    """One block over the grid, whose windows also read the prompts."""
+    normed = None if prompts_1PD is None else block.norm1(prompts_1PD)
+    attended, _ = window_attention(block, block.norm1(x_BXYD), normed, keep_prompts=False)
+    x_BXYD = x_BXYD + drop(block.drop_path1, attended)
+    return x_BXYD + drop(block.drop_path2, block.mlp(block.norm2(x_BXYD)))
+
+
+def block_with_tokens(
+    block: nn.Module,
+    x_BXYD: Tensor,
+    prompts_BPD: Tensor,
+    *,
+    drop: Callable[[nn.Module, Tensor], Tensor] = drop_path,
+) -> tuple[Tensor, Tensor]:
+    """One block over the grid and prompts that are tokens: every window's result for them is averaged."""
+    attended, attended_P = window_attention(block, block.norm1(x_BXYD), block.norm1(prompts_BPD), keep_prompts=True)
+    x_BXYD = x_BXYD + drop(block.drop_path1, attended)
+    prompts_BPD = prompts_BPD + drop(block.drop_path1, attended_P)
+    x_BXYD = x_BXYD + drop(block.drop_path2, block.mlp(block.norm2(x_BXYD)))
+    return x_BXYD, prompts_BPD + drop(block.drop_path2, block.mlp(block.norm2(prompts_BPD)))
+
+
 class PromptedSwin(nn.Module):
-    """A timm Swin whose forward gives the pooled feature (B, D), with prompts or without."""
+    """A timm Swin whose forward gives the pooled feature (B, D), with prompts or without.
+
+    `calls` holds the functions that its blocks are computed by; compiled ones may take their places.
+    """
+
+    CALLS: ClassVar[dict[str, Callable]] = {"reading": block_reading, "tokens": block_with_tokens}
 
     def __init__(self, swin: nn.Module, prompts: SwinPrompts | None = None, *, prompts_in_pool: bool = True):
         super().__init__()
+        self.calls: dict[str, Callable] = dict(self.CALLS)
         self.swin = swin
         self.prompts = prompts
         self.prompts_in_pool = prompts_in_pool
@@ -75,9 +114,10 @@ class PromptedSwin(nn.Module):
             if prompts is not None and prompts.deep and is_pooled:
                 carried = prompts.layer(index, B).expand(B, -1, -1)
             if carried is not None:
-                x_BXYD, carried = block_with_tokens(block, x_BXYD, carried)
+                x_BXYD, carried = self.calls["tokens"](block, x_BXYD, carried)
             else:
-                x_BXYD = block_reading(block, x_BXYD, None if prompts is None else prompts.layer(index, B))
+                read = None if prompts is None else prompts.layer(index, B)
+                x_BXYD = self.calls["reading"](block, x_BXYD, read)
         return self._pool(x_BXYD, carried)
 
     def _pool(self, x_BXYD: Tensor, carried: Tensor | None) -> Tensor:
@@ -85,23 +125,6 @@ class PromptedSwin(nn.Module):
         if carried is not None and self.prompts_in_pool:
             tokens_BND = torch.cat([carried, tokens_BND], dim=1)
         return self.swin.norm(tokens_BND).mean(1)
-
-
-def block_reading(block: nn.Module, x_BXYD: Tensor, prompts: Tensor | None) -> Tensor:
-    """One block over the grid, whose windows also read the prompts (1 or B, P, D)."""
-    normed = None if prompts is None else block.norm1(prompts)
-    attended, _ = window_attention(block, block.norm1(x_BXYD), normed, keep_prompts=False)
-    x_BXYD = x_BXYD + block.drop_path1(attended)
-    return x_BXYD + block.drop_path2(block.mlp(block.norm2(x_BXYD)))
-
-
-def block_with_tokens(block: nn.Module, x_BXYD: Tensor, prompts_BPD: Tensor) -> tuple[Tensor, Tensor]:
-    """One block over the grid and prompts that are tokens: every window's result for them is averaged."""
-    attended, attended_P = window_attention(block, block.norm1(x_BXYD), block.norm1(prompts_BPD), keep_prompts=True)
-    x_BXYD = x_BXYD + block.drop_path1(attended)
-    prompts_BPD = prompts_BPD + block.drop_path1(attended_P)
-    x_BXYD = x_BXYD + block.drop_path2(block.mlp(block.norm2(x_BXYD)))
-    return x_BXYD, prompts_BPD + block.drop_path2(block.mlp(block.norm2(prompts_BPD)))
 
 
 def window_attention(

@@ -23,23 +23,22 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vptcore.data.tensors import ImageSet
-from vptcore.jobs.device import device_name, open_device
+from vptcore.jobs.device import device_name, open_device, room_on
 from vptcore.jobs.workfolder import open_work
 from vptcore.models.methods import (
     build,
-    build_encoder,
     build_head,
     count_parameters,
+    pristine,
     spec_of,
     start_state,
     tuned_state,
 )
 from vptcore.records import provenance, read_rows, replacing, write_rows, write_text
-from vptcore.training import stage
+from vptcore.training import fresh, stage
 from vptcore.training.choose import choose
 from vptcore.training.fit import fit, predict, scores
 from vptcore.training.recipe import Recipe, check_batch
-from vptcore.training.step import renew
 
 
 def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object], say=print) -> str:
@@ -54,13 +53,14 @@ def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object
         f"base{i}": p for i, p in enumerate(inputs.get("bases") or [])
     }
     note = provenance(job, files, device=device_name(device))
-    with open_work(outputs, note, say) as work:
+    with open_work(outputs, note, say) as work, room_on(device):
         if work.summary:
             return work.summary
         test_rows = _all_seeds(job, inputs, device, work.folder, say)
         rows = [json.loads((work.folder / f"seed={seed}.json").read_text()) for seed in job["seeds"]]
         kept = [Path(path).name for path in outputs.get("models") or []]
-        _write(job, work.staged, rows, work.folder, kept, test_rows, note | stage.timing(started))
+        note |= stage.timing(started) | fresh.taken_out([row["final"] for row in rows])
+        _write(job, work.staged, rows, work.folder, kept, test_rows, note)
         return work.publish(_summary(job, [row["final"] for row in rows], device))
 
 
@@ -70,12 +70,14 @@ def _all_seeds(job, inputs, device: torch.device, work: Path, say) -> np.ndarray
     recipe, config = chosen(job, inputs["search"])
     train, test = parts.take(*job["parts"]), parts.take("test")
     check_batch(job, len(train))
-    sets = _as_features(job, train, test, device) if stage.is_probe(job) else (train, test)
-    setting = _Setting(job, recipe, config, *sets, device, work, say)
-    bases, model = inputs.get("bases") or [None] * len(job["seeds"]), None
+    sets, counts = fresh.as_features(job, train, test) if stage.is_probe(job) else ((train, test), None)
+    setting = _Setting(job, recipe, config, *sets, device, work, say, counts)
+    bases = inputs.get("bases") or [None] * len(job["seeds"])
+    backbone = None if counts else pristine(spec_of(job))
     for position, (seed, base) in enumerate(zip(job["seeds"], bases, strict=True)):
         if not (work / f"seed={seed}.json").exists():
-            model = _one_seed(setting, seed, base, model, curve=position < job["curve_seeds"])
+            model = _model(setting, seed, base, backbone)
+            _one_seed(setting, seed, model, curve=position < job["curve_seeds"])
     return parts.rows_of("test")
 
 
@@ -87,12 +89,6 @@ def chosen(job: Mapping, search_rows: str) -> tuple[Recipe, int]:
         recipe, optimizer=str(best["optimizer"]), lr=float(best["lr"]), weight_decay=float(best["weight_decay"])
     )
     return recipe, int(best["config"])
-
-
-def _as_features(job, train: ImageSet, test: ImageSet, device) -> tuple[ImageSet, ImageSet]:
-    """A probe sees the frozen backbone's features, computed once for all seeds."""
-    encoder = build_encoder(spec_of(job), seed=0).to(device)
-    return tuple(ImageSet(predict(encoder, images), images.labels_N) for images in (train, test))
 
 
 @dataclass(frozen=True)
@@ -107,27 +103,30 @@ class _Setting:
     device: torch.device
     work: Path
     say: Callable[[str], None]
+    probe_counts: tuple[int, int] | None = None
+
+    @property
+    def is_probe(self) -> bool:
+        return self.probe_counts is not None
 
 
-def _one_seed(setting: _Setting, seed: int, base: str | None, model: nn.Module | None, *, curve: bool) -> nn.Module:
-    """Train and score one seed and keep its record, predictions and tuned state in the work folder.
-
-    `model`, the last seed's, is used again with fresh weights and returned.
-    """
-    job, recipe, train, test, device = setting.job, setting.recipe, setting.train, setting.test, setting.device
-    spec, is_probe = spec_of(job), stage.is_probe(job)
+def _model(setting: _Setting, seed: int, base: str | None, backbone: nn.Module | None) -> nn.Module:
+    """A fresh model of one seed on the device; `backbone`, read once, is copied."""
+    spec = spec_of(setting.job)
     base_state = start_state(spec.row, load_file(base)) if base else None
-    fresh = build_head(spec, seed=seed) if is_probe else build(spec, seed=seed, base_state=base_state)
-    model = renew(model, fresh, device)
-    counts = count_parameters(model)
-    if is_probe:
-        counts = counts[0], counts[0] + sum(p.numel() for p in build_encoder(spec, seed=0).parameters())
+    if setting.is_probe:
+        return build_head(spec, seed=seed).to(setting.device)
+    return fresh.placed(build(spec, seed=seed, base_state=base_state, backbone=backbone), setting.device)
+
+
+def _one_seed(setting: _Setting, seed: int, model: nn.Module, *, curve: bool) -> None:
+    """Train and score one seed and keep its record, predictions and tuned state in the work folder."""
+    job, recipe, train, test = setting.job, setting.recipe, setting.train, setting.test
 
     def on_epoch(record, rate):
         progress = f"epoch {record['epoch']}/{recipe.epochs}, loss {float(record['train_loss']):.3f}"
         setting.say(f"seed {seed}: {progress}, {rate:,.0f} img/s")
 
-    compile_ = "never" if is_probe else job["compile"]
     history = fit(
         model,
         train,
@@ -137,9 +136,10 @@ def _one_seed(setting: _Setting, seed: int, base: str | None, model: nn.Module |
         checkpoint=setting.work / f"seed={seed}.checkpoint",
         checkpoint_seconds=job["checkpoint_seconds"],
         on_epoch=on_epoch,
-        compile=compile_,
+        compile="never" if setting.is_probe else job["compile"],
+        say=setting.say,
     )
-    logits_NC = predict(model, test, compile=compile_)
+    logits_NC, counts = predict(model, test), setting.probe_counts or count_parameters(model)
     loss, accuracy = scores(logits_NC, test.labels_N)
     last, diverged = history.epochs[-1], bool(history.diverged)
     final = {
@@ -149,7 +149,8 @@ def _one_seed(setting: _Setting, seed: int, base: str | None, model: nn.Module |
         "test_accuracy": float(accuracy), "test_loss": _finite(loss), "train_accuracy": float(last["train_accuracy"]),
         "train_loss": _finite(last["train_loss"]), "diverged": diverged, "tuned_parameters": counts[0],
         "total_parameters": counts[1], "train_images": len(train), "test_images": len(test),
-        "images_per_second": history.images_per_second, "seconds": history.seconds, "device": device_name(device),
+        "images_per_second": history.images_per_second, "seconds": history.seconds,
+        "compile_seconds": history.compile_seconds, "device": device_name(setting.device), **fresh.how(history),
     }  # fmt: skip
     curves = [
         {name: _finite(record.get(name)) for name in _CURVE} | {"seed": seed, "epoch": record["epoch"]}
@@ -163,7 +164,6 @@ def _one_seed(setting: _Setting, seed: int, base: str | None, model: nn.Module |
     write_text(setting.work / f"seed={seed}.json", json.dumps({"final": final, "curves": curves}))
     (setting.work / f"seed={seed}.checkpoint").unlink(missing_ok=True)
     setting.say(f"seed {seed}: test {final['test_accuracy']:.1%}")
-    return model
 
 
 _CURVE = ("lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy")

@@ -12,81 +12,76 @@ Shapes: B batch, C classes, N images, G configurations trained side by side.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vptcore.data.tensors import ImageSet
+from vptcore.data.tensors import ImageSet, draw_epoch, upload
 from vptcore.jobs import stopping
+from vptcore.jobs.device import no_room
+from vptcore.models.heads import at_least_fp32
+from vptcore.training.compiling import plainly
 from vptcore.training.optimizers import make_optimizer
 from vptcore.training.recipe import Recipe
-from vptcore.training.step import forward_of
+from vptcore.training.resume import Begun, resume, save
+from vptcore.training.step import Augment, TrainStep, cross_entropy_per_model, precision_context
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
 OnEpoch = Callable[[dict, float], None]
+
+SCORE_BATCH = 512
+# Below so many images a compiled pass saves less than its compilation costs.
+FEW_IMAGES = 2048
 
 
 @dataclass
 class History:
-    """What one call of `fit` saw. Losses and accuracies have the logits' leading shape: scalars for one model."""
+    """What one call of `fit` saw. Losses and accuracies have the logits' leading shape: scalars for one model.
+
+    `seconds` is training alone: the clock is read when the device has done an epoch's last step, and what came before
+    the first, compilation and capture, is in `compile_seconds`. `compiled` and `captured` are `yes`, or `no` and why.
+    """
 
     epochs: list[dict] = field(default_factory=list)
     diverged: Tensor | None = None
     seconds: float = 0.0
     images: int = 0
+    compile_seconds: float = 0.0
+    compiled: str = "no"
+    captured: str = "no"
 
     @property
     def images_per_second(self) -> float:
         return self.images / self.seconds if self.seconds else math.nan
 
 
-def cross_entropy_per_model(logits: Tensor, labels_B: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy over the batch, one value for each leading index of `logits` (..., B, C)."""
-    lead, classes = logits.shape[:-1], logits.shape[-1]
-    losses = F.cross_entropy(
-        at_least_fp32(logits).reshape(-1, classes),
-        labels_B.expand(lead).reshape(-1),
-        reduction="none",
-        label_smoothing=label_smoothing,
-    )
-    return losses.view(lead).mean(-1)
-
-
-def at_least_fp32(x: Tensor) -> Tensor:
-    """bf16 of an autocast region in full precision, where losses are taken; float64 stays as it is."""
-    return x if x.dtype == torch.float64 else x.float()
-
-
-def precision_context(device: torch.device):
-    """bf16 autocast over fp32 master weights on a GPU, plain fp32 on a CPU."""
-    if device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return contextlib.nullcontext()
-
-
 @torch.no_grad()
-def predict(model: nn.Module, images: ImageSet, batch: int = 512, *, compile: str = "never") -> Tensor:
+def predict(model: nn.Module, images: ImageSet, batch: int = SCORE_BATCH, *, half: bool = True) -> Tensor:
     """Logits (..., N, C) of every image in order. The model's mode is restored afterwards.
 
-    The last batch is filled up with its first images, whose logits are dropped: one shape, so one compiled graph.
+    The last batch is filled up with its first images, whose logits are dropped: one shape, so one compiled graph. Sets
+    of few images go through the plain blocks. Without `half` a GPU too computes in fp32.
     """
-    was_training, forward = model.training, forward_of(model, images.device, compile)
+    was_training = model.training
     model.eval()
     parts = []
-    with precision_context(images.device):
+    with precision_context(images, half=half), plainly(model, len(images) < FEW_IMAGES):
         for rows in padded(images.order(), batch):
             stopping.check()
-            parts.append(at_least_fp32(forward(images.inputs(rows))))
+            parts.append(at_least_fp32(_scored(model, images, rows)))
     model.train(was_training)
     return torch.cat(parts, dim=-2)[..., : len(images), :]
+
+
+def _scored(model: nn.Module, images: ImageSet, rows: Tensor) -> Tensor:
+    try:
+        return model(images.inputs(rows))
+    except torch.OutOfMemoryError:
+        raise ValueError(no_room(images.device, f"to score {len(rows)} images at a time", "fewer prompts")) from None
 
 
 def padded(order: Tensor, batch: int) -> list[Tensor]:
@@ -117,6 +112,7 @@ def fit(
     checkpoint_seconds: float = 0.0,
     on_epoch: OnEpoch | None = None,
     compile: str = "never",
+    say: Callable[[str], None] = lambda line: None,
 ) -> History:
     """Train `model` on `train`.
 
@@ -126,136 +122,79 @@ def fit(
     `checkpoint_seconds` have passed since the last time, and at the next step when the job is asked to end
     (`vptcore.jobs.stopping`). Removing it is the caller's, who knows when the result is safe. Batches are drawn without
     replacement in an order that depends on the seed alone, and the last, smaller batch is used (KMnP/vpt: drop_last
-    False).
+    False). `say` hears what was expected and did not come, as a compilation that failed.
 
     A model whose loss is no longer finite is marked in `History.diverged`; training stops when all are.
     """
-    forward = forward_of(model, train.device, compile)
     recipes = [recipe] if isinstance(recipe, Recipe) else list(recipe)
     first = recipes[0]
     optimizer = make_optimizer(model, recipe)
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     history = History()
-    begun = _resume(checkpoint, model, optimizer, generator, history)
+    begun = resume(checkpoint, model, optimizer, generator, history)
+    lead = () if isinstance(recipe, Recipe) else (len(recipes),)
+    shifts = [cut.shift for cut in (train, augment) if cut is not None and cut.shift is not None]
     saved = time.monotonic()
-    for epoch in range(len(history.epochs), first.epochs):
-        optimizer.set_lr([r.lr_at(epoch) for r in recipes])
-        begun = begun or _Begun(torch.randperm(len(train), generator=generator))
-        try:
-            with stopping.saving():
-                record = _epoch(model, forward, train, first, optimizer, generator, augment, begun)
-                if watch is not None:
-                    record["test_loss"], record["test_accuracy"] = scores(
-                        predict(model, watch, compile=compile), watch.labels_N
-                    )
-        except torch.OutOfMemoryError:
-            raise ValueError(_no_room(train.device, first.batch)) from None
-        except stopping.Stopped as stopped:
-            if checkpoint is None or not stopped.saves:
-                raise
-            _save(checkpoint, model, optimizer, generator, history, begun)
-            raise stopping.Stopped(
-                f"{stopped} in epoch {epoch + 1} of {first.epochs}: saved, goes on from there when called again"
-            ) from None
-        record = {"epoch": epoch + 1, "lr": first.lr_at(epoch), **record}
-        history.epochs.append(record)
-        history.seconds += begun.seconds
-        history.images += len(train)
-        begun = None
-        finite = torch.isfinite(record["train_loss"])
-        history.diverged = ~finite if history.diverged is None else history.diverged | ~finite
-        if on_epoch is not None:
-            on_epoch(record, history.images_per_second)
-        if bool(history.diverged.all()):
-            break
-        if checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds:
-            _save(checkpoint, model, optimizer, generator, history)
-            saved = time.monotonic()
+    try:
+        step = TrainStep(model, train, first, optimizer, augment, lead=lead, compile=compile, say=say)
+        history.compile_seconds += step.seconds
+        history.compiled, history.captured = step.compiled, step.captured
+        for epoch in range(len(history.epochs), first.epochs):
+            optimizer.set_lr([r.lr_at(epoch) for r in recipes])
+            begun = begun or Begun(draw_epoch(train, first.batch, shifts, generator))
+            try:
+                with stopping.saving():
+                    record = _epoch(step, begun)
+                    if watch is not None:
+                        record["test_loss"], record["test_accuracy"] = scores(predict(model, watch), watch.labels_N)
+            except stopping.Stopped as stopped:
+                if checkpoint is None or not stopped.saves:
+                    raise
+                save(checkpoint, model, optimizer, generator, history, begun)
+                raise stopping.Stopped(
+                    f"{stopped} in epoch {epoch + 1} of {first.epochs}: saved, goes on from there when called again"
+                ) from None
+            _note(history, {"epoch": epoch + 1, "lr": first.lr_at(epoch), **record}, begun, len(train))
+            begun = None
+            if on_epoch is not None:
+                on_epoch(history.epochs[-1], history.images_per_second)
+            if bool(history.diverged.all()):
+                break
+            if checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds:
+                save(checkpoint, model, optimizer, generator, history)
+                saved = time.monotonic()
+    except torch.OutOfMemoryError:
+        smaller = f"batch {max(1, first.batch // 2)} or less (the learning rate follows it), fewer prompts"
+        raise ValueError(no_room(train.device, f"for batch {first.batch}", smaller)) from None
     return history
 
 
-def _no_room(device: torch.device, batch: int) -> str:
-    free, total = torch.cuda.mem_get_info(device) if device.type == "cuda" else (0, 0)
-    return (
-        f"no room on {device} ({free / 2**30:.1f} of {total / 2**30:.1f} GiB free) for batch {batch}: choose "
-        f"batch {max(1, batch // 2)} "
-        "or less (the learning rate follows it), fewer prompts, or a device with more memory"
-    )
+def _note(history: History, record: dict, begun: Begun, images: int) -> None:
+    history.epochs.append(record)
+    history.seconds += begun.seconds
+    history.images += images
+    finite = torch.isfinite(record["train_loss"])
+    history.diverged = ~finite if history.diverged is None else history.diverged | ~finite
 
 
-@dataclass
-class _Begun:
-    """How far an epoch has come: its order of the images, the batches done, and their sums."""
+def _epoch(step: TrainStep, begun: Begun) -> dict[str, Tensor]:
+    """One pass over the images, or what is left of it: the mean loss and accuracy of its batches, seen while the model
+    was changing.
 
-    order: Tensor
-    batches: int = 0
-    loss_sum: Tensor | float = 0.0
-    correct: Tensor | float = 0.0
-    seconds: float = 0.0
-
-
-def _epoch(model, forward, train, recipe, optimizer, generator, augment, begun: _Begun) -> dict[str, Tensor]:
-    """One pass over `train`, or what is left of it: the mean loss and accuracy of its batches, seen while the model was
-    changing.
-
-    A compiled model sees one shape: its last batch is filled up with images whose logits are dropped before the loss.
+    The device is waited for once, when the sums are read; the clock is read after that.
     """
-    model.train()
-    began, order = time.perf_counter(), begun.order.to(train.device)
-    shape = min(recipe.batch, len(order)) if forward is not model else 0
+    step.model.train()
+    began, count = time.perf_counter(), begun.draws.shape[1]
+    draws_KN = upload(begun.draws, step.train.device)
+    step.sums.zero_() if begun.sums is None else step.sums.copy_(begun.sums)
     try:
-        for rows in order.split(recipe.batch)[begun.batches :]:
+        for draws_KB in draws_KN.split(step.recipe.batch, dim=1)[begun.batches :]:
             stopping.check()
-            taken = filled(rows, order, max(shape, len(rows)))
-            inputs, labels_B = train.inputs(taken, generator), train.labels_N[rows]
-            if augment is not None:
-                inputs = augment(inputs, generator)
-            with precision_context(train.device):
-                logits = forward(inputs)[..., : len(rows), :]
-            losses = cross_entropy_per_model(logits, labels_B, recipe.label_smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            losses.sum().backward()
-            optimizer.step()
-            begun.loss_sum = begun.loss_sum + losses.detach().double() * len(rows)
-            begun.correct = begun.correct + (logits.detach().argmax(-1) == labels_B).sum(-1).double()
+            step(draws_KB)
             begun.batches += 1
     finally:
+        begun.sums = step.sums.cpu()
         begun.seconds += time.perf_counter() - began
-    return {"train_loss": begun.loss_sum / len(train), "train_accuracy": begun.correct / len(train)}
-
-
-def _save(path: Path, model, optimizer, generator, history: History, begun: _Begun | None = None) -> None:
-    state = {
-        "model": dict(model.state_dict()),
-        "optimizer": optimizer.state_dict(),
-        "shuffle_rng": generator.get_state(),
-        "torch_rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-        "epochs": history.epochs,
-        "diverged": history.diverged,
-        "seconds": history.seconds,
-        "images": history.images,
-        "begun": None if begun is None else vars(begun),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    torch.save(state, beside)
-    os.replace(beside, path)
-
-
-def _resume(path: Path | None, model, optimizer, generator, history: History) -> _Begun | None:
-    """Load what `_save` wrote, if it is there. Returns the epoch that was begun, if one was."""
-    if path is None or not path.exists():
-        return None
-    device = next(model.parameters()).device
-    state = torch.load(path, map_location=device, weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    generator.set_state(state["shuffle_rng"].cpu())
-    torch.set_rng_state(state["torch_rng"].cpu())
-    if state["cuda_rng"] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda_rng"].cpu())
-    history.epochs, history.diverged = state["epochs"], state["diverged"]
-    history.seconds, history.images = state["seconds"], state["images"]
-    return _Begun(**state["begun"]) if state.get("begun") else None
+    loss, accuracy = begun.sums / count
+    return {"train_loss": loss, "train_accuracy": accuracy}

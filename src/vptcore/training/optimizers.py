@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from vptcore.data.tensors import upload
 from vptcore.models.outline import places_of
 from vptcore.training.recipe import Recipe
 
@@ -26,10 +27,14 @@ def make_optimizer(model: nn.Module, recipe: Recipe | Sequence[Recipe]):
         return StackedSGD(model, recipe)
     fused = all(p.dtype.is_floating_point for p in model.parameters())
     groups = parameter_groups(model, recipe)
+    device = next(model.parameters()).device
     if recipe.optimizer == "sgd":
-        return _Sgd(groups, lr=recipe.scaled_lr, momentum=recipe.momentum, fused=fused)
-    make = _AuthorsAdamW if recipe.adamw == "authors" else _AdamW
-    return make(groups, lr=recipe.scaled_lr, betas=(0.9, 0.999), eps=EPS, fused=fused)
+        return _Sgd(groups, lr=recipe.scaled_lr, momentum=recipe.momentum, fused=fused).on(device)
+    make, on_gpu = _AdamW, device.type == "cuda"
+    if recipe.adamw == "authors":
+        make = _AuthorsAdamWOnGpu if on_gpu else _AuthorsAdamW
+    made = make(groups, lr=recipe.scaled_lr, betas=(0.9, 0.999), eps=EPS, fused=fused, capturable=on_gpu)
+    return made.on(device)
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
@@ -61,9 +66,30 @@ def _is_spared(name: str, recipe: Recipe) -> bool:
 
 
 class _OneLr:
+    """On a GPU the learning rate is a tensor there, so that a captured step reads what `set_lr` wrote."""
+
+    def on(self, device: torch.device):
+        if device.type == "cuda":
+            for group in self.param_groups:
+                group["lr"] = torch.tensor(group["lr"], device=device)
+        return self
+
     def set_lr(self, lrs: Sequence[float]) -> None:
         for group in self.param_groups:
-            group["lr"] = lrs[0] * group["scale"]
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lrs[0] * group["scale"])
+            else:
+                group["lr"] = lrs[0] * group["scale"]
+
+    def tensors(self) -> list[Tensor]:
+        """The state that steps change."""
+        return [v for state in self.state.values() for v in state.values() if isinstance(v, Tensor)]
+
+    def load_state_dict(self, state: dict) -> None:
+        super().load_state_dict(state)
+        for group in self.param_groups:
+            device = group["params"][0].device
+            group.update({k: v.to(device) for k, v in group.items() if isinstance(v, Tensor)})
 
 
 class _Sgd(_OneLr, torch.optim.SGD):
@@ -83,16 +109,63 @@ class _AuthorsAdamW(_AdamW):
     d / (1 - lr d) for d. `steps` counts t and is saved with the groups.
     """
 
+    def on(self, device: torch.device):
+        for group in self.param_groups:
+            group["steps"] = 0
+        return super().on(device)
+
     def step(self, closure=None):
         asked = [(group["lr"], group["weight_decay"]) for group in self.param_groups]
         for group, (lr, decay) in zip(self.param_groups, asked, strict=True):
-            group["steps"] = group.get("steps", 0) + 1
+            group["steps"] += 1
             group["eps"] = EPS / math.sqrt(1 - group["betas"][1] ** group["steps"])
             group["lr"], group["weight_decay"] = lr * (1 - lr * decay), decay / (1 - lr * decay)
         loss = super().step(closure)
         for group, (lr, decay) in zip(self.param_groups, asked, strict=True):
             group["lr"], group["weight_decay"] = lr, decay
         return loss
+
+
+class _AuthorsAdamWOnGpu(_AdamW):
+    """The same, of operations that a captured step can repeat: `taken` counts the steps on the device.
+
+    torch's kernel divides by its own bias corrections; its `step` stands so high that they are 1, and ours,
+    r / (1 - beta1^t), goes into the learning rate.
+    """
+
+    _DONE = 1e8  # beta^t is 0 there, and one more step adds nothing
+
+    def on(self, device: torch.device):
+        for group in self.param_groups:
+            group["lr"] = torch.tensor(group["lr"], device=device)
+            group["taken"] = torch.zeros((), dtype=torch.float64, device=device)
+            group["decay"], group["weight_decay"] = group["weight_decay"], 0.0
+            for weight in group["params"]:
+                self.state[weight] = {
+                    "step": torch.full((), self._DONE, device=device),
+                    "exp_avg": torch.zeros_like(weight),
+                    "exp_avg_sq": torch.zeros_like(weight),
+                }
+        return self
+
+    def tensors(self) -> list[Tensor]:
+        return [*super().tensors(), *(group["taken"] for group in self.param_groups)]
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        asked = [group["lr"] for group in self.param_groups]
+        for group, lr in zip(self.param_groups, asked, strict=True):
+            one, two = group["betas"]
+            group["taken"] += 1
+            corrected = (1 - two ** group["taken"]).sqrt() / (1 - one ** group["taken"])
+            group["lr"] = (lr * corrected).to(lr.dtype)
+        super().step(closure)
+        for group, lr in zip(self.param_groups, asked, strict=True):
+            group["lr"] = lr
+            if group["decay"]:
+                # Not times 1 - lr d, which in fp32 would round a small decay away.
+                decays = torch._foreach_mul(group["params"], lr * group["decay"])
+                torch._foreach_sub_(group["params"], decays)
 
 
 class StackedSGD:
@@ -103,14 +176,19 @@ class StackedSGD:
 
     def __init__(self, model: nn.Module, recipes: Sequence[Recipe]) -> None:
         self.momentum = recipes[0].momentum
+        self.param_groups: list[dict] = []  # as torch's optimizers have; lr and decay are tensors here
         self.parameters = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-        self.buffers: list[Tensor | None] = [None] * len(self.parameters)
+        self.buffers = [torch.zeros_like(parameter) for _, parameter in self.parameters]
         some = self.parameters[0][1]
         self.decay_G = torch.tensor([r.weight_decay for r in recipes], dtype=some.dtype, device=some.device)
         self.lr_G = torch.zeros_like(self.decay_G)
 
     def set_lr(self, lrs: Sequence[float]) -> None:
-        self.lr_G.copy_(torch.tensor(lrs, dtype=self.lr_G.dtype))
+        self.lr_G.copy_(upload(torch.tensor(lrs, dtype=self.lr_G.dtype), self.lr_G.device))
+
+    def tensors(self) -> list[Tensor]:
+        """The state that steps change."""
+        return self.buffers
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         for _, parameter in self.parameters:
@@ -118,17 +196,17 @@ class StackedSGD:
 
     @torch.no_grad()
     def step(self) -> None:
-        for i, (name, weight) in enumerate(self.parameters):
+        for (name, weight), buffer in zip(self.parameters, self.buffers, strict=True):
             shape = (-1, *[1] * (weight.dim() - 1))
             change = weight.grad
             if not name.endswith("bias"):
                 change = change + self.decay_G.view(shape) * weight
-            buffer = change if self.buffers[i] is None else self.momentum * self.buffers[i] + change
-            self.buffers[i] = buffer
+            buffer.mul_(self.momentum).add_(change)
             weight.sub_(self.lr_G.view(shape) * buffer)
 
     def state_dict(self) -> dict:
         return {"buffers": self.buffers}
 
     def load_state_dict(self, state: dict) -> None:
-        self.buffers = state["buffers"]
+        for buffer, value in zip(self.buffers, state["buffers"], strict=True):
+            buffer.copy_(value)

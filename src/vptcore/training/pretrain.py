@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from vptcore.data.augment import crop_flip
+from vptcore.data.augment import CropFlip
 from vptcore.data.decode import resize_bilinear, to_rgb
 from vptcore.data.item import Request, load
 from vptcore.data.sources import open_source
@@ -92,7 +92,7 @@ def pretrain(
         )
 
     checkpoint = out / f"{MINI.id}.checkpoint"
-    history = fit(model, train, recipe, seed=seed, augment=crop_flip, checkpoint=checkpoint, on_epoch=on_epoch)
+    history = fit(model, train, recipe, seed=seed, augment=CropFlip(), checkpoint=checkpoint, on_epoch=on_epoch)
     loss, accuracy = scores(predict(model, held), held.labels_N)
     features_ND = predict(model.backbone, train).double().cpu()
     card = {

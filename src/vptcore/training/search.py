@@ -22,12 +22,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vptcore.data.tensors import ImageSet
-from vptcore.jobs.device import device_name, open_device
+from vptcore.jobs.device import device_name, open_device, room_on
 from vptcore.jobs.workfolder import open_work
 from vptcore.models.heads import StackedHeads
 from vptcore.models.methods import (
     build,
-    build_encoder,
     build_head,
     count_parameters,
     spec_of,
@@ -36,11 +35,10 @@ from vptcore.models.methods import (
 )
 from vptcore.models.methods_table import METHODS
 from vptcore.records import provenance, replacing, write_rows, write_text
-from vptcore.training import stage
+from vptcore.training import fresh, stage
 from vptcore.training.choose import choose
 from vptcore.training.fit import fit, predict, scores
 from vptcore.training.recipe import Recipe, check_batch, recipes_of
-from vptcore.training.step import renew
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,11 @@ class _Setting:
     work: Path
     keeps_best: bool
     say: Callable[[str], None]
+    probe_counts: tuple[int, int] | None = None
+
+    @property
+    def is_probe(self) -> bool:
+        return self.probe_counts is not None
 
 
 def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say=print) -> str:
@@ -62,7 +65,7 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
     started = time.time()
     device = open_device(job["device"], say)
     note = provenance(job, inputs, device=device_name(device))
-    with open_work(outputs, note, say) as work:
+    with open_work(outputs, note, say) as work, room_on(device):
         if work.summary:
             return work.summary
         rows = _grid(job, inputs, device, work.folder, "best" in outputs, say)
@@ -72,7 +75,8 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
                 save_file({}, work.staged["best"])
             else:
                 shutil.copyfile(work.folder / f"config={best['config']}.safetensors", work.staged["best"])
-        write_rows(work.staged["rows"], "search", rows, note | stage.timing(started))
+        note |= stage.timing(started) | fresh.taken_out(rows)
+        write_rows(work.staged["rows"], "search", rows, note)
         found = "all diverged" if best is None else f"best lr {best['lr']:g} with val {best['val_accuracy']:.1%}"
         many = "" if len(rows) == 1 else "s"
         return work.publish(f"{len(rows)} configuration{many}, {found}, {stage.rate_text(job, rows, device)}")
@@ -87,18 +91,22 @@ def _grid(job, inputs, device: torch.device, work: Path, keeps_best: bool, say) 
     if METHODS[job["method"]].stacks:
         return _stacked_rows(job, recipes, train, val, device, work if keeps_best else None)
     base_state = start_state(METHODS[job["method"]], load_file(inputs["base"])) if "base" in inputs else None
-    train, val = _as_features(job, train, val, device) if stage.is_probe(job) else (train, val)
-    return _rows(_Setting(job, train, val, device, base_state, work, keeps_best, say), recipes)
+    counts = None
+    if stage.is_probe(job):
+        (train, val), counts = fresh.as_features(job, train, val)
+    return _rows(_Setting(job, train, val, device, base_state, work, keeps_best, say, counts), recipes)
 
 
 def _rows(setting: _Setting, recipes: list[Recipe]) -> list[dict]:
     """One row per configuration, read from the work folder where it is there already."""
-    rows, model, work = [], None, setting.work
+    rows, work = [], setting.work
+    models = fresh.Models(lambda: _build(setting), setting.device)
     number, count = setting.job.get("shard", (1, 1))
     for config, recipe in list(enumerate(recipes))[number - 1 :: count]:
         done = work / f"config={config}.json"
         if not done.exists():
-            row, model = _train_one(setting, config, recipe, model)
+            model = models.fresh()
+            row = _train_one(setting, config, recipe, model)
             if setting.keeps_best:
                 with replacing(work / f"config={config}.safetensors") as beside:
                     save_file(tuned_state(model), beside)
@@ -121,47 +129,35 @@ def _drop_worse(rows: list[dict], work: Path) -> None:
             (work / f"config={row['config']}.safetensors").unlink(missing_ok=True)
 
 
-def _train_one(setting: _Setting, config: int, recipe: Recipe, model: nn.Module | None) -> tuple[dict, nn.Module]:
-    """Train one configuration; `model`, the last one's, is used again with fresh weights."""
-    job, device = setting.job, setting.device
-    spec, seed = spec_of(job), job["seed"]
-    is_probe = stage.is_probe(job)
-    fresh = build_head(spec, seed=seed) if is_probe else build(spec, seed=seed, base_state=setting.base_state)
-    model = renew(model, fresh, device)
+def _build(setting: _Setting) -> nn.Module:
+    spec, seed = spec_of(setting.job), setting.job["seed"]
+    return build_head(spec, seed=seed) if setting.is_probe else build(spec, seed=seed, base_state=setting.base_state)
+
+
+def _train_one(setting: _Setting, config: int, recipe: Recipe, model: nn.Module) -> dict:
+    """Train one configuration from a fresh model."""
+    job = setting.job
 
     def on_epoch(record, rate):
         progress = f"epoch {record['epoch']}/{recipe.epochs}, loss {float(record['train_loss']):.3f}"
         setting.say(f"configuration {config + 1}: {progress}, {rate:,.0f} img/s")
 
-    compile_ = "never" if is_probe else job["compile"]
     history = fit(
         model,
         setting.train,
         recipe,
-        seed=seed,
+        seed=job["seed"],
         watch=setting.val if job["protocol"]["val_every_epoch"] else None,
         checkpoint=setting.work / f"config={config}.checkpoint",
         checkpoint_seconds=job["checkpoint_seconds"],
         on_epoch=on_epoch,
-        compile=compile_,
+        compile="never" if setting.is_probe else job["compile"],
+        say=setting.say,
     )
-    counts = probe_parameters(job) if is_probe else count_parameters(model)
-    logits_NC = predict(model, setting.val, compile=compile_)
-    row = search_row(job, config, recipe, history, logits_NC, setting.val, counts, device)
-    return row | {"train_images": len(setting.train)}, model
-
-
-def _as_features(job: Mapping, *sets_and_device) -> tuple[ImageSet, ...]:
-    """Each set of images turned into the frozen backbone's features, computed once."""
-    *sets, device = sets_and_device
-    encoder = build_encoder(spec_of(job), seed=0).to(device)
-    return tuple(ImageSet(predict(encoder, images), images.labels_N) for images in sets)
-
-
-def probe_parameters(job: Mapping) -> tuple[int, int]:
-    """Tuned and total parameters of a probe: its head, and the head with the frozen backbone."""
-    head = sum(p.numel() for p in build_head(spec_of(job), seed=0).parameters())
-    return head, head + sum(p.numel() for p in build_encoder(spec_of(job), seed=0).parameters())
+    logits_NC = predict(model, setting.val)
+    counts = setting.probe_counts or count_parameters(model)
+    row = search_row(job, config, recipe, history, logits_NC, setting.val, counts, setting.device)
+    return row | {"train_images": len(setting.train)}
 
 
 def _stacked_rows(job, recipes, train: ImageSet, val: ImageSet, device, keep_in: Path | None) -> list[dict]:
@@ -170,10 +166,10 @@ def _stacked_rows(job, recipes, train: ImageSet, val: ImageSet, device, keep_in:
     The best head is kept in the folder `keep_in`, if there is one.
     """
     spec, seed = spec_of(job), job["seed"]
-    train, val = _as_features(job, train, val, device)
+    (train, val), counts = fresh.as_features(job, train, val)
     heads = StackedHeads(lambda: build_head(spec, seed=seed), seed, len(recipes)).to(device)
     history = fit(heads, train, recipes, seed=seed)
-    logits_GNC, counts = predict(heads, val), probe_parameters(job)
+    logits_GNC = predict(heads, val)
     rows = [
         search_row(job, config, recipe, history, logits_GNC[config], val, counts, device, of=config)
         | {"train_images": len(train)}
@@ -206,8 +202,8 @@ def search_row(
         "train_loss": None if diverged else pick(last["train_loss"]),
         "diverged": diverged, "tuned_parameters": counts[0], "total_parameters": counts[1],
         "val_images": len(val), "images_per_second": history.images_per_second * share,
-        "seconds": history.seconds / share, "device": device_name(device),
-        "val_predictions": logits_NC.argmax(-1).tolist(),
+        "seconds": history.seconds / share, "compile_seconds": history.compile_seconds / share,
+        "device": device_name(device), "val_predictions": logits_NC.argmax(-1).tolist(), **fresh.how(history),
     }  # fmt: skip
 
 

@@ -63,6 +63,7 @@ def _in_order(frames: list[pd.DataFrame], by: str, wanted) -> pd.DataFrame:
 
 
 _HIVE = ["backbone", "method", "task", "train"]
+_HOW = ("compiled", "captured")
 
 
 def _note(job: Mapping, inputs: Mapping[str, object]) -> dict:
@@ -70,11 +71,12 @@ def _note(job: Mapping, inputs: Mapping[str, object]) -> dict:
     files = {name: path for name, path in inputs.items() if isinstance(path, str)}
     files |= {f"base{i}": path for i, path in enumerate(inputs.get("bases") or [])}
     notes = [read_provenance(path) for path in inputs["shards"]]
-    own = ("host", "node", "slurm_job", "gpu", "device", "started", "duration")
+    own = ("host", "node", "slurm_job", "gpu", "device", "started", "duration", *_HOW)
     return provenance(job, files) | {
         "device": ", ".join(sorted({note["device"] for note in notes})),
         "started": min(note["started"] for note in notes),
         "duration": round(sum(note["duration"] for note in notes), 3),
+        **{key: ", ".join(sorted({note[key] for note in notes if key in note})) for key in _HOW},
         "shards": [{key: note[key] for key in own if key in note} for note in notes],
     }
 

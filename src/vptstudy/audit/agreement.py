@@ -27,7 +27,7 @@ from vptcore.records import read_provenance, read_rows
 from vptstudy.audit.origin import difference
 
 # What two runs of the same work may differ in.
-TIMES = ["seconds", "images_per_second", "device"]
+TIMES = ["seconds", "compile_seconds", "images_per_second", "device"]
 STATES = {
     "identical": "the same in every number of every seed",
     "within": "other numbers, within the seeds' spread",

@@ -83,7 +83,7 @@ def search(study: Study, cell: Cell, level: float) -> dict[str, list]:
                 "train_images": parts.count("train"), "val_images": images,
                 "images_per_second": 100 * _images(cell.train) / each,
                 "seconds": each * _images(cell.train) / 800 * rng.uniform(0.95, 1.05),
-                "device": DEVICE, "val_predictions": predicted.tolist(),
+                "compile_seconds": 0.0, "device": DEVICE, "val_predictions": predicted.tolist(),
             }
         )  # fmt: skip
     return _columns(rows)
@@ -136,7 +136,8 @@ def finals(study: Study, cell: Cell, level: float, searched: Mapping[str, list])
                 "train_accuracy": float(curve["train_accuracy"][-1]), "train_loss": float(curve["train_loss"][-1]),
                 "diverged": False, "tuned_parameters": tuned, "total_parameters": total,
                 "train_images": trained, "test_images": len(test),
-                "images_per_second": 100 * _images(cell.train) / taken, "seconds": taken, "device": DEVICE,
+                "images_per_second": 100 * _images(cell.train) / taken, "seconds": taken,
+                "compile_seconds": 0.0, "device": DEVICE,
             }
         )  # fmt: skip
     stacked = {

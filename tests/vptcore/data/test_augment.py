@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from vptcore.data.augment import AUGMENTS, crop_flip
+from vptcore.data.augment import CropFlip, draw_places
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -26,7 +26,7 @@ def windows(image_CHW: np.ndarray, pad: int) -> dict[bytes, tuple[int, int, bool
 def test_every_result_is_a_crop_or_its_mirror_and_all_occur():
     image = np.random.default_rng(0).normal(size=(3, 8, 6)).astype(np.float32)
     batch = torch.from_numpy(image).expand(600, -1, -1, -1)
-    got = crop_flip(batch, generator(), pad=1).contiguous()
+    got = CropFlip(1)(batch, draw_places(2, 600, generator())).contiguous()
     assert got.shape == batch.shape
     known = windows(image, 1)
     drawn = [known[one.numpy().tobytes()] for one in got]
@@ -35,11 +35,12 @@ def test_every_result_is_a_crop_or_its_mirror_and_all_occur():
 
 
 def test_the_generator_decides():
-    batch = torch.randn(20, 3, 10, 10)
-    assert torch.equal(crop_flip(batch, generator(1)), crop_flip(batch, generator(1)))
-    assert not torch.equal(crop_flip(batch, generator(1)), crop_flip(batch, generator(2)))
+    drawn = [draw_places(8, 20, generator(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
 
 
-def test_no_augmentation_is_a_choice():
-    assert AUGMENTS["none"] is None
-    assert AUGMENTS["crop_flip"] is crop_flip
+def test_places_reach_both_ends_and_no_further():
+    top, left, mirrored = draw_places(3, 500, generator())
+    assert set(top.tolist()) == set(left.tolist()) == {0, 1, 2, 3}
+    assert set(mirrored.tolist()) == {0, 1}

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from tests.vptcore.data.layouts import noise, tf1_by_hand
-from vptcore.data.tensors import ImageSet, Normalise
+from vptcore.data.augment import draw_places
+from vptcore.data.tensors import ImageSet, Normalise, draw_epoch
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -79,8 +80,8 @@ def test_crops_from_the_middle_and_at_random():
     crops = ImageSet.of(images, np.arange(64), Normalise(14, (0, 0, 0), (1 / 255,) * 3, "256_crop"), "cpu")
     rows, x = torch.arange(64), torch.from_numpy(images).permute(0, 3, 1, 2).float()
     torch.testing.assert_close(crops.inputs(rows), center_crop(x, [14, 14]))
-    got = crops.inputs(rows, torch.Generator().manual_seed(3))
-    assert torch.equal(got, crops.inputs(rows, torch.Generator().manual_seed(3)))
+    assert crops.shift == 2
+    got = crops.inputs(rows, draw_places(2, 64, torch.Generator().manual_seed(3)))
     places = set()
     for image, crop in zip(x, got, strict=True):
         found = [
@@ -91,3 +92,27 @@ def test_crops_from_the_middle_and_at_random():
         assert len(found) == 1
         places.add(found[0])
     assert len(places) >= 15  # of 18
+
+
+def test_an_epoch_is_drawn_as_a_loop_over_batches_draws_it():
+    """The order first, then batch by batch the top, the left and the coin of every cut."""
+    images = ImageSet(torch.zeros(10, 3), torch.arange(10))
+    drawn = draw_epoch(images, 4, (2, 8), torch.Generator().manual_seed(5))
+    generator = torch.Generator().manual_seed(5)
+    order, columns = torch.randperm(10, generator=generator), []
+    for rows in order.split(4):
+        batch = [rows]
+        for shift in (2, 8):
+            batch += [torch.randint(0, shift + 1, (len(rows),), generator=generator) for _ in range(2)]
+            batch.append((torch.rand(len(rows), generator=generator) < 0.5).long())
+        columns.append(torch.stack(batch))
+    assert torch.equal(drawn, torch.cat(columns, 1))
+
+
+def test_what_normalises_is_made_once_and_not_at_every_step(monkeypatch):
+    normalise = Normalise(2, (0.3, 0.5, 0.6), (0.21, 0.22, 0.23))
+    images = torch.full((1, 2, 2, 3), 255, dtype=torch.uint8)
+    first = normalise(images)
+    monkeypatch.setattr(torch, "tensor", lambda *_, **__: pytest.fail("made anew"))
+    assert torch.equal(normalise(images), first)
+    assert first[0, :, 0, 0].tolist() == pytest.approx([0.7 / 0.21, 0.5 / 0.22, 0.4 / 0.23])

@@ -12,7 +12,7 @@ from tests.vptcore.models.tiny import VIT, job_of, without_weights
 from vptcore.models import methods
 from vptcore.models.backbones import MINI, Backbone
 from vptcore.models.methods import ModelSpec, build, build_head
-from vptcore.training.optimizers import make_optimizer, parameter_groups
+from vptcore.training.optimizers import _AuthorsAdamWOnGpu, make_optimizer, parameter_groups
 from vptcore.training.protocol import PROTOCOLS
 from vptcore.training.recipe import Recipe
 
@@ -143,3 +143,22 @@ def test_layer_decay_is_mae_fine_tunings(monkeypatch):
     assert rates == {name: 0.8 * 0.5 ** (4 - layer(name)) for name in names.values()}
     decays = {names[id(p)]: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert {name for name, decay in decays.items() if decay == 0} == {name for name in decays if "bias" in name}
+
+
+def test_the_authors_adamw_of_captured_steps_takes_the_same_steps():
+    """Its learning rate and its count are tensors, and nothing it computes with is a number of Python's."""
+    gradients = [1e-5, -3e-5, 2e-6, 4e-5, 1e-6, -2e-5]
+    model = nn.Sequential()
+    model.weight = nn.Parameter(torch.tensor([0.25], dtype=torch.float64))
+    recipe = Recipe("adamw", 0.01, 0.1, 256, 10, 0)
+    options = {"lr": recipe.scaled_lr, "betas": (0.9, 0.999), "eps": 1e-6, "fused": True}
+    optimizer = _AuthorsAdamWOnGpu(parameter_groups(model, recipe), **options).on(torch.device("cpu"))
+    places = [tensor.data_ptr() for tensor in optimizer.tensors()]
+    for gradient in gradients:
+        optimizer.set_lr([recipe.scaled_lr])
+        model.weight.grad = torch.tensor([gradient], dtype=torch.float64)
+        optimizer.step()
+    expected = adamw_by_hand(0.25, gradients, 0.01, 0.1, "authors")
+    assert model.weight.item() == pytest.approx(expected, rel=0, abs=1e-8)
+    assert abs(model.weight.item() - adamw_by_hand(0.25, gradients, 0.01, 0.1, "torch")) > 1e-4
+    assert places == [tensor.data_ptr() for tensor in optimizer.tensors()], "what a graph reads stays where it is"

@@ -1,89 +1,111 @@
-"""Compiled against plain, batches that are filled up, models that are used again."""
+"""The captured step on a CPU, its graph replaced by a call: equal to plain steps; and what happens without one."""
+
+import contextlib
+from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 
-from vptcore.data.tensors import ImageSet
-from vptcore.training.fit import fit, padded, predict
+from tests.vptcore.training.small import image_set, vit
+from vptcore.data.augment import CropFlip
+from vptcore.data.tensors import draw_epoch
+from vptcore.training.optimizers import make_optimizer
 from vptcore.training.recipe import Recipe
-from vptcore.training.step import forward_of, renew
+from vptcore.training.step import TrainStep
 
-CPU = torch.device("cpu")
-
-
-def make(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 3))
+SGD = Recipe("sgd", 2.0, 0.01, 16, 5, 0)
+ADAMW = Recipe("adamw", 0.05, 0.01, 16, 5, 0)
 
 
-def data(count=50):
-    generator = torch.Generator().manual_seed(0)
-    return ImageSet(torch.randn(count, 8, generator=generator), torch.randint(0, 3, (count,), generator=generator))
+class Calls:
+    """What stands in for a graph: recording runs nothing, replaying calls the body on the recorded place."""
+
+    def __init__(self):
+        self.sizes = []
+
+    def beside(self):
+        return contextlib.nullcontext()
+
+    def capture(self, body, draws):
+        self.sizes.append(draws.shape[1])
+
+        def replay(now):
+            assert now.shape == draws.shape
+            draws.copy_(now)
+            body(draws)
+
+        return replay
 
 
-def test_auto_and_never_are_plain_on_a_cpu():
-    model = make()
-    assert forward_of(model, CPU, "auto") is model
-    assert forward_of(model, CPU, "never") is model
+def run(method, recipe, *, graphs=None, augment=None, steps=20, **more):
+    """Losses of so many steps on 50 images in batches of 16: the last of every four has 2. And the trained weights."""
+    model, train = vit(method, **more), image_set(50)
+    optimizer = make_optimizer(model, recipe)
+    torch.manual_seed(3)
+    generator, losses = torch.Generator().manual_seed(3), []
+    step = TrainStep(model, train, recipe, optimizer, augment, graphs=graphs)
+    model.train()
+    while len(losses) < steps:
+        optimizer.set_lr([recipe.lr_at(len(losses) // 4)])
+        drawn = draw_epoch(train, recipe.batch, [] if augment is None else [augment.shift], generator)
+        for draws in drawn.split(recipe.batch, dim=1):
+            before = step.sums.clone()
+            step(draws)
+            losses.append(float((step.sums - before)[0]) / draws.shape[1])
+    return losses, [p.detach().clone() for p in model.parameters()], step
 
 
-def test_batches_are_filled_up_and_cut_again():
-    order = torch.arange(10)
-    assert [b.tolist() for b in padded(order, 4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1]]
-    assert [b.tolist() for b in padded(order, 20)] == [order.tolist()]
-    model = make()
-    assert torch.allclose(predict(model, data(), batch=16), model(data().images), atol=1e-6)
+@pytest.mark.parametrize(
+    ("method", "recipe"), [("vpt", SGD), ("full", ADAMW), ("mixed", SGD), ("linear_like", SGD), ("lora", ADAMW)]
+)
+def test_twenty_steps_of_the_captured_form_equal_plain_ones(method, recipe):
+    """Bit for bit: warming up leaves weights, optimizer, dropout's random numbers and sums as they were."""
+    expected, weights, _ = run(method, recipe)
+    calls = Calls()
+    got, captured_weights, step = run(method, recipe, graphs=calls)
+    assert calls.sizes == [16, 2]
+    assert step.captured == "yes"
+    assert got == expected
+    assert len(set(got)) > 15, "the losses move"
+    for a, b in zip(weights, captured_weights, strict=True):
+        assert torch.equal(a, b)
 
 
-def test_renewed_is_fresh():
-    model = renew(None, make(1), CPU)
-    again = renew(model, make(2), CPU)
-    assert again is model
-    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), make(2).parameters(), strict=True))
+def test_crops_of_the_captured_form_are_the_plain_ones():
+    expected, *_ = run("vpt", SGD, augment=CropFlip(2), steps=8)
+    got, *_ = run("vpt", SGD, augment=CropFlip(2), steps=8, graphs=Calls())
+    without, *_ = run("vpt", SGD, steps=8)
+    assert got == expected != without
 
 
-def test_a_compiled_model_trains_on_one_shape_and_learns_the_same(monkeypatch):
-    """50 images in batches of 16: the plain loop ends with a batch of 2."""
-    shapes = []
-
-    def recorded(model, **_):
-        return lambda inputs: shapes.append(tuple(inputs.shape)) or model(inputs)
-
-    recipe = Recipe("sgd", 0.5, 0.0, 16, 3, 0)
-    plain, compiled = make().double(), make().double()
-    images = ImageSet(data().images.double(), data().labels_N)
-    expected = fit(plain, images, recipe, seed=1)
-    monkeypatch.setattr(torch, "compile", recorded)
-    got = fit(compiled, images, recipe, seed=1, compile="always")
-    assert set(shapes) == {(16, 8)}
-    for a, b in zip(plain.parameters(), compiled.parameters(), strict=True):
-        assert torch.allclose(a, b, rtol=0, atol=1e-12)
-    assert float(got.epochs[-1]["train_loss"]) == pytest.approx(float(expected.epochs[-1]["train_loss"]), abs=1e-12)
+def test_what_a_graph_reads_stays_where_it_is():
+    """Weights, momenta and the learning rate are written in place, or a replay would read freed memory."""
+    model, train = vit("vpt"), image_set(32)
+    optimizer = make_optimizer(model, SGD)
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(group["lr"])
+    places = []
+    step = TrainStep(model, train, replace(SGD, batch=16), optimizer, graphs=Calls())
+    for lr in (0.1, 0.2):
+        optimizer.set_lr([lr])
+        step(torch.arange(16)[None])
+        kept = [p for p in model.parameters() if p.requires_grad] + optimizer.tensors()
+        places.append([t.data_ptr() for t in [*kept, *(g["lr"] for g in optimizer.param_groups), step.sums]])
+        assert float(optimizer.param_groups[0]["lr"]) == pytest.approx(lr)
+    assert places[0] == places[1]
 
 
-@pytest.mark.slow
-def test_compiled_equals_plain():
-    recipe = Recipe("sgd", 0.5, 0.0, 16, 3, 0)
-    plain, compiled = make(), make()
-    fit(plain, data(), recipe, seed=1)
-    fit(compiled, data(), recipe, seed=1, compile="always")
-    for a, b in zip(plain.parameters(), compiled.parameters(), strict=True):
-        assert torch.allclose(a, b, atol=1e-5)
-    assert torch.allclose(predict(compiled, data(), compile="always"), predict(compiled, data()), atol=1e-5)
+def test_a_step_that_cannot_be_captured_is_called_and_said():
+    class Refuses(Calls):
+        def capture(self, body, draws):
+            raise RuntimeError("operation not permitted when stream is capturing\nmore lines")
+
+    expected, *_ = run("vpt", SGD, steps=8)
+    got, _, step = run("vpt", SGD, steps=8, graphs=Refuses())
+    assert got == expected
+    assert step.captured == "no (RuntimeError: operation not permitted when stream is capturing)"
 
 
-def test_where_compilation_fails_the_plain_model_takes_over(monkeypatch, capsys):
-    def broken(model, **_):
-        def call(*_):
-            raise RuntimeError("no compiler")
-
-        return call
-
-    monkeypatch.setattr(torch, "compile", broken)
-    model = make()
-    forward = forward_of(model, CPU, "always")
-    x = torch.randn(4, 8)
-    assert torch.equal(forward(x), model(x))
-    assert torch.equal(forward(x), model(x))
-    assert capsys.readouterr().out.count("torch.compile failed (RuntimeError)") == 1
+def test_on_a_cpu_nothing_is_warmed_up():
+    _, _, step = run("vpt", SGD, steps=1)
+    assert (step.seconds, step.compiled, step.captured) == (0.0, "no (compile: never)", "no (no GPU)")
