@@ -18,7 +18,7 @@ import pandas as pd
 from vptcore.data.tasks import GROUPS
 from vptstudy.report import quadrants
 from vptstudy.report.figures import values
-from vptstudy.report.tables import cost
+from vptstudy.report.tables import cost, whens
 from vptstudy.report.tables.specs import PAIR, STRATEGIES, sizes
 from vptstudy.study import Cell, Study
 
@@ -198,6 +198,18 @@ FIGURES: dict[str, FigureSpec] = {
             lambda spec, study: quadrants.reads(study),
             GROUPS,
             by_cell=True,
+        ),
+        FigureSpec(
+            "when",
+            "When VPT beats full fine-tuning",
+            "draw_when:when",
+            "VPT − FT in points of test accuracy. (a) Against the number of training images: a thin line a task, a "
+            "thick one the least-squares line of a group, and where its slope is clear the size at which it crosses 0, "
+            "with the 95 % interval of a bootstrap over tasks. (b) Against the Fréchet distance to the reference: "
+            "circles near objectives, triangles far ones; hollow at the base size, filled at the task's largest.",
+            values.points,
+            lambda spec, study: whens.reads(study),
+            GROUPS,
         ),
         FigureSpec(
             "2",

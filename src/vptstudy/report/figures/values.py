@@ -18,7 +18,7 @@ from vptcore.analysis.statistics import CELL, summarise
 from vptcore.training.choose import choose
 from vptstudy.report import quadrants as plane
 from vptstudy.report.contrasts import Contrasts
-from vptstudy.report.tables import cost
+from vptstudy.report.tables import cost, whens
 from vptstudy.study import Study
 
 Frames = Mapping[str, pd.DataFrame]
@@ -41,6 +41,12 @@ def distances(spec, study: Study, frames: Frames) -> pd.DataFrame:
     far = {task.id: task.high_disparity for task in study.tasks.values()}
     found = frames["fid"][kept].merge(gaps, on="task", how="left")
     return found.assign(far_objective=found["task"].map(far))
+
+
+def points(spec, study: Study, frames: Frames) -> pd.DataFrame:
+    """VPT − FT of each task at each size, with its distance and objective."""
+    kept = ["backbone", "task", "group", "images", "gap", "fid", "objective"]
+    return whens.points_of(study, frames)[kept]
 
 
 def accuracies(spec, study: Study, frames: Frames) -> pd.DataFrame:

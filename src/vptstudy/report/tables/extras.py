@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from vptstudy.report.bycell import PREDICTIONS
-from vptstudy.report.tables import comparisons, cost, distances, overfits, selections
+from vptstudy.report.tables import comparisons, cost, distances, overfits, selections, whens
 from vptstudy.report.tables.listing import Listing
 from vptstudy.study import Study
 
@@ -48,6 +48,7 @@ EXTRAS: dict[str, ExtraTable] = {
             columns=PREDICTIONS,
             by_cell=("predictions",),
         ),
+        ExtraTable("when", "When VPT beats full fine-tuning", whens.reads, whens.table),
         ExtraTable(
             "selection",
             "How much of each choice was luck of the validation images",
