@@ -90,5 +90,5 @@ def test_missing_pairs_are_counted_and_few_tasks_have_no_table(study, frames):
 
 
 def test_without_distances_the_sizes_still_answer(study, frames):
-    found = lines(study, {**frames, "fid": frames["fid"].head(0)}, "doubling").loc["All tasks"]
-    assert found.crossing == pytest.approx(1600, rel=0.05)
+    for without in ({"final": frames["final"]}, frames | {"fid": frames["fid"].head(0)}):
+        assert lines(study, without, "doubling").loc["All tasks"].crossing == pytest.approx(1600, rel=0.05)

@@ -54,7 +54,10 @@ def reads(study: Study) -> dict[str, list]:
         if cell.train.isdigit() and {_beside(cell, method) for method in PAIR} <= study.cell_set
     ]
     tasks = list(dict.fromkeys(cell.task for cell in cells))
-    return {"final": cells, "fid": tasks} if len(tasks) >= LEAST_TASKS else {}
+    if len(tasks) < LEAST_TASKS:
+        return {}
+    measured = [task for task in study.fid_tasks if task in tasks]
+    return {"final": cells} | ({"fid": measured} if measured else {})
 
 
 def _beside(cell: Cell, method: str) -> Cell:
@@ -70,7 +73,7 @@ def points_of(study: Study, frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     means = summarise(rows_of(frames["final"], wanted))
     wide = means.pivot(index=["backbone", "task", "train"], columns="method", values="mean").reindex(columns=PAIR)
     points = wide.dropna().reset_index()
-    fid = frames["fid"].set_index("task")["fid"].astype(float) if len(frames["fid"]) else pd.Series(dtype=float)
+    fid = frames["fid"].set_index("task")["fid"].astype(float) if "fid" in frames else pd.Series(dtype=float)
     rows = [study.tasks[task] for task in points["task"]]
     points = points.assign(
         gap=100 * (points["vpt"] - points["full"]).astype(float),
