@@ -179,7 +179,7 @@ def test_a_missing_kind_is_one_line(demo):
 
 
 def test_a_figure_that_is_not_drawn_is_one_line(demo):
-    with pytest.raises(ValueError, match="figure 20: it is not drawn here; choose one of forest, 1, 2, 3"):
+    with pytest.raises(ValueError, match="figure 20: it is not drawn here; choose one of forest, 1, when, 2"):
         draw(20, demo, {})
     with pytest.raises(ValueError, match="figure 6: the study 'demo' has nothing for it"):
         draw("6", demo, {})
