@@ -215,7 +215,6 @@ def own_config(results: Path) -> dict:
         "results": str(results),
         "tasks": {"leaves": leaves},
         "experiments": {"mine": mine},
-        **more,
     }
 
 
