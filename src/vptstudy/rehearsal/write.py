@@ -79,7 +79,7 @@ def _write_task(study: Study, task: str, trains: list[str], distance: float) -> 
         _write(
             path("splits", f"train={train}"), "splits", rows.splits(study, task, train), study.split_slice(task, train)
         )
-    return 3 + len(trains)
+    return 2 + (task in study.fid_tasks) + len(trains)
 
 
 def _write_explain(study: Study, backbone: str, task: str, train: str) -> int:
