@@ -100,8 +100,16 @@ def _sum_of_roots(product: np.ndarray) -> float:
     return float(np.sqrt(values[values > noise]).sum())
 
 
-def frechet_distance(features_ND: np.ndarray, reference: Reference) -> float:
-    """Distance between the Gaussian of the features (N, D), N >= 2, and the reference."""
+def frechet_distance(features_ND: np.ndarray, reference: Reference | np.ndarray) -> float:
+    """Distance between the Gaussian of the features (N, D), N >= 2, and the reference (Heusel et al., NeurIPS 2017).
+
+    `reference`: statistics, or the other set's own features (M, D), M >= 2. Raises ValueError for a single row.
+    """
+    if not isinstance(reference, Reference):
+        theirs_MD = np.asarray(reference, dtype=np.float64)
+        if len(theirs_MD) < 2:
+            raise ValueError(f"{len(theirs_MD)} rows in the reference: a covariance needs at least 2")
+        reference = Reference(theirs_MD.mean(0), np.cov(theirs_MD, rowvar=False), len(theirs_MD))
     return Comparison(features_ND, reference).distance()
 
 

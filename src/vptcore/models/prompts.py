@@ -15,11 +15,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from timm.models.beit import Beit
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+
+from vptcore.models.blocks import Handed, is_readable, run_block, spread, unrotated
 
 
 class Prompts(nn.Module):
@@ -57,35 +63,12 @@ class Prompts(nn.Module):
         return tokens_1PD
 
 
-def drop_path(path: nn.Module, x: Tensor) -> Tensor:
-    """Stochastic depth, or nothing: what a block does to a branch before it is added."""
-    return path(x)
-
-
-def run_block(
-    block: nn.Module,
-    x_BND: Tensor,
-    prompts_BPD: Tensor | None = None,
-    *,
-    queries: int | None = None,
-    drop: Callable[[nn.Module, Tensor], Tensor] = drop_path,
-) -> Tensor:
-    """A pre-norm transformer block over tokens x and prompts that are only read.
-
-    With `queries` = n only the first n tokens are computed and returned (B, n, D); all N are still read.
-    """
-    normed_BND = block.norm1(x_BND)
-    normed_prompts = None if prompts_BPD is None else block.norm1(prompts_BPD)
-    attended = attend(block.attn, normed_BND, normed_prompts, queries=queries)
-    x_BND = x_BND[:, :queries] + drop(block.drop_path1, block.ls1(attended))
-    return x_BND + drop(block.drop_path2, block.ls2(block.mlp(block.norm2(x_BND))))
-
-
 class PromptedViT(nn.Module):
     """A timm plain ViT whose forward gives the pooled feature (B, D), with prompts or without.
 
-    `pool` is "token" (the class token after the last norm) or "avg" (the mean of all other tokens). The paper's MAE
-    models average over the prompts too (KMnP/vpt src/models/vit_prompt/vit_mae.py); `prompts_in_pool` says whether.
+    `pool` is "token" (the class token after the last norm), "avg" (the mean of the patches), or "own", as the model
+    pools itself. The paper's MAE models average over the prompts too (KMnP/vpt src/models/vit_prompt/vit_mae.py);
+    `prompts_in_pool` says whether "avg" does. Raises ValueError (one line) for a model that no prompt can be put into.
     `calls` holds the functions that its blocks are computed by; compiled ones may take their places.
     """
 
@@ -95,14 +78,11 @@ class PromptedViT(nn.Module):
         self, vit: nn.Module, prompts: Prompts | None = None, *, pool: str = "token", prompts_in_pool: bool = True
     ):
         super().__init__()
-        if getattr(vit, "num_prefix_tokens", 1) != 1 or getattr(vit, "attn_pool", None) is not None:
-            raise ValueError(
-                f"{type(vit).__name__}: only plain ViTs with one class token and no attention pooling are supported"
-            )
+        check_promptable(vit)
         self.calls: dict[str, Callable] = dict(self.CALLS)
         self.vit = vit
         self.prompts = prompts
-        self.pool = pool
+        self.pool = "token" if pool == "own" and _takes_the_class_token(vit) else pool
         self.prompts_in_pool = prompts_in_pool
 
     @property
@@ -117,70 +97,107 @@ class PromptedViT(nn.Module):
         return self.pooled(self.tokens(images_BCHW))
 
     def tokens(self, images_BCHW: Tensor, *, stop_at: int | None = None) -> Tensor:
-        """Tokens after the blocks, class token first. Only as many as the pooling reads: one for pool "token".
+        """Tokens after the blocks, prefix tokens first. Only as many as the pooling reads: one for pool "token".
 
         With `stop_at` the blocks from that index on are not run and all tokens are returned.
         """
-        vit = self.vit
-        x_BND = vit.norm_pre(vit._pos_embed(vit.patch_embed(images_BCHW)))
+        x_BND, handed = _embedded(self.vit, images_BCHW)
         if self.shallow:
-            prompts_BPD = self.prompts.layer(0, len(x_BND)).expand(len(x_BND), -1, -1)
-            x_BND = torch.cat([x_BND[:, :1], prompts_BPD, x_BND[:, 1:]], dim=1)
-        blocks = list(vit.blocks)[:stop_at]
+            prefix, prompts_BPD = handed[0].prefix, self.prompts.layer(0, len(x_BND)).expand(len(x_BND), -1, -1)
+            x_BND = torch.cat([x_BND[:, :prefix], prompts_BPD, x_BND[:, prefix:]], dim=1)
+            handed = [_with_tokens(h, self.prompts.length) for h in handed]
+        blocks = list(self.vit.blocks)[:stop_at]
         for index, block in enumerate(blocks):
-            x_BND = self._run_block(block, index, x_BND, is_last=index == len(vit.blocks) - 1)
+            x_BND = self._run_block(block, index, x_BND, handed[index], is_last=index == len(self.vit.blocks) - 1)
         return x_BND
 
-    def _run_block(self, block: nn.Module, index: int, x_BND: Tensor, *, is_last: bool) -> Tensor:
+    def _run_block(self, block: nn.Module, index: int, x_BND: Tensor, handed: Handed, *, is_last: bool) -> Tensor:
         prompts = None
         if self.prompts is not None and not self.shallow:
             prompts = self.prompts.layer(index, len(x_BND))
         if is_last and prompts is not None and self.pool == "avg" and self.prompts_in_pool:
             # The pooling reads what the last block makes of its prompts, so here they are tokens like the others.
-            x_BND = torch.cat([x_BND[:, :1], prompts.expand(len(x_BND), -1, -1), x_BND[:, 1:]], dim=1)
-            prompts = None
+            prefix = handed.prefix
+            x_BND = torch.cat([x_BND[:, :prefix], prompts.expand(len(x_BND), -1, -1), x_BND[:, prefix:]], dim=1)
+            handed, prompts = _with_tokens(handed, self.prompts.length), None
         queries = 1 if is_last and self.pool == "token" else None
-        return self.calls["block"](block, x_BND, prompts, queries=queries)
+        return self.calls["block"](block, x_BND, prompts, handed, queries=queries)
 
     def pooled(self, x_BND: Tensor) -> Tensor:
-        vit = self.vit
+        vit, prefix = self.vit, _prefix(self.vit)
         if self.pool == "token":
             return vit.fc_norm(vit.norm(x_BND[:, :1])[:, 0])
-        skip = 1 + (self.prompts.length if self.shallow and not self.prompts_in_pool else 0)
-        return vit.fc_norm(vit.norm(x_BND)[:, skip:].mean(1))
+        if self.shallow and not (self.pool == "avg" and self.prompts_in_pool):
+            x_BND = torch.cat([x_BND[:, :prefix], x_BND[:, prefix + self.prompts.length :]], dim=1)
+        if self.pool == "own":
+            return vit.forward_head(vit.norm(x_BND), pre_logits=True)
+        return vit.fc_norm(vit.norm(x_BND)[:, prefix:].mean(1))
 
 
-def attend(attn: nn.Module, x_BND: Tensor, prompts_BPD: Tensor | None, *, queries: int | None = None) -> Tensor:
-    """Multi-head attention of the first `queries` tokens (all if None) over the prompts and all tokens."""
-    q_BHNE, k_BHNE, v_BHNE = _project(attn, x_BND, queries)
-    if prompts_BPD is not None:
-        keys, values = _split_heads(attn, _linear_rows(attn.qkv, prompts_BPD, 1, 3), 2)
-        k_BHNE = torch.cat([attn.k_norm(keys).expand(len(x_BND), -1, -1, -1), k_BHNE], dim=2)
-        v_BHNE = torch.cat([values.expand(len(x_BND), -1, -1, -1), v_BHNE], dim=2)
-    dropout = attn.attn_drop.p if attn.training else 0.0
-    mixed_BHNE = F.scaled_dot_product_attention(q_BHNE, k_BHNE, v_BHNE, dropout_p=dropout)
-    mixed_BND = mixed_BHNE.transpose(1, 2).flatten(2)
-    return attn.proj_drop(attn.proj(mixed_BND))
+FAMILIES = (VisionTransformer, Eva, Beit)
 
 
-def _project(attn: nn.Module, x_BND: Tensor, queries: int | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries of the first `queries` tokens, keys and values of all, each (B, H, n, E)."""
-    if queries is None or type(attn.qkv) is not nn.Linear:  # an adapted projection is not cut into parts
-        q, k, v = _split_heads(attn, attn.qkv(x_BND), 3)
-        q = q[:, :, :queries]
-    else:
-        (q,) = _split_heads(attn, _linear_rows(attn.qkv, x_BND[:, :queries], 0, 1), 1)
-        k, v = _split_heads(attn, _linear_rows(attn.qkv, x_BND, 1, 3), 2)
-    return attn.q_norm(q), attn.k_norm(k), v
+def check_promptable(vit: nn.Module) -> None:
+    """Raise ValueError (one line) for a model whose tokens or blocks are not known here."""
+    name = type(vit).__name__
+    if not isinstance(vit, FAMILIES):
+        raise ValueError(f"{name}: no prompts for this kind of model; expected a ViT, EVA, BEiT or Swin of timm")
+    odd = next((type(block).__name__ for block in vit.blocks if not is_readable(block)), None)
+    if odd is not None:
+        raise ValueError(f"{name}: no prompts for blocks of class {odd}")
 
 
-def _linear_rows(qkv: nn.Linear, x: Tensor, start: int, stop: int) -> Tensor:
-    """x times the thirds `start` to `stop` of the stacked query, key and value projection."""
-    third = qkv.out_features // 3
-    rows = slice(start * third, stop * third)
-    return F.linear(x, qkv.weight[rows], None if qkv.bias is None else qkv.bias[rows])
+@torch.no_grad()
+def check_same_as_timm(vit: nn.Module, seed: int = 0) -> None:
+    """Raise ValueError (one line) where the tokens of one random image are not timm's own.
+
+    So a model that was put together in a way not known here is refused, and never silently wrong.
+    """
+    size, generator = vit.patch_embed.img_size, torch.Generator().manual_seed(seed)
+    weight = vit.patch_embed.proj.weight if hasattr(vit.patch_embed, "proj") else next(vit.parameters())
+    images_BCHW = torch.randn(1, getattr(vit, "in_chans", 3), *size, generator=generator).to(weight)
+    was_training = vit.training
+    vit.eval()
+    try:
+        theirs = vit.forward_head(vit.forward_features(images_BCHW), pre_logits=True)
+        ours = PromptedViT(vit, pool="own")(images_BCHW)
+    finally:
+        vit.train(was_training)
+    off = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-6))
+    if not off <= 1e-4:
+        raise ValueError(
+            f"{type(vit).__name__}: put together in a way that prompts are not made for (off by {off:.1g})"
+        )
 
 
-def _split_heads(attn: nn.Module, x_BNX: Tensor, parts: int) -> tuple[Tensor, ...]:
-    B, N, _ = x_BNX.shape
-    return x_BNX.view(B, N, parts, attn.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+def _prefix(vit: nn.Module) -> int:
+    """Class and register tokens, which stand before the patches."""
+    return int(getattr(vit, "num_prefix_tokens", 1))
+
+
+def _takes_the_class_token(vit: nn.Module) -> bool:
+    """Whether the model's own feature is its first token and nothing else, so that a last block need not do more."""
+    plain = type(vit).forward_head in (VisionTransformer.forward_head, Eva.forward_head, Beit.forward_head)
+    return plain and vit.global_pool == "token" and getattr(vit, "attn_pool", None) is None
+
+
+def _embedded(vit: nn.Module, images_BCHW: Tensor) -> tuple[Tensor, list[Handed]]:
+    """The tokens before the first block, as the model makes them, and what it hands each block."""
+    x = vit.patch_embed(images_BCHW)
+    depth, prefix = len(vit.blocks), _prefix(vit)
+    if isinstance(vit, Beit):
+        x_BND = torch.cat((vit.cls_token.expand(len(x), -1, -1), x), dim=1)
+        x_BND = vit.pos_drop(x_BND if vit.pos_embed is None else x_BND + vit.pos_embed)
+        bias = vit.rel_pos_bias() if vit.rel_pos_bias is not None else None
+        return x_BND, [Handed(prefix, bias=bias)] * depth
+    if isinstance(vit, Eva):
+        x_BND, rope = vit._pos_embed(x)
+        mixed = getattr(vit, "rope_mixed", False) and rope is not None
+        return vit.norm_pre(x_BND), [Handed(prefix, rope[i] if mixed else rope) for i in range(depth)]
+    return vit.norm_pre(vit.patch_drop(vit._pos_embed(x))), [Handed(prefix)] * depth
+
+
+def _with_tokens(handed: Handed, length: int) -> Handed:
+    """What blocks are handed once `length` prompts stand among the tokens, behind the prefix."""
+    bias = None if handed.bias is None else spread(handed.bias, handed.prefix, length)
+    return replace(handed, rope=unrotated(handed.rope, length), bias=bias)

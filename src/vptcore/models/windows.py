@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vptcore.models.prompts import drop_path
+from vptcore.models.blocks import drop_path
 
 
 class SwinPrompts(nn.Module):

@@ -17,7 +17,7 @@ from functools import cache, partial
 import torch
 from torch import nn
 
-from vptcore.models.prompts import drop_path
+from vptcore.models.blocks import drop_path
 
 MODES = ("auto", "always", "never")
 # Shapes of one block function: full and remaining batch, train and eval, all tokens and one query, test sets.

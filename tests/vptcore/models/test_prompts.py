@@ -5,7 +5,8 @@ import timm
 import torch
 
 from tests.vptcore.models.plain import concatenated_vit, worst
-from vptcore.models.prompts import PromptedViT, Prompts, run_block
+from vptcore.models.blocks import run_block
+from vptcore.models.prompts import PromptedViT, Prompts
 
 OPTIONS = dict(img_size=16, patch_size=4, embed_dim=24, depth=3, num_heads=3, num_classes=0)
 

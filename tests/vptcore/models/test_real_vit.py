@@ -20,8 +20,9 @@ from tests.vptcore.models.plain import concatenated_vit, worst
 from vptcore.data.decode import resize_bilinear, to_rgb
 from vptcore.data.tensors import Normalise
 from vptcore.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Backbone
+from vptcore.models.blocks import run_block
 from vptcore.models.pretrained import create_backbone
-from vptcore.models.prompts import PromptedViT, Prompts, run_block
+from vptcore.models.prompts import PromptedViT, Prompts
 
 pytestmark = pytest.mark.slow
 WEIGHTS = "vit_small_patch16_224_dinov2s_saliency_fp16.safetensors"
