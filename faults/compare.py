@@ -18,7 +18,7 @@ from safetensors.numpy import load
 
 from vptcore.records import KINDS, RowsError, read_provenance, read_rows
 
-TIMINGS = ("seconds", "images_per_second", "final_seconds", "search_seconds")
+TIMINGS = ("seconds", "compile_seconds", "images_per_second", "final_seconds", "search_seconds")
 # What this table says of speed is said again in its other forms; its CSV is compared without it.
 TIMED_TABLE = "table_cost"
 # Drawings of speed, and pages that print it beside hashes of files that hold it: that they are there is compared.

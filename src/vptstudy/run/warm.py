@@ -42,6 +42,7 @@ PRELOAD_TORCH = ("torch", "timm", "torch.optim", "torch._dynamo", "safetensors.t
 REQUEST_SECONDS = 10  # from a script's connection to its request
 START_SECONDS = 120
 END_SECONDS = 25  # from being told to end to being killed; Slurm gives 30
+COMPILED = ".compiled"  # in the folder that a run was started in
 LONGEST_SOCKET = 100  # bytes of a path; systems allow 103 to 107
 
 
@@ -110,6 +111,7 @@ def _plain(value):
 def _perform(request: Mapping) -> dict:
     """Run the request here. Returns {'error': line} or {}."""
     os.chdir(request["cwd"])
+    _share_compiled()
     try:
         opened = _open_log(Path(request["log"]))
     except OSError as error:
@@ -155,6 +157,12 @@ def _perform(request: Mapping) -> dict:
 def _open_log(path: Path) -> TextIO:
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("w", encoding="utf-8")
+
+
+def _share_compiled() -> None:
+    """Keep what jobs compile for a GPU beside the study, for the next job, unless the environment says where."""
+    for name, folder in (("TORCHINDUCTOR_CACHE_DIR", "inductor"), ("TRITON_CACHE_DIR", "triton")):
+        os.environ.setdefault(name, os.path.abspath(os.path.join(COMPILED, folder)))
 
 
 def _settle(job: Mapping) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from vptstudy.run import warm
+
 JOBS = """
 import os, signal, time
 from pathlib import Path
@@ -260,3 +262,13 @@ def test_a_temporary_folder_too_long_for_a_socket(place):
     status, _, log = Place(long, place.owner).run("pids")
     assert (status, log) == (0, [f"done: {os.getpid()}"])
     assert time.monotonic() - started < 60
+
+
+def test_what_jobs_compile_is_kept_beside_the_study_or_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    environment = {"TRITON_CACHE_DIR": "/scratch/triton"}
+    monkeypatch.setattr(os, "environ", environment)
+    warm._share_compiled()
+    assert environment["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / ".compiled/inductor")
+    assert environment["TRITON_CACHE_DIR"] == "/scratch/triton"
+    assert not list(tmp_path.iterdir()), "no folder where nothing is compiled"
