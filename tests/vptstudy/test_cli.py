@@ -163,3 +163,54 @@ def test_check_starts_without_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("config.yaml: study paper")
+
+
+def test_the_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main.main(["--version"])
+    assert ended.value.code == 0
+    assert re.fullmatch(r"vptcore \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_ctrl_c_is_one_line(monkeypatch, capsys):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vptstudy.cli.check.run", interrupted)
+    assert main.main(["check"]) == 130
+    assert capsys.readouterr().err == "\nvptcore check: stopped\n"
+
+
+@pytest.mark.parametrize("flag", [[], ["-n"], ["--dry-run"]])
+def test_a_dry_run_is_snakemakes_own(tmp_path, monkeypatch, flag):
+    """What would be started is looked at, and nothing is started."""
+    started = []
+
+    class Process:
+        def __init__(self, command, **more):
+            started.append(command)
+
+        def wait(self):
+            return 1
+
+    monkeypatch.setattr("vptstudy.run.launch.LOCK", tmp_path / "lock")
+    monkeypatch.setattr("vptstudy.run.launch._clear_stale_lock", lambda: None)
+    monkeypatch.setattr("subprocess.Popen", Process)
+    assert main.main(["run", "--profile", "demo", *flag]) == 1
+    ((*command,),) = started
+    assert ("--dry-run" in command) == bool(flag)
+
+
+def test_a_dry_run_prints_no_table_of_results(tmp_path, monkeypatch):
+    class Process:
+        def __init__(self, command, **more):
+            pass
+
+        def wait(self):
+            return 0
+
+    monkeypatch.setattr("vptstudy.run.launch.LOCK", tmp_path / "lock")
+    monkeypatch.setattr("vptstudy.run.launch._clear_stale_lock", lambda: None)
+    monkeypatch.setattr("subprocess.Popen", Process)
+    monkeypatch.setattr("vptstudy.report.produce.print_results", lambda config: pytest.fail("printed"))
+    assert main.main(["run", "-n"]) == 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import metadata
 
 from vptstudy.cli import (
     advise,
@@ -32,6 +33,7 @@ COMMANDS = (advise, run, check, render, audit, compare, rehearse, plan, data, ex
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="vptcore", description="Visual prompt tuning, or full fine-tuning?")
+    parser.add_argument("--version", action="version", version=f"vptcore {metadata.version('vptcore')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
@@ -42,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"vptcore {options.command}: {' '.join(str(mistake).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print(f"\nvptcore {options.command}: stopped", file=sys.stderr)
         return 130
 
 

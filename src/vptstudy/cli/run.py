@@ -11,10 +11,11 @@ def add(commands) -> None:
     parser.add_argument("--profile", default="demo", help="a folder in profiles/ (default: demo)")
     parser.add_argument("--configfile", type=Path, help="another study than the profile's")
     parser.add_argument("--cores", default="all", help="how many cores to use (default: all)")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say which jobs would run, and run none")
     parser.set_defaults(do=run)
 
 
 def run(options) -> int:
     from vptstudy.run import launch
 
-    return launch.run(options.profile, options.targets, options.cores, options.configfile)
+    return launch.run(options.profile, options.targets, options.cores, options.configfile, dry=options.dry_run)

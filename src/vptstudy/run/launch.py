@@ -25,8 +25,11 @@ LOCK = Path(".snakemake/vptcore.lock")
 STUDY_TARGETS = ("all", "all_tables", "all_figures", "report", "audit", "plan")
 
 
-def run(profile: str, targets: list[str], cores: str, configfile: Path | None) -> int:
-    """Snakemake's exit status. Raises ConfigError, before anything runs, for an unknown profile or a broken config."""
+def run(profile: str, targets: list[str], cores: str, configfile: Path | None, *, dry: bool = False) -> int:
+    """Snakemake's exit status. `dry`: its jobs are listed and none runs.
+
+    Raises ConfigError, before anything runs, for an unknown profile or a broken config.
+    """
     folder = find_profile(profile)
     config = read_config(configfile or profile_config(folder))
     _check_targets(targets, config)
@@ -37,12 +40,14 @@ def run(profile: str, targets: list[str], cores: str, configfile: Path | None) -
         command = [sys.executable, "-m", "snakemake", *targets, "--profile", str(folder), "--cores", cores]
         if configfile:
             command += ["--configfile", str(configfile)]
+        if dry:
+            command += ["--dry-run"]
         # The child holds the lock too: where this process alone is killed, Snakemake works on and the next call waits.
         child = subprocess.Popen(command, pass_fds=[lock.fileno()])
         previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches Snakemake, which puts its jobs away
         status = child.wait()
         signal.signal(signal.SIGINT, previous)
-    if status == 0 and not targets:
+    if status == 0 and not targets and not dry:
         from vptstudy.report.produce import print_results
 
         print_results(config)
