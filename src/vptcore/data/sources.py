@@ -85,7 +85,9 @@ def look(source: str, path: Path | str) -> Listing:
 
     `source` is folder, csv, parquet or hf. It never raises: a path that is not there is among the listing's problems.
     """
-    return LISTED[str(choose_one("source", source, LISTED))](path)
+    reader = READERS[str(choose_one("source", source, LISTED))]
+    places = reader.places(Request("", 0, Path(path))) if reader.is_file else []
+    return LISTED[source](next((place for place in places if place.is_file()), path))
 
 
 def _checked(source: Source, request: Request) -> Iterator[Item]:

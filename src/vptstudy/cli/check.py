@@ -20,7 +20,7 @@ def run(options) -> int:
 
     from vptstudy.audit.locate import check_owner
     from vptstudy.config.resolve import load_study
-    from vptstudy.config.runnable import problems
+    from vptstudy.config.runnable import problems, remarks
 
     study = load_study(read_config(options.config))
     check_owner(study, [str(options.config)])
@@ -39,6 +39,8 @@ def run(options) -> int:
     if study.left_out:
         pairs = ", ".join(f"{task} at {train}" for task, train in study.left_out)
         print(f"  left out   {len(study.left_out)}, too few images for this size: {pairs}")
+    for line in remarks(study):
+        print(f"  note       {line}")
     found = problems(study)
     for line in found:
         print(f"  cannot run {line}")

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vptcore.choices import ConfigError
+from vptcore.data.listing import Listing
+from vptcore.data.remedies import left_out_line, some
 from vptcore.data.sources import LISTED, look
 from vptcore.data.tasks import TASKS
 from vptstudy.study import Study
@@ -29,20 +31,34 @@ def check_runnable(study: Study) -> None:
         raise ConfigError(f"{found[0]}{more}")
 
 
-def _images(study: Study) -> Iterator[str]:
-    """A person's own images: there, readable, and of as many classes as the config says."""
+def remarks(study: Study) -> list[str]:
+    """What is worth knowing of a person's own images: files left out, links to nothing, classes of one image."""
+    lines = []
+    for task, found in _own_images(study):
+        dead = [f"{len(found.dead):,} images are links to nothing ({some(found.dead)})"] if found.dead else []
+        lines += [f"{task}: {line}" for line in (left_out_line(found.left_out), *dead, *found.remarks) if line]
+    return lines
+
+
+def _own_images(study: Study) -> Iterator[tuple[str, Listing]]:
+    """(task, what its images are) of those that are still to be prepared and can be listed."""
     for task in study.used("task"):
         row, path = study.tasks[task], study.source_path(task)
         index = Path(f"{study.root}/index/task={task}/rows.parquet")
         if path is None or row.fetched or (task in TASKS and not Path(path).exists()) or index.exists():
             continue
-        if row.source not in LISTED:
-            continue
-        found = look(row.source, path)
+        if row.source in LISTED:
+            yield task, look(row.source, path)
+
+
+def _images(study: Study) -> Iterator[str]:
+    """A person's own images: there, readable, and of as many classes as the config says."""
+    for task, found in _own_images(study):
+        row, path = study.tasks[task], study.source_path(task)
         yield from (f"tasks.{task}: {problem}" for problem in found.problems)
         if not found.problems and len(found.classes) != row.classes:
-            some = ", ".join(found.classes[:3])
-            yield f"tasks.{task}.classes: {row.classes}, but {path} has {len(found.classes)} classes ({some}, ...)"
+            first = ", ".join(found.classes[:3])
+            yield f"tasks.{task}.classes: {row.classes}, but {path} has {len(found.classes)} classes ({first}, ...)"
 
 
 def _checkpoints(study: Study) -> Iterator[str]:

@@ -97,6 +97,12 @@ def test_a_parquets_classes(tmp_path, labels, metadata, names):
     assert found.counts == {"train": {order[0]: 1, order[2]: 1}, "test": {order[1]: 1}}
 
 
+def test_a_path_may_lack_the_suffix(tmp_path):
+    parquet(tmp_path / "mine.parquet", {"label": [0, 1]})
+    write(tmp_path, "path,label\n1.png,a\n2.png,b\n", "1.png", "2.png")
+    assert look("parquet", tmp_path / "mine").total == look("csv", tmp_path / "set").total == 2
+
+
 def test_what_is_wrong_with_a_parquet(tmp_path):
     rows = {"label": [0, 1, None, -1], "split": ["train", "x", "test", "train"]}
     odd = look("parquet", parquet(tmp_path / "a.parquet", rows))

@@ -9,7 +9,7 @@ from PIL import Image
 from vptcore.choices import ConfigError
 from vptstudy.cli.main import main
 from vptstudy.config.resolve import load_study
-from vptstudy.config.runnable import check_runnable, problems
+from vptstudy.config.runnable import check_runnable, problems, remarks
 
 FID = {"network": "backbone", "reference": "asset:vit_mini_cifar10.reference.safetensors", "bootstrap": 0}
 
@@ -68,4 +68,16 @@ def test_prepared_images_may_be_gone(tmp_path):
     index.parent.mkdir(parents=True)
     index.touch()
     (tmp_path / "leaves").rename(tmp_path / "elsewhere")
+    assert problems(study) == []
+
+
+def test_what_is_worth_knowing_is_no_problem(tmp_path):
+    study = load_study(config(tmp_path))
+    assert remarks(study) == []
+    (tmp_path / "leaves/ash/notes.txt").write_text("x")
+    (tmp_path / "leaves/elm/9.png").symlink_to(tmp_path / "gone.png")
+    assert remarks(study) == [
+        "leaves: 1 file left out: 1 .txt (ash/notes.txt)",
+        "leaves: 1 images are links to nothing (elm/9.png)",
+    ]
     assert problems(study) == []
