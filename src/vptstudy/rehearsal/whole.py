@@ -15,13 +15,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import pandas as pd
 import yaml
 
 from vptcore.choices import ConfigError
 from vptstudy.config.defaults import with_defaults
 from vptstudy.config.resolve import load_study
 from vptstudy.rehearsal.write import NOTICE, write_study
+from vptstudy.report.tables import printed
 from vptstudy.study import Study
 
 STUDY = "rehearsal"
@@ -68,18 +68,13 @@ def render(study: Study, cores: int) -> int:
 def summary(study: Study) -> str:
     """How many of the paper's numbers lie within our intervals, and how many of its slips are flagged."""
     counts = verdicts(study)
-    within, outside = counts.get("within", 0), counts.get("outside", 0)
-    if not within + outside:
+    said = printed.agreement(counts)
+    if not said:
         return "The paper prints no number that this study has a cell for."
-    return (
-        f"Of {within + outside} printed accuracies {within} lie in our 95 % intervals "
-        f"({within / (within + outside):.1%}); {counts.get('slip', 0)} cells are flagged as slips of the paper, "
-        f"{counts.get('not run', 0)} were not run."
-    )
+    slips, absent = counts.get("slip", 0), counts.get("not run", 0)
+    return f"{said}; {slips} cells are flagged as slips of the paper, {absent} were not run."
 
 
 def verdicts(study: Study) -> dict[str, int]:
     """Verdict -> number of cells, over all numbered tables."""
-    files = sorted((Path(study.root) / "tables").glob("table_[0-9][0-9].csv"))
-    found = [pd.read_csv(file)["verdict"] for file in files]
-    return pd.concat(found).value_counts().to_dict() if found else {}
+    return printed.verdicts(sorted((Path(study.root) / "tables").glob("table_[0-9][0-9].csv")))

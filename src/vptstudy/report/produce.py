@@ -9,6 +9,7 @@ files. Nothing here trains anything, and nothing imports torch.
 from __future__ import annotations
 
 import html
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from vptstudy.report.contrasts import Contrasts
 from vptstudy.report.figures import draw
 from vptstudy.report.page import sources
 from vptstudy.report.page.compose import body_of, copy_into, method_colours, table_page, write_page
-from vptstudy.report.tables import build, listing, renderers
+from vptstudy.report.tables import build, listing, printed, renderers
 from vptstudy.report.tables.extras import EXTRAS, ExtraTable
 from vptstudy.study import Study
 
@@ -39,7 +40,7 @@ def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[st
         built = replace(built, caption=f"{built.caption} {line}")
     for name, text in (("csv", renderers.to_csv), ("md", renderers.to_markdown), ("tex", renderers.to_latex)):
         write_text(outputs[name], text(built))
-    write_text(outputs["html"], table_page(built, renderers.to_html(built), _count(inputs)))
+    write_text(outputs["html"], table_page(built, renderers.to_html(built), _count(inputs), study.root))
     if "note" in outputs:
         write_text(outputs["note"], note(built.caption))
     return f"{plural(len(built.frame), 'cell')} from {plural(_count(inputs), 'file')}"
@@ -80,6 +81,8 @@ def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str
     study, folder = load_study(job["config"]), Path(outputs["folder"])
     frames = _frames({kind: inputs.get(kind, []) for kind in ("final", "fid", "predictions")}, PREDICTIONS)
     sections = [body_of(Path(path).read_text(encoding="utf-8")) for path in _listed(inputs["tables"])]
+    printed_in = [Path(path).with_suffix(".csv") for path in _listed(inputs["tables"])]
+    agreed = printed.agreement(printed.verdicts(path for path in printed_in if path.stem[6:].isdigit()))
     for path in _listed(inputs["tables"]):
         for suffix in (".csv", ".md", ".tex"):
             copy_into(folder / "tables", Path(path).with_suffix(suffix))
@@ -91,11 +94,11 @@ def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str
     write_text(folder / sources.PAGE, sources.rows_page(study, files, method_colours(), notice(study)))
     notes = {
         "Made with": f"vptcore {__version__}",
-        "Again": f"snakemake --configfile CONFIG, with this config: study {study.name}, protocol {study.protocol.name}",
+        "Again": f"vptcore render {shlex.quote(study.root)}",
         "Rows": f"{study.root}: one folder a kind, one parquet file a cell; each file's metadata says what made it",
     }
     contrasts = Contrasts(study, frames["final"], frames["predictions"])
-    write_page(study, folder, contrasts, quadrants.quadrants(study, frames), sections, drawn, notes)
+    write_page(study, folder, contrasts, quadrants.quadrants(study, frames), sections, drawn, notes, agreed)
     return f"{len(sections)} tables and {len(drawn)} figures in {folder}/index.html"
 
 
@@ -131,7 +134,7 @@ def _table(number: int, study: Study, inputs: Mapping[str, Sequence[str]]) -> bu
 
 def _drawn(number: str, study: Study, caption: Path, made_from: list[str]) -> dict:
     return {
-        "number": number, "title": draw.spec_of(number).title,
+        "number": number, "title": draw.spec_of(number).title, "shows": draw.spec_of(number).shows,
         "caption": caption.read_text(encoding="utf-8").strip(),
         "png_path": caption.with_suffix(".png"), "pdf_path": caption.with_suffix(".pdf"), "made_from": made_from,
     }  # fmt: skip

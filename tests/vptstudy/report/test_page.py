@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 
+import pandas as pd
 import pytest
+from markupsafe import escape
 
 from tests.vptstudy.report.synthetic import answers_of, fid_rows, final_rows, make_study
 from tests.vptstudy.report.test_render import EVIL, Counter
@@ -17,6 +20,7 @@ from vptstudy.report.page.compose import body_of, table_page, write_page
 from vptstudy.report.page.sources import anchor_of, rows_page
 from vptstudy.report.quadrants import quadrants
 from vptstudy.report.tables.build import build
+from vptstudy.report.tables.printed import agreement, verdicts
 from vptstudy.report.tables.renderers import to_html
 from vptstudy.study import Cell
 
@@ -78,9 +82,11 @@ def test_it_is_well_formed_and_says_the_verdict_first(evil, figure, tmp_path):
     parser.feed(text)
     assert parser.open == []
     assert text.index('class="headline"') < text.index('class="answers"') < text.index("<table")
-    assert text.index('class="headline"') < text.index('class="plane"') < text.index("<table")
+    picture, contents = text.index('id="figure-forest"'), text.index('aria-label="Contents"')
+    assert text.index('class="answers"') < picture < text.index('class="plane"') < contents
+    assert contents < text.index('id="table-1"')
     assert "and 8 more" in text
-    assert "snakemake figure_forest" in text
+    assert f"<code>{escape(f'vptcore render {shlex.quote(evil.root)} figure_forest')}</code>" in text
 
 
 def test_the_same_rows_give_the_same_bytes(evil, figure, tmp_path):
@@ -137,3 +143,31 @@ def test_anchors_are_in_the_files_names():
     path = "results/paper/final/backbone=b/method=vpt/task=t/train=800/rows.parquet"
     assert anchor_of(path) == "final/b/vpt/t/800"
     assert anchor_of("results/paper/fid/task=t/rows.parquet") == "fid/t"
+
+
+def test_the_contents_have_titles_and_a_phone_has_the_forests_numbers(evil, figure, tmp_path):
+    text = page(evil, tmp_path, [figure])
+    contents = text.split('aria-label="Contents"')[1].split("</nav>")[0]
+    assert "VPT against full fine-tuning, task by task" in contents
+    assert "Table 1: Training strategies, Natural and Specialized" in contents
+    lines = re.findall(r"<tr><th[^>]*>(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>", text.split("list narrow")[1])
+    drawn = pd.read_csv(tmp_path / "figures/forest.csv")
+    assert [points.replace("−", "-") for _, points, _ in lines][: len(drawn)] == [
+        f"{value:+.1f}" for value in drawn["difference"]
+    ]
+
+
+def test_the_alt_text_says_what_is_seen(evil, figure, tmp_path):
+    (alt,) = re.findall(r'<img[^>]* alt="([^"]*)"', page(evil, tmp_path, [figure]))
+    drawn = pd.read_csv(tmp_path / "figures/forest.csv")
+    assert alt.startswith("VPT against full fine-tuning, task by task.")
+    assert all(f"{abs(value):.1f}" in alt for value in drawn["difference"])
+
+
+def test_how_many_printed_numbers_agree_is_counted_from_the_tables(tmp_path):
+    """By hand: of five cells two lie inside and one outside; slips and cells without rows are no answer."""
+    frame = pd.DataFrame({"verdict": ["within", "within", "outside", "slip", "not run"]})
+    frame.to_csv(tmp_path / "table_01.csv")
+    counts = verdicts([tmp_path / "table_01.csv"])
+    assert agreement(counts) == "2 of 3 printed accuracies lie in our 95 % intervals"
+    assert agreement(verdicts([])) == ""

@@ -9,13 +9,17 @@ shows.
 
 from __future__ import annotations
 
+import math
+import shlex
 import shutil
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 from markupsafe import Markup
 
+from vptcore.analysis.statistics import number
 from vptcore.models.methods_table import METHODS
 from vptcore.records import replacing, write_text
 from vptstudy.report.captions import have_verb, join, notice, protocol_line, seeds_phrase, target, train_phrase
@@ -28,6 +32,8 @@ from vptstudy.report.tables.listing import Listing
 from vptstudy.study import Study
 
 MOST_PATHS = 12
+# The one picture that follows the verdict.
+FIGURE_OF_ALL = "forest"
 # CSS pixels per PNG pixel: a figure as wide as a printed page fills the column.
 SCREEN = 0.75
 
@@ -40,13 +46,14 @@ def write_page(
     sections: Sequence[Markup],
     figures: Sequence[Mapping],
     notes: Mapping,
+    agreed: str = "",
 ) -> None:
     """Write index.html of `study` into `folder`, and copies of the figures that it shows.
 
     `contrasts` and `quadrants` give the verdict; `sections` are the bodies of the tables' own pages, in their order.
     `figures`: mappings with number, title, caption, png_path, pdf_path and made_from (paths of the rows files).
     `notes`: title -> text, shown as they are under 'How this was made' (the command, versions; no dates, or the page
-    changes with every run).
+    changes with every run). `agreed`: how many of the paper's numbers ours agree with.
     """
     folder, found = Path(folder), answers(study, contrasts)
     main = [a for a in found if is_main(a, study)]
@@ -65,8 +72,9 @@ def write_page(
             plane=[(q, [study.tasks[task].title for task in q.tasks]) for q in quadrants if q.tasks],
             others=[(setting(a, study), a) for a in found if not is_main(a, study)],
             settings={a: setting(a, study) for a in main},
-            tables=[(_section_id(section), section) for section in sections],
-            figures=[_figure(figure, folder) for figure in figures],
+            agreed=agreed,
+            tables=[(_section_id(section), *_heading(section), section) for section in sections],
+            figures=[_figure(figure, folder, study) for figure in figures],
             left_out=[f"{study.tasks[task].title} ({train_phrase([train])})" for task, train in study.left_out],
             notes=notes,
             colours=method_colours(),
@@ -112,7 +120,7 @@ def _mixed(answer: Answer) -> str:
     return f"mixed in {answer.title} ({clear_phrase(answer.clear, answer.clear_losses)})"
 
 
-def table_page(table: Table | Listing, grid: Markup, files: int) -> str:
+def table_page(table: Table | Listing, grid: Markup, files: int, root: str = "results/STUDY") -> str:
     """One table as a page of its own. Its body is the section that the report takes over."""
     printed = str(table.number).isdigit()
     return (
@@ -124,7 +132,7 @@ def table_page(table: Table | Listing, grid: Markup, files: int) -> str:
             label=f"Table {table.number}" if printed else "Table",
             grid=grid,
             files=files,
-            target=target("table", table.number),
+            command=_command(root, target("table", table.number)),
             file=target("table", table.number),
             colours=method_colours(),
         )
@@ -136,6 +144,12 @@ def body_of(page: str) -> Markup:
     return Markup(page.partition("<body>")[2].partition("</body>")[0].strip())
 
 
+def _heading(section: str) -> tuple[str, Markup]:
+    """('Table 5', its title) as the section's heading has them, escaped already."""
+    label, _, title = section.partition("<h2>")[2].partition("</h2>")[0].partition("</span>")
+    return label.partition(">")[2], Markup(title.strip())
+
+
 def _section_id(section: str) -> str:
     """'table-5', the id that a section opens with."""
     return section.partition('id="')[2].partition('"')[0]
@@ -145,26 +159,50 @@ def method_colours() -> dict[str, str]:
     return {name: METHODS[name].colour for name in ("full", "vpt")}
 
 
-def _figure(figure: Mapping, folder: Path) -> dict:
-    number = figure["number"]
+def _command(root: str, name: str) -> str:
+    """What makes one table or figure again from the rows that are there, as it is typed beside the Snakefile."""
+    return f"vptcore render {shlex.quote(root)} {name}"
+
+
+def _lines(study: Study, numbers: Path) -> list[tuple[str, str, str]]:
+    """(task, difference, interval) of the forest's CSV: what a phone shows in its place."""
+    found = pd.read_csv(numbers)
+    return [
+        (study.tasks[row.task].title, number(row.difference, 1, True),
+         "" if math.isnan(row.low) else f"[{number(row.low, 1, True)}, {number(row.high, 1, True)}]")
+        for row in found.itertuples()
+    ]  # fmt: skip
+
+
+def _seen(figure: Mapping, lines: list[tuple[str, str, str]]) -> str:
+    """What somebody who does not see the picture is told: what it shows, and of the forest every difference."""
+    told = "; ".join(" ".join(filter(None, line)) for line in lines)
+    return " ".join(filter(None, (f"{figure['title']}.", figure.get("shows", ""), f"{told}." if told else "")))
+
+
+def _figure(figure: Mapping, folder: Path, study: Study) -> dict:
+    name = figure["number"]
     png = Path(figure["png_path"]).read_bytes()
     # A PNG's header holds width and height as big-endian 32-bit numbers from byte 16 on.
     width, height = (round(SCREEN * pixels) for pixels in struct.unpack(">II", png[16:24]))
-    named = not str(number).isdigit()
+    named = not str(name).isdigit()
     numbers = Path(figure["png_path"]).with_suffix(".csv")
     for path in (figure["png_path"], figure["pdf_path"], numbers):
         copy_into(folder / "figures", path)
+    lines = _lines(study, numbers) if figure["number"] == FIGURE_OF_ALL else []
     return {
         **figure,
-        "id": f"figure-{number}",
-        "label": "" if named else f"Figure {number}",
-        "is_summary": number == "forest",
+        "id": f"figure-{name}",
+        "label": "" if named else f"Figure {name}",
+        "lines": lines,
+        "seen": _seen(figure, lines),
+        "is_summary": name == FIGURE_OF_ALL,
         "image": f"figures/{Path(figure['png_path']).name}",
         "pdf": f"figures/{Path(figure['pdf_path']).name}",
         "csv": f"figures/{numbers.name}",
         "width": width,
         "height": height,
-        "target": target("figure", number),
+        "command": _command(study.root, target("figure", name)),
         "made_from": list(figure["made_from"]),
     }
 
