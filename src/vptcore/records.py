@@ -13,17 +13,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import re
-import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 METADATA_KEY = b"vptcore"
@@ -213,8 +211,8 @@ def write_rows(
     if set(columns) != set(schema.names):
         wrong = sorted(set(columns) ^ set(schema.names))
         raise RowsError(f"{path}: rows of kind {kind} have missing or unknown columns: {', '.join(wrong)}")
-    note = {"kind": kind, **provenance}
     table = pa.table([pa.array(columns[f.name], f.type, from_pandas=True) for f in schema], schema=schema)
+    note = {"kind": kind, **provenance, "rows": rows_hash(table)}
     table = table.replace_schema_metadata({METADATA_KEY: json.dumps(note, sort_keys=True).encode()})
     with replacing(path) as beside:
         pq.write_table(table, beside, compression="zstd")
@@ -276,52 +274,29 @@ def file_sha256(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def rows_hash(table: pa.Table) -> str:
+    """The sha256 of a table's values, whatever its metadata says and however its file is laid out."""
+    together = hashlib.sha256()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        together.update(f"{name} {column.type} {len(column)}\n".encode())
+        _add_values(together, column.combine_chunks())
+    return together.hexdigest()
+
+
+def _add_values(together, values: pa.Array) -> None:
+    """Add an array's values to a hash: which are null, how long each is where that varies, and their bytes."""
+    together.update(np.packbits(values.is_valid().to_numpy(zero_copy_only=False)).tobytes())
+    if pa.types.is_list(values.type):
+        together.update(pc.fill_null(pc.list_value_length(values), 0).to_numpy().tobytes())
+        _add_values(together, values.flatten())
+    elif pa.types.is_string(values.type) or pa.types.is_binary(values.type):
+        raw = pc.fill_null(values.cast(pa.binary()), b"")
+        together.update(pc.binary_length(raw).to_numpy(zero_copy_only=False).tobytes())
+        together.update(b"".join(raw.to_pylist()))
+    else:
+        zero = False if pa.types.is_boolean(values.type) else 0
+        together.update(pc.fill_null(values, zero).to_numpy(zero_copy_only=False).tobytes())
+
+
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-# Where a job ran, in the words of what placed it: Slurm, or the locks of one machine's GPUs.
-PLACE = {"slurm_job": "SLURM_JOB_ID", "node": "SLURMD_NODENAME", "gpu": "CUDA_VISIBLE_DEVICES"}
-PACKAGES = ("vptcore", "torch", "timm", "numpy", "pandas", "pyarrow", "snakemake")
-
-
-def provenance(
-    job: Mapping, inputs: Mapping[str, Path | str] | None = None, *, started: float | None = None, **more
-) -> dict:
-    """The note that goes into a file's metadata.
-
-    `job` is the resolved slice of the config that the stage was called with; `inputs` are hashed; `started` is a
-    `time.time()`. Further keywords (device, seed, ...) are kept as they are. `substitutes`, where images or splits are
-    not the benchmark's own, is what the inputs say of themselves, so that it reaches every row made of them.
-    """
-    note = {
-        "job": dict(job),
-        "job_hash": digest(dict(job)),
-        "inputs": {name: {"path": str(p), "sha256": file_sha256(p)} for name, p in (inputs or {}).items()},
-        "substitutes": _inherited((inputs or {}).values()),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "host": platform.node(),
-        "command": Path(sys.argv[0]).name,
-        **{key: os.environ[name] for key, name in PLACE.items() if os.environ.get(name)},
-        **more,
-    }
-    if started is not None:
-        note["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
-        note["seconds"] = round(time.time() - started, 3)
-    return note
-
-
-def _inherited(inputs: Iterable[Path | str]) -> list[str]:
-    found: dict[str, None] = {}
-    for path in inputs:
-        stored = (pq.read_metadata(path).metadata or {}) if str(path).endswith("rows.parquet") else {}
-        found.update(dict.fromkeys(json.loads(stored.get(METADATA_KEY, b"{}")).get("substitutes", ())))
-    return list(found)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

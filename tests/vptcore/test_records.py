@@ -4,11 +4,11 @@ import duckdb
 import pandas as pd
 import pytest
 
+from vptcore.jobs.provenance import provenance
 from vptcore.records import (
     KINDS,
     RowsError,
     hive_parts,
-    provenance,
     read_many,
     read_provenance,
     read_rows,

@@ -310,9 +310,11 @@ def test_a_table_that_is_not_what_its_rows_give_is_found(damaged, damage):
         assert (name, "plausible") in found(damaged, name, forget=True)
 
 
-def test_a_search_made_again_leaves_its_finals_stale(damaged, damage):
+def test_a_search_made_again_leaves_its_finals_stale_if_it_found_other_rows(damaged, damage):
     damage.edit(rows("search"), None, lambda note: note | {"started": "later"})
     (damage.path(f"manifest/{rows('search')}.json")).unlink()
+    assert (rows("final"), "inputs") not in found(damaged, rows("final"))
+    damage.edit(rows("search"), column("val_loss", 0, 0.125))
     assert (rows("final"), "inputs") in found(damaged, rows("final"))
 
 

@@ -1,11 +1,12 @@
 # The study, its graph, and what every stage's rules share.
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 from vptcore.jobs import workfolder
 from vptstudy import plan
-from vptstudy.graph import flow, targets
+from vptstudy.graph import flow, stale, targets
 from vptstudy.graph.jobs import CELL, PATTERNS, TABLE_FORMS, Graph
 from vptstudy.run import gpus, warm
 from vptstudy.audit.locate import check_owner, record_config
@@ -52,12 +53,27 @@ wildcard_constraints:
 
 def makes(stage: str, **shown) -> dict:
     """The outputs of a stage's rule; `shown` are those that need a flag of Snakemake's."""
-    return {name: f"{ROOT}/{path}" for name, path in PATTERNS[stage].items()} | shown
+    return {name: kept(path) for name, path in PATTERNS[stage].items()} | shown
+
+
+def kept(path: str):
+    """An output that its job finds as it was: what is still right is not made again. Not for large arrays."""
+    return f"{ROOT}/{path}" if path.endswith(".npy") else update(f"{ROOT}/{path}")
 
 
 def reads(stage: str):
     """The inputs of a stage's rule, by the names that the stage's function gives them."""
-    return unpack(lambda wildcards: GRAPH.watched(GRAPH[stage, *wildcards]))
+
+    def found(wildcards) -> dict:
+        force_stale()
+        return GRAPH.watched(GRAPH[stage, *wildcards])
+
+    return unpack(found)
+
+
+@cache
+def force_stale() -> None:
+    stale.force(workflow, GRAPH)
 
 
 def sliced(stage: str):
@@ -87,7 +103,7 @@ def limits(stage: str) -> dict:
 def in_report(path: str, kind: str):
     """An output as `snakemake --report` shows it: by number and title, with the caption that its job wrote."""
     return report(
-        f"{ROOT}/{path}",
+        kept(path),
         caption="../report/note.rst",
         category=lambda wildcards: targets.category(kind, wildcards[0]),
         labels=lambda wildcards: targets.labels(kind, wildcards[0]),

@@ -9,4 +9,5 @@ call(
     outputs=dict(snakemake.output.items()),
     log=snakemake.log[0],
     torch=False,
+    again=True,
 )

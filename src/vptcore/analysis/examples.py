@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from vptcore.records import provenance, read_rows, write_rows
+from vptcore.jobs.provenance import provenance
+from vptcore.records import read_rows, write_rows
 
 # Images a task.
 EXAMPLES = 4

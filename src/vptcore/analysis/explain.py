@@ -26,8 +26,9 @@ from torch.nn import functional as F
 
 from vptcore.analysis.examples import png
 from vptcore.jobs.device import device_name, open_device
+from vptcore.jobs.provenance import provenance
 from vptcore.models.methods import Tuned, build, load_tuned, spec_of
-from vptcore.records import provenance, read_rows, write_rows
+from vptcore.records import read_rows, write_rows
 from vptcore.training import stage
 
 STEPS = 50

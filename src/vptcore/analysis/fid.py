@@ -21,7 +21,8 @@ from safetensors.numpy import save_file
 
 from vptcore.analysis import frechet
 from vptcore.analysis.reference import Found, read_reference
-from vptcore.records import provenance, read_rows, replacing, write_rows
+from vptcore.jobs.provenance import provenance
+from vptcore.records import read_rows, replacing, write_rows
 
 
 def features(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say=print) -> str:

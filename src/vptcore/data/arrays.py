@@ -28,6 +28,7 @@ from vptcore.data.item import Request, Source
 from vptcore.data.remedies import left_out_images
 from vptcore.data.sources import READERS, open_source
 from vptcore.data.tasks import TASKS
+from vptcore.jobs.provenance import provenance
 from vptcore.records import digest
 
 SAY_SECONDS = 10
@@ -69,7 +70,7 @@ def prepare(
         notes = _notes(stored, job)
         more = {"shape": [len(stored.rows), *stored.form.shape_HWC], "native": stored.form.native, **notes}
         inputs = {"source": job["path"]} if job["path"] and Path(job["path"]).is_file() else {}
-        note = records.provenance(decides, inputs, started=started, **more)
+        note = provenance(decides, inputs, started=started, **more)
         records.write_rows(index_path, "index", stored.rows, note)
     return _summary(stored, notes, time.time() - started)
 

@@ -21,6 +21,7 @@ from vptcore.data.item import spread
 from vptcore.data.one_shot import SELECTIONS, drawn
 from vptcore.data.sources import READERS
 from vptcore.data.tasks import VTAB
+from vptcore.jobs.provenance import provenance
 
 VTAB_TRAIN, VTAB_VAL = 800, 200
 ONE_SHOT, WHOLE_TRAIN = "one_shot", "train"
@@ -69,7 +70,7 @@ def run(job: dict, index_path: Path | str, out_path: Path | str, images_path: Pa
     of_source = records.read_provenance(index_path).get("substitutes", ())
     frame, notes = split(job, records.read_rows(index_path, "index"), images, of_source)
     inputs = {"index": index_path} | ({"images": images_path} if images_path else {})
-    note = records.provenance(job, inputs, started=started, **notes)
+    note = provenance(job, inputs, started=started, **notes)
     records.write_rows(out_path, "splits", frame, note)
     counts = frame["part"].value_counts()
     line = ", ".join(f"{counts.get(part, 0):,} {part}" for part in notes["absent_classes"])

@@ -1,10 +1,11 @@
 """The manifest: as a job ends, the size and sha256 of every file it wrote, in one small JSON file of its own.
 
 In: a job's slice, the files it read and the files it made. Out: `<study>/manifest/<first output>.json`, written whole
-or not at all. There is no central file: jobs end at the same time on different machines. The old record goes before a
-job starts, so that what a killed job left is never taken for what its record says.
+or not at all. There is no central file: jobs end at the same time on different machines. A record is believed only of a
+file that still has its size and its sample of blocks, whatever the times say: Snakemake touches what a job made, and
+copies lose times.
 
-    python -m pytest tests/workflow/test_audit.py
+    python -m pytest tests/vptcore/jobs/test_manifest.py
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 import vptcore
-from vptcore.records import KINDS, digest, file_sha256, write_text
+from vptcore.records import KINDS, METADATA_KEY, digest, file_sha256, write_text
 
 FOLDER = "manifest"
 # The folders of a study that hold results: files, or folders named key=value.
@@ -31,6 +35,8 @@ SHARDS = "shards"
 MARK = ".snakemake_timestamp"
 # Says how fast a job works, never what it makes.
 NOT_MEANING = ("workers",)
+# Of a file so many blocks of so many bytes are looked at, from the first to the last; smaller files are read whole.
+BLOCKS, BLOCK_BYTES = 64, 64 * 1024
 # A larger folder of images is known by its files' names, sizes and times alone.
 CONTENT_BYTES = 8 * 2**30
 
@@ -65,14 +71,16 @@ class Record:
         self.started = time.time()
         self.inputs, self.source = {}, None
         if self.makes:
-            self.record.unlink(missing_ok=True)
-            self.inputs = {_name(path): _sha256(path) for path in reads}
+            self.inputs = _identities(reads)
             self.source = folder_state(job["path"]) if os.path.isdir(job.get("path") or "") else None
 
     @property
     def record(self) -> Path:
-        (_, (root, first)) = self.makes[0]
-        return record_path(root, f"{REPORT}/index.html" if first == REPORT else first)
+        return _record_of(self.makes)
+
+    def is_made(self) -> bool:
+        """Whether this very job made the files that are there."""
+        return _is_made(self.record, self.job, self.inputs, self.makes) if self.makes else False
 
     def finish(self) -> None:
         """Hash what was made and write the record; nothing for a job that makes no result of a study."""
@@ -91,6 +99,44 @@ class Record:
             **({"source": self.source} if self.source else {}),
         }
         write_text(self.record, json.dumps(note | {"self": digest(note)}, sort_keys=True) + "\n")
+
+
+def is_made(job: Mapping, reads: Iterable[str], makes: Iterable[str]) -> bool:
+    """Whether a job with this slice and these inputs made the files that are there, as its record says."""
+    results = [(Path(path), found) for path in makes if (found := split_path(path))]
+    return bool(results) and _is_made(_record_of(results), dict(job), _identities(reads), results)
+
+
+Results = Sequence[tuple[Path, tuple[Path, str]]]
+
+
+def _record_of(makes: Results) -> Path:
+    (_, (root, first)) = makes[0]
+    return record_path(root, f"{REPORT}/index.html" if first == REPORT else first)
+
+
+def _is_made(record: Path, job: Mapping, inputs: Mapping, makes: Results) -> bool:
+    try:
+        note = read_record(record)
+    except (OSError, ValueError):
+        return False
+    return (
+        note["job_hash"] == digest(job)
+        and note["inputs"] == inputs
+        and all(_all_hold(note["outputs"], path, name) for path, (_, name) in makes)
+    )
+
+
+def _all_hold(outputs: Mapping, path: Path, name: str) -> bool:
+    """A file, or all files of a folder, as a record has them."""
+    if not path.is_dir():
+        return name in outputs and holds(outputs[name], path)
+    inside = {key: entry for key, entry in outputs.items() if key.startswith(f"{name}/")}
+    return bool(inside) and all(holds(entry, path / key.removeprefix(f"{name}/")) for key, entry in inside.items())
+
+
+def _identities(paths: Iterable[str]) -> dict[str, str | None]:
+    return {_name(path): identity(path) if os.path.isfile(path) else None for path in paths}
 
 
 def read_record(path: Path | str) -> dict:
@@ -136,26 +182,82 @@ def _states(path: Path, name: str):
 
 
 def _state(path: Path) -> dict:
-    state = os.stat(path)
-    return {"bytes": state.st_size, "sha256": file_sha256(path), "mtime_ns": state.st_mtime_ns}
+    state = {"bytes": os.stat(path).st_size, "sha256": file_sha256(path), "blocks": blocks_hash(path)}
+    rows = rows_identity(path)
+    return state | ({"rows": rows} if rows else {})
 
 
-def _sha256(path: Path | str) -> str | None:
-    """The hash of an input: from the record of the job that made it where size and time are still the same."""
-    if not os.path.isfile(path):
-        return None
-    found = split_path(path)
-    known = _recorded(*found, os.stat(path)) if found else None
-    return known or file_sha256(path)
+def blocks_hash(path: Path | str) -> str:
+    """A hash of a file's size and of blocks spread over it: 4 MB are read of a file of any size.
+
+    Another file of the same size differs in it; a few bytes changed in place may not, and are for the audit to find.
+    """
+    size = os.stat(path).st_size
+    last = max(0, size - BLOCK_BYTES)
+    together = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as file:
+        for number in range(BLOCKS if size > BLOCKS * BLOCK_BYTES else 1):
+            file.seek(number * last // (BLOCKS - 1))
+            together.update(file.read(BLOCK_BYTES if size > BLOCKS * BLOCK_BYTES else -1))
+    return together.hexdigest()[:32]
 
 
-def _recorded(root: Path, name: str, state: os.stat_result) -> str | None:
+def holds(entry: Mapping, path: Path | str) -> bool:
+    """Whether a file is the one that a record speaks of, by its size and blocks."""
     try:
-        entry = read_record(record_path(root, name))["outputs"][name]
-    except (OSError, ValueError, KeyError):
+        return entry["bytes"] == os.stat(path).st_size and entry.get("blocks") == blocks_hash(path)
+    except OSError:
+        return False
+
+
+def identity(path: Path | str) -> str:
+    """What a file holds, as a hash: rows by their values, an array or model as its record says, all else by its bytes.
+
+    A file is looked at once in a process while its size and time stay the same.
+    """
+    state = os.stat(path)
+    return _identity(str(path), state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _identity(path: str, size: int, mtime_ns: int) -> str:
+    return rows_identity(path) or recorded(path) or file_sha256(path)
+
+
+def rows_identity(path: Path | str) -> str | None:
+    """The identity of a rows file, from its metadata: its values and what stands in for a benchmark's own images."""
+    if Path(path).suffix != ".parquet":
         return None
-    same = (entry["bytes"], entry["mtime_ns"]) == (state.st_size, state.st_mtime_ns)
-    return entry["sha256"] if same else None
+    try:
+        note = json.loads((pq.read_metadata(path).metadata or {})[METADATA_KEY])
+        said = json.dumps([note["rows"], note.get("substitutes") or []])
+        return hashlib.sha256(said.encode()).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return None
+
+
+def recorded(path: Path | str) -> str | None:
+    """The sha256 of a result from the record of the job that made it; None where the file is not that one any more."""
+    if not (found := split_path(path)):
+        return None
+    root, name = found
+    for record in (record_path(root, name), *_siblings(root, name)):
+        try:
+            entry = read_record(record)["outputs"][name]
+        except (OSError, ValueError, KeyError):
+            continue
+        return entry["sha256"] if holds(entry, path) else None
+    return None
+
+
+# Whose record speaks of a file that is not the first of its job: that of the rows of its cell.
+_WRITTEN_WITH = {"curves": ("final",), "predictions": ("final",), "models": ("final", "search")}
+
+
+def _siblings(root: Path, name: str) -> Iterator[Path]:
+    kind, _, rest = name.partition("/")
+    folder = rest.rpartition("/")[0]
+    yield from (record_path(root, f"{first}/{folder}/rows.parquet") for first in _WRITTEN_WITH.get(kind, ()))
 
 
 @cache

@@ -24,6 +24,7 @@ from torch import nn
 
 from vptcore.data.tensors import ImageSet
 from vptcore.jobs.device import device_name, open_device, room_on
+from vptcore.jobs.provenance import provenance
 from vptcore.jobs.workfolder import open_work
 from vptcore.models.methods import (
     build,
@@ -34,8 +35,8 @@ from vptcore.models.methods import (
     start_state,
     tuned_state,
 )
-from vptcore.records import provenance, read_rows, replacing, write_rows, write_text
-from vptcore.training import fresh, stage
+from vptcore.records import read_rows, replacing, write_rows, write_text
+from vptcore.training import finished, fresh, stage
 from vptcore.training.choose import choose
 from vptcore.training.fit import fit, predict, scores
 from vptcore.training.recipe import Recipe, check_batch
@@ -56,7 +57,7 @@ def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object
     with open_work(outputs, note, say) as work, room_on(device):
         if work.summary:
             return work.summary
-        test_rows = _all_seeds(job, inputs, device, work.folder, say)
+        test_rows = _all_seeds(job, inputs, outputs, device, work.folder, say)
         rows = [json.loads((work.folder / f"seed={seed}.json").read_text()) for seed in job["seeds"]]
         kept = [Path(path).name for path in outputs.get("models") or []]
         note |= stage.timing(started) | fresh.taken_out([row["final"] for row in rows])
@@ -64,10 +65,11 @@ def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object
         return work.publish(_summary(job, [row["final"] for row in rows], device))
 
 
-def _all_seeds(job, inputs, device: torch.device, work: Path, say) -> np.ndarray:
+def _all_seeds(job, inputs, outputs, device: torch.device, work: Path, say) -> np.ndarray:
     """Every seed's record in the work folder, those that are there already left alone. Returns test's index rows."""
     parts = stage.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
     recipe, config = chosen(job, inputs["search"])
+    _keep_finished(job, inputs, outputs, recipe, config, work, say)
     train, test = parts.take(*job["parts"]), parts.take("test")
     check_batch(job, len(train))
     sets, counts = fresh.as_features(job, train, test) if stage.is_probe(job) else ((train, test), None)
@@ -79,6 +81,17 @@ def _all_seeds(job, inputs, device: torch.device, work: Path, say) -> np.ndarray
             model = _model(setting, seed, base, backbone)
             _one_seed(setting, seed, model, curve=position < job["curve_seeds"])
     return parts.rows_of("test")
+
+
+def _keep_finished(job, inputs, outputs, recipe: Recipe, config: int, work: Path, say) -> None:
+    """Put the seeds that an earlier run of this cell finished into the work folder."""
+    models = {Path(path).name: path for path in outputs.get("models") or []}
+    for seed, (row, curve, predictions) in finished.final_seeds(job, inputs, outputs, recipe, config).items():
+        if not (work / f"seed={seed}.json").exists():
+            name = f"seed={seed}.safetensors"
+            state = {f"model.{n}": value for n, value in load_file(models[name]).items()} if name in models else {}
+            _record_seed(work, seed, row, curve, torch.from_numpy(predictions), state)
+            say(f"seed {seed}: test {row['test_accuracy']:.1%}, kept from the run before")
 
 
 def chosen(job: Mapping, search_rows: str) -> tuple[Recipe, int]:
@@ -156,14 +169,17 @@ def _one_seed(setting: _Setting, seed: int, model: nn.Module, *, curve: bool) ->
         {name: _finite(record.get(name)) for name in _CURVE} | {"seed": seed, "epoch": record["epoch"]}
         for record in history.epochs
     ]
-    with replacing(setting.work / f"seed={seed}.safetensors") as beside:
-        save_file(
-            {"predictions": _predictions(logits_NC, test), **{f"model.{n}": v for n, v in tuned_state(model).items()}},
-            beside,
-        )
-    write_text(setting.work / f"seed={seed}.json", json.dumps({"final": final, "curves": curves}))
+    state = {f"model.{name}": value for name, value in tuned_state(model).items()}
+    _record_seed(setting.work, seed, final, curves, _predictions(logits_NC, test), state)
     (setting.work / f"seed={seed}.checkpoint").unlink(missing_ok=True)
     setting.say(f"seed {seed}: test {final['test_accuracy']:.1%}")
+
+
+def _record_seed(work: Path, seed: int, final: dict, curves: list[dict], predictions, state: Mapping) -> None:
+    """What the work folder has of a finished seed; the JSON last, since it says that the seed is finished."""
+    with replacing(work / f"seed={seed}.safetensors") as beside:
+        save_file({"predictions": predictions, **state}, beside)
+    write_text(work / f"seed={seed}.json", json.dumps({"final": final, "curves": curves}))
 
 
 _CURVE = ("lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy")

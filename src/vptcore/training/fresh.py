@@ -53,14 +53,14 @@ class Models:
         return self._model
 
 
-_HOW = ("compiled", "captured")
+HOW = ("compiled", "captured")
 
 
 def how(history: History) -> dict[str, str]:
     """How a run was computed, beside its row until the rows are written."""
-    return {name: getattr(history, name) for name in _HOW}
+    return {name: getattr(history, name) for name in HOW}
 
 
 def taken_out(rows: list[dict]) -> dict[str, str]:
     """The same, taken out of the rows, for the metadata of their file."""
-    return {name: ", ".join(sorted({row.pop(name) for row in rows})) for name in _HOW}
+    return {name: ", ".join(sorted({row.pop(name, "") for row in rows} - {""})) for name in HOW}

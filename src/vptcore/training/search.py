@@ -23,6 +23,8 @@ from torch import nn
 
 from vptcore.data.tensors import ImageSet
 from vptcore.jobs.device import device_name, open_device, room_on
+from vptcore.jobs.manifest import recorded
+from vptcore.jobs.provenance import provenance
 from vptcore.jobs.workfolder import open_work
 from vptcore.models.heads import StackedHeads
 from vptcore.models.methods import (
@@ -34,8 +36,8 @@ from vptcore.models.methods import (
     tuned_state,
 )
 from vptcore.models.methods_table import METHODS
-from vptcore.records import provenance, replacing, write_rows, write_text
-from vptcore.training import fresh, stage
+from vptcore.records import replacing, write_rows, write_text
+from vptcore.training import finished, fresh, stage
 from vptcore.training.choose import choose
 from vptcore.training.fit import fit, predict, scores
 from vptcore.training.recipe import Recipe, check_batch, recipes_of
@@ -68,7 +70,7 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
     with open_work(outputs, note, say) as work, room_on(device):
         if work.summary:
             return work.summary
-        rows = _grid(job, inputs, device, work.folder, "best" in outputs, say)
+        rows = _grid(job, inputs, outputs, device, work.folder, say)
         best = None if "shard" in job and all(r["diverged"] for r in rows) else choose(pd.DataFrame(rows))
         if "best" in outputs:
             if best is None:  # of a whole grid this would be an error; another shard may have one that did not diverge
@@ -82,19 +84,31 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
         return work.publish(f"{len(rows)} configuration{many}, {found}, {stage.rate_text(job, rows, device)}")
 
 
-def _grid(job, inputs, device: torch.device, work: Path, keeps_best: bool, say) -> list[dict]:
+def _grid(job, inputs, outputs, device: torch.device, work: Path, say) -> list[dict]:
     """A row for every configuration of the job."""
     parts = stage.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
     train, val = parts.take("train"), parts.take("val")
     check_batch(job, len(train))
     recipes = recipes_of(job)
     if METHODS[job["method"]].stacks:
-        return _stacked_rows(job, recipes, train, val, device, work if keeps_best else None)
+        return _stacked_rows(job, recipes, train, val, device, work if "best" in outputs else None)
     base_state = start_state(METHODS[job["method"]], load_file(inputs["base"])) if "base" in inputs else None
     counts = None
     if stage.is_probe(job):
         (train, val), counts = fresh.as_features(job, train, val)
-    return _rows(_Setting(job, train, val, device, base_state, work, keeps_best, say, counts), recipes)
+    _keep_finished(job, inputs, outputs, recipes, work)
+    return _rows(_Setting(job, train, val, device, base_state, work, "best" in outputs, say, counts), recipes)
+
+
+def _keep_finished(job, inputs, outputs, recipes: list[Recipe], work: Path) -> None:
+    """Put what an earlier run of this cell finished into the work folder: configurations, and the best one's model."""
+    rows, best = finished.search_rows(job, inputs, outputs["rows"], recipes)
+    if best is not None and recorded(outputs.get("best", "")) and not (work / f"config={best}.json").exists():
+        with replacing(work / f"config={best}.safetensors") as beside:
+            shutil.copyfile(outputs["best"], beside)
+    for config, row in rows.items():
+        if not (work / f"config={config}.json").exists():
+            write_text(work / f"config={config}.json", json.dumps(row))
 
 
 def _rows(setting: _Setting, recipes: list[Recipe]) -> list[dict]:
@@ -105,19 +119,29 @@ def _rows(setting: _Setting, recipes: list[Recipe]) -> list[dict]:
     for config, recipe in list(enumerate(recipes))[number - 1 :: count]:
         done = work / f"config={config}.json"
         if not done.exists():
-            model = models.fresh()
-            row = _train_one(setting, config, recipe, model)
-            if setting.keeps_best:
-                with replacing(work / f"config={config}.safetensors") as beside:
-                    save_file(tuned_state(model), beside)
-            write_text(done, json.dumps(row))
-            (work / f"config={config}.checkpoint").unlink(missing_ok=True)
+            _record(setting, config, recipe, models)
         rows.append(json.loads(done.read_text()))
         if setting.keeps_best:
             _drop_worse(rows, work)
         settings = f"lr {recipe.lr:g}, weight decay {recipe.weight_decay:g}"
         setting.say(f"configuration {config + 1}/{len(recipes)}: {settings}: {_verdict(rows[-1])}")
+    finite = [row for row in rows if not row["diverged"]]
+    best = int(choose(pd.DataFrame(finite))["config"]) if setting.keeps_best and finite else None
+    if best is not None and not (work / f"config={best}.safetensors").exists():
+        # Its row was kept from a run in which another one was the best, and so its model was not.
+        _record(setting, best, recipes[best], models)
     return rows
+
+
+def _record(setting: _Setting, config: int, recipe: Recipe, models: fresh.Models) -> None:
+    """Train one configuration and put its row, and where it may be the best its model, into the work folder."""
+    work, model = setting.work, models.fresh()
+    row = _train_one(setting, config, recipe, model)
+    if setting.keeps_best:
+        with replacing(work / f"config={config}.safetensors") as beside:
+            save_file(tuned_state(model), beside)
+    write_text(work / f"config={config}.json", json.dumps(row))
+    (work / f"config={config}.checkpoint").unlink(missing_ok=True)
 
 
 def _drop_worse(rows: list[dict], work: Path) -> None:

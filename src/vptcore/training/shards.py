@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from vptcore.records import provenance, read_provenance, read_rows, replacing, write_rows
+from vptcore.jobs.provenance import provenance
+from vptcore.records import read_provenance, read_rows, replacing, write_rows
 from vptcore.training.choose import choose
 
 

@@ -145,7 +145,7 @@ def _is_proven(view: View, job: Job) -> bool:
     record = view.store.records.get(job.files[0])
     if view.deep or record is None or record["code"] != code_hash():
         return False
-    same = [view.store.sha256(name) == record["inputs"].get(name) for name in job.reads]
+    same = [view.store.identity(name) == record["inputs"].get(name) for name in job.reads]
     made = [view.store.sha256(name) == record["outputs"].get(name, {}).get("sha256") for name in job.files]
     return all(same) and all(made) and digest(job.slice) == record["job_hash"]
 

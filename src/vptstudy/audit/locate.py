@@ -42,7 +42,7 @@ def record_config(study: Study, files: Sequence[str]) -> None:
     Keys keep their order, which is that of the study's cells.
     """
     same = [str(file) for file in files[-1:] if _whole(Path(file)) == _plain(study.config)]
-    note = {"config": _plain(study.config), "file": same[0] if same else None}
+    note = {"config": _plain(study.config), "file": same[0] if same else None, "root": _resolved(study)}
     write_text(Path(study.root) / CONFIG, json.dumps(note, indent=1) + "\n")
 
 
@@ -50,10 +50,10 @@ def check_owner(study: Study, files: Sequence[str]) -> None:
     """Refuse a second config that would write into the first one's results.
 
     A copied config still names the study it was copied from. The folder belongs to the file of its last run for as
-    long as that file is there and names the study.
+    long as that file is there and names the study, and a copy of the folder to nobody yet.
     """
     note = _recorded(Path(study.root))
-    if not files or not note or not note["file"]:
+    if not files or not note or not note["file"] or note.get("root", _resolved(study)) != _resolved(study):
         return
     owner, mine = Path(note["file"]), Path(files[-1])
     if not owner.is_file() or owner.resolve() == mine.resolve() or _names(owner) != study.name:
@@ -63,6 +63,10 @@ def check_owner(study: Study, files: Sequence[str]) -> None:
             f"study: {study.name!r} is the study of {owner}, whose results are in {study.root}; give {mine} a name or "
             "`results` of its own"
         )
+
+
+def _resolved(study: Study) -> str:
+    return str(Path(study.root).resolve())
 
 
 def _whole(file: Path) -> dict:

@@ -23,7 +23,7 @@ from vptcore.jobs import manifest
 from vptcore.records import KINDS, METADATA_KEY, file_sha256
 from vptstudy.audit.findings import Unusable
 
-# Larger files are not read again if their time and size are still those of the manifest; `--deep` reads all.
+# Of larger files the size and a sample of blocks are held against the manifest; `--deep` reads all.
 BIG = 256 * 2**20
 LARGE = frozenset({"predictions", "explain"})
 
@@ -53,13 +53,17 @@ class Store:
         return record["outputs"][name] if record else None
 
     def is_untouched(self, name: str) -> bool:
-        """Whether size and time are the manifest's."""
-        entry, state = self.entry(name), os.stat(self.path(name))
-        return entry is not None and (entry["bytes"], entry["mtime_ns"]) == (state.st_size, state.st_mtime_ns)
+        """Whether its size and its sample of blocks are the manifest's, whatever its time is."""
+        entry = self.entry(name)
+        return entry is not None and manifest.holds(entry, self.path(name))
 
     def is_trusted(self, name: str) -> bool:
         """Whether a big file is taken at its record's word."""
         return not self.deep and os.stat(self.path(name)).st_size > BIG and self.is_untouched(name)
+
+    def identity(self, name: str) -> str | None:
+        """What a file holds as an input of a job (`manifest.identity`); None if it is not there."""
+        return manifest.rows_identity(self.path(name)) or self.sha256(name)
 
     def sha256(self, name: str) -> str | None:
         """The hash of a file as it stands there; None if it does not."""

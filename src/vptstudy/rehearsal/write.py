@@ -15,7 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 from vptcore.analysis.examples import EXAMPLES
-from vptcore.records import KINDS, digest, provenance, write_rows
+from vptcore.jobs.provenance import provenance
+from vptcore.records import KINDS, digest, write_rows
 from vptstudy.graph.flow import ROWS
 from vptstudy.rehearsal import levels, rows
 from vptstudy.study import VERSIONS, Cell, Study

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vptcore import __version__
-from vptcore.records import hive_parts, read_many, read_provenance, write_text
+from vptcore.records import RowsError, hive_parts, read_many, read_provenance, read_rows, write_text
 from vptstudy.config.resolve import load_study
 from vptstudy.report import quadrants
 from vptstudy.report.bycell import PREDICTIONS, ByCell
@@ -34,6 +34,7 @@ NO_KIND: Mapping[str, Sequence[str]] = {}
 def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
     """Write one table as csv, markdown, LaTeX and a small page of its own, and its caption as a note for Snakemake."""
     number, study = job["number"], load_study(job["config"])
+    check_seeds(study, inputs)
     is_extra = number in EXTRAS
     built = _extra(EXTRAS[number], study, inputs) if is_extra else _table(number, study, inputs)
     if line := substitutes_line(study, inputs):
@@ -49,6 +50,7 @@ def table(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[st
 def figure(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
     """Draw one figure as pdf and png, with its caption and its numbers beside it."""
     study, frames = load_study(job["config"]), _frames(inputs, draw.by_cell(job["number"]))
+    check_seeds(study, inputs)
     own = job.get("style")
     draw.save(draw.draw(job["number"], study, frames, own), outputs["pdf"], outputs["png"], own)
     write_text(outputs["csv"], draw.numbers(job["number"], study, frames))
@@ -58,6 +60,15 @@ def figure(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[s
     if "note" in outputs:
         write_text(outputs["note"], note(text))
     return f"drawn from {plural(_count(inputs), 'file')}"
+
+
+def check_seeds(study: Study, inputs: Mapping[str, Sequence[str]]) -> None:
+    """Raise RowsError for finals of other seeds than the config's: a mean over them would be said of the wrong ones."""
+    for path in _listed(inputs.get("final", [])):
+        found = read_rows(path, "final", ["seed"])["seed"].tolist()
+        if sorted(found) != sorted(study.seeds):
+            theirs, ours = (", ".join(map(str, sorted(seeds))) for seeds in (found, study.seeds))
+            raise RowsError(f"{path}: finals of the seeds {theirs}; the config asks for {ours}; run the study again")
 
 
 def note(caption: str) -> str:
@@ -79,6 +90,7 @@ def substitutes_line(study: Study, inputs: Mapping[str, Sequence[str]]) -> str:
 def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str, str]) -> str:
     """Write the folder of the report from rows, the tables' pages and drawn figures."""
     study, folder = load_study(job["config"]), Path(outputs["folder"])
+    check_seeds(study, inputs)
     frames = _frames({kind: inputs.get(kind, []) for kind in ("final", "fid", "predictions")}, PREDICTIONS)
     sections = [body_of(Path(path).read_text(encoding="utf-8")) for path in _listed(inputs["tables"])]
     printed_in = [Path(path).with_suffix(".csv") for path in _listed(inputs["tables"])]

@@ -37,6 +37,7 @@ def run(profile: str, targets: list[str], cores: str, configfile: Path | None, *
     with open(_lock_file(), "w") as lock:
         _wait_for(lock)
         _clear_stale_lock()
+        _settle_times(config)
         command = [sys.executable, "-m", "snakemake", *targets, "--profile", str(folder), "--cores", cores]
         if configfile:
             command += ["--configfile", str(configfile)]
@@ -52,6 +53,16 @@ def run(profile: str, targets: list[str], cores: str, configfile: Path | None, *
 
         print_results(config)
     return status
+
+
+def _settle_times(config: Mapping) -> None:
+    """Where a copy lost the files' times, set them right by their hashes, and say so."""
+    from vptstudy.graph.jobs import Graph
+    from vptstudy.run.settle import settle
+
+    if jobs := settle(Graph(load_study(config))):
+        files = "files of 1 job are" if jobs == 1 else f"files of {jobs} jobs are"
+        print(f"the {files} older than what they were made from, and right by their hashes: times set", file=sys.stderr)
 
 
 def _check_targets(targets: list[str], config: Mapping) -> None:

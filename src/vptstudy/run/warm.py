@@ -59,6 +59,7 @@ def call(
     threads: int = 1,
     gpus: int = 0,
     torch: bool = True,
+    again: bool = False,
     reads: Iterable | None = None,
     makes: Iterable | None = None,
     **arguments,
@@ -66,11 +67,13 @@ def call(
     """Run `module:function` with `arguments` and exit with its status. The entry point of every workflow script.
 
     `reads` and `makes` are the job's files, for its record in the manifest: `inputs` and `outputs` by default. `gpus`
-    is 1 for a job that takes a GPU of its own, where there are any; `torch` is False for one that imports none of it.
+    is 1 for a job that takes a GPU of its own, where there are any; `torch` is False for one that imports none of it;
+    `again` is True for one that is done whenever it is asked for, even where its files are there and right.
     """
     request = {
         "target": target,
         "torch": torch,
+        "again": again,
         "reads": _plain(list(reads)) if reads is not None else _results(arguments.get("inputs", {})),
         "makes": _plain(list(makes)) if makes is not None else _results(arguments.get("outputs", {})),
         "log": os.path.abspath(log),
@@ -132,8 +135,11 @@ def _perform(request: Mapping) -> dict:
 
             follows = {"say": say} if "say" in inspect.signature(function).parameters else {}
             record = manifest.Record(request["arguments"].get("job", {}), request["reads"], request["makes"])
-            summary = function(**request["arguments"], **follows)
-            record.finish()
+            if not request.get("again") and record.is_made():
+                summary = "nothing to do: made before from the same settings and inputs"
+            else:
+                summary = function(**request["arguments"], **follows)
+                record.finish()
         except (ValueError, OSError, MemoryError) as error:
             line = f"error: {_one_line(error)}"
             say(traceback.format_exc())

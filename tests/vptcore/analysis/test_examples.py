@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from vptcore.analysis import examples
-from vptcore.records import KINDS, provenance, read_rows, write_rows
+from vptcore.jobs.provenance import provenance
+from vptcore.records import KINDS, read_rows, write_rows
 
 
 def index(labels: list[int], splits: list[str]) -> pd.DataFrame:

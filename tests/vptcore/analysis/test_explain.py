@@ -21,10 +21,11 @@ from torch import nn
 from tests.vptcore.models.plain import worst
 from vptcore.analysis import explain
 from vptcore.analysis.explain import grad_cam, pick_images
+from vptcore.jobs.provenance import provenance
 from vptcore.models.methods import Tuned, build, spec_of, tuned_state
 from vptcore.models.prompts import PromptedViT, Prompts
 from vptcore.models.windows import PromptedSwin, SwinPrompts
-from vptcore.records import provenance, read_rows, write_rows
+from vptcore.records import read_rows, write_rows
 from vptstudy.config.resolve import load_study
 
 CLASSES = 5

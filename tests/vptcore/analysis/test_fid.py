@@ -27,8 +27,9 @@ from vptcore.analysis.fid import read_features, save_features
 from vptcore.analysis.frechet import frechet_distance
 from vptcore.analysis.reference import gaussian_of, read_reference
 from vptcore.data.decode import resize_bilinear
+from vptcore.jobs.provenance import provenance
 from vptcore.models.backbones import MINI
-from vptcore.records import provenance, read_provenance, read_rows, write_rows
+from vptcore.records import read_provenance, read_rows, write_rows
 from vptstudy.cli import main
 from vptstudy.cli.reference import write_reference
 from vptstudy.config.resolve import load_study

@@ -11,6 +11,7 @@ from tests.vptstudy.report.synthetic import final_rows
 from vptcore import records
 from vptcore.data import splits
 from vptcore.data.arrays import prepare
+from vptcore.jobs.provenance import provenance
 from vptstudy.config.resolve import load_study
 from vptstudy.report.produce import substitutes_line, table
 
@@ -43,7 +44,7 @@ def test_from_the_reader_to_the_table(tmp_path):
         inputs = {"digits": {"splits": split_file}, "fashion_mnist": {"splits": own_file}}.get(cell.task, {})
         path = tmp_path / "final" / cell.folder / "rows.parquet"
         rows = final_rows(study, [cell]).drop(columns=["backbone", "method", "task", "train"])
-        records.write_rows(path, "final", rows, records.provenance({}, inputs))
+        records.write_rows(path, "final", rows, provenance({}, inputs))
         files.append(str(path))
     said = substitutes_line(study, {"final": files})
     assert said.startswith("Substitutes: ")
@@ -61,5 +62,5 @@ def test_nothing_is_said_where_nothing_was_substituted(tmp_path):
     cell = study.cells[0]
     path = tmp_path / cell.folder / "rows.parquet"
     rows = final_rows(study, [cell]).drop(columns=["backbone", "method", "task", "train"])
-    records.write_rows(path, "final", rows, records.provenance({}))
+    records.write_rows(path, "final", rows, provenance({}))
     assert substitutes_line(study, {"final": [str(path)]}) == ""

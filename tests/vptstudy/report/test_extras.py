@@ -13,7 +13,8 @@ import yaml
 
 from tests.vptstudy.report.synthetic import answers_of, curve_rows, fid_rows, final_rows, search_rows
 from vptcore.analysis.statistics import CELL
-from vptcore.records import RowsError, provenance, write_rows
+from vptcore.jobs.provenance import provenance
+from vptcore.records import RowsError, write_rows
 from vptstudy.config.resolve import load_study
 from vptstudy.graph import targets
 from vptstudy.report import produce

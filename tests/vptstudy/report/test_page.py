@@ -13,7 +13,8 @@ from markupsafe import escape
 from tests.vptstudy.report.synthetic import answers_of, fid_rows, final_rows, make_study
 from tests.vptstudy.report.test_render import EVIL, Counter
 from vptcore.data.tasks import TASKS
-from vptcore.records import KINDS, file_sha256, provenance, write_rows
+from vptcore.jobs.provenance import provenance
+from vptcore.records import KINDS, file_sha256, write_rows
 from vptstudy.report.contrasts import Contrasts
 from vptstudy.report.figures.draw import FIGURES, caption, draw, numbers, save
 from vptstudy.report.page.compose import body_of, table_page, write_page
