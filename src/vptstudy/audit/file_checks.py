@@ -190,4 +190,4 @@ def _text(path: Path, end: str = "") -> Finding | None:
     return None if text.strip() and text.rstrip().endswith(end) else Finding("readable", "not whole")
 
 
-_READERS = {"png": _png, "pdf": _pdf, "caption": _text, "note": _text}
+_READERS = {"png": _png, "pdf": _pdf, "csv": _text, "caption": _text, "note": _text}
