@@ -24,6 +24,7 @@ WITH_TORCH = {
         "data": {"augment", "tensors"},
         "jobs": {"determinism", "device"},
         "models": {
+            "adapters",
             "blocks",
             "checkpoints",
             "export",

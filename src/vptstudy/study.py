@@ -17,7 +17,7 @@ from functools import cached_property
 from vptcore.data.signature import signature
 from vptcore.data.tasks import Task
 from vptcore.models.backbones import Backbone
-from vptcore.models.methods_table import METHODS
+from vptcore.models.methods_table import METHODS, in_order
 from vptcore.training.protocol import AUTHORS_BATCH, Protocol
 from vptcore.training.recipe import Recipe, final_parts
 
@@ -85,7 +85,9 @@ class Study:
     def used(self, field: str) -> list[str]:
         """The backbones, methods, tasks or train sizes that occur in the cells, in the order of the tables."""
         seen = {getattr(cell, field): None for cell in self.cells}
-        order = {"backbone": self.backbones, "method": METHODS, "task": self.tasks}.get(field)
+        if field == "method":
+            return in_order(seen)
+        order = {"backbone": self.backbones, "task": self.tasks}.get(field)
         return list(seen) if order is None else [name for name in order if name in seen]
 
     def select(self, **wanted: str | Iterable[str]) -> list[Cell]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
+from vptcore.models.adapters import ChannelAdapter, ParallelAdapter, add_bottlenecks, add_scales
 from vptcore.models.backbones import Backbone
 from vptcore.models.heads import MlpHead, at_least_fp32, linear_head
 from vptcore.models.methods_table import METHODS, Method, is_target, settings_of
@@ -92,8 +93,8 @@ def build(
         parameter.requires_grad_(spec.row.trains(place, spec.settings))
     if spec.backbone.fixed_positions:
         encoder.backbone.pos_embed.requires_grad_(False)
-    if spec.method in BRANCHES:
-        BRANCHES[spec.method](encoder.backbone, spec)
+    if spec.row.branch:
+        BRANCHES[spec.row.branch](encoder.backbone, spec)
     return model
 
 
@@ -156,23 +157,55 @@ def set_dropout(backbone: nn.Module, share: float) -> None:
 
 
 def _lora(backbone: nn.Module, spec: ModelSpec) -> None:
-    """Low-rank updates beside the named projections (peft)."""
-    from peft import LoraConfig, inject_adapter_in_model
-
+    """Low-rank updates beside the named projections."""
     lora = spec.settings["lora"]
-    targets = [name for name, _ in backbone.named_modules() if is_target(name, lora["targets"])]
-    if not targets:
-        raise ValueError(
-            f"methods.lora.lora.targets: {', '.join(lora['targets'])} name no layer of {spec.backbone.timm}; try qkv "
-            "or proj"
-        )
-    inject_adapter_in_model(
-        LoraConfig(r=int(lora["rank"]), lora_alpha=float(lora["alpha"]), target_modules=targets), backbone
-    )
+    config = {"r": int(lora["rank"]), "lora_alpha": float(lora["alpha"]), "target_modules": list(lora["targets"])}
+    _inject(backbone, spec, "LORA", config, f"methods.{spec.method}.lora.targets")
+
+
+def _peft(backbone: nn.Module, spec: ModelSpec) -> None:
+    """Any adapter of peft that is put into layers, with the arguments of its own config class."""
+    config = dict(spec.settings["peft"])
+    _inject(backbone, spec, str(config.pop("peft_type")), config, f"methods.{spec.method}.peft.target_modules")
+
+
+def _inject(backbone: nn.Module, spec: ModelSpec, kind: str, config: dict, key: str) -> None:
+    """Have peft put adapters into the layers that `target_modules` names; a list of them as `is_target` reads it."""
+    from peft import inject_adapter_in_model
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    targets = config["target_modules"]
+    if not isinstance(targets, str):
+        config["target_modules"] = [name for name, _ in backbone.named_modules() if is_target(name, targets)]
+    try:
+        if not config["target_modules"]:
+            raise ValueError("no layer")
+        inject_adapter_in_model(PEFT_TYPE_TO_CONFIG_MAPPING[kind](**config), backbone)
+    except TypeError as error:
+        raise ValueError(f"{key.rpartition('.')[0]}: {kind} of peft: {str(error).splitlines()[0]}") from None
+    except ValueError:
+        named = targets if isinstance(targets, str) else ", ".join(targets)
+        raise ValueError(f"{key}: {named} name no layer of {spec.backbone.timm}; try qkv or proj") from None
+
+
+def _adaptformer(backbone: nn.Module, spec: ModelSpec) -> None:
+    rank, scale = int(spec.settings["bottleneck"]), float(spec.settings["scale"])
+    add_bottlenecks(backbone, lambda width: ParallelAdapter(width, rank, scale), behind=False)
+
+
+def _adapter_plus(backbone: nn.Module, spec: ModelSpec) -> None:
+    rank = int(spec.settings["bottleneck"])
+    add_bottlenecks(backbone, lambda width: ChannelAdapter(width, rank, drop_path=0.1), behind=True)
 
 
 # What a method adds to the backbone, whose parameters are frozen but for those that the method's row trains.
-BRANCHES: dict[str, Callable[[nn.Module, ModelSpec], None]] = {"lora": _lora}
+BRANCHES: dict[str, Callable[[nn.Module, ModelSpec], None]] = {
+    "lora": _lora,
+    "peft": _peft,
+    "adaptformer": _adaptformer,
+    "adapter_plus": _adapter_plus,
+    "ssf": lambda backbone, spec: add_scales(backbone),
+}
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:

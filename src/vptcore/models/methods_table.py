@@ -7,15 +7,23 @@ In: a method's id. Out: its row, which the training, the plan, the rehearsal, th
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
-from vptcore.choices import choose_one
+from vptcore.choices import ConfigError, choose_one
 from vptcore.models.outline import Layer, Place
 
 Settings = Mapping[str, object]
 # The linear layers of a block in timm's names, ViT and Swin alike.
 LAYERS = ("qkv", "proj", "fc1", "fc2")
+# peft's adapters that can be put into an encoder as it is (0.21; VeRA and VB-LoRA share a basis between layers).
+PEFT_TYPES = (
+    "LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "FOURIERFT", "LN_TUNING", "RANDLORA", "HRA", "SHIRA",
+    "C3A", "MISS", "WAVEFT", "ROAD", "GRALORA", "DELORA",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,9 +71,10 @@ class Method:
     """`title` as the paper prints it, `colour` in every figure (Okabe-Ito: told apart by colour-blind eyes and in
     print).
 
-    `trains`: which of the backbone's own parameters train. `adds`: what is added to it, counted. `prompts`: whether
-    prompts are. `head`: linear, or mlp. `probe`: the backbone only computes features, which are cached; `stacks`: all
-    configurations of its grid train side by side. `needs`: the method whose tuned model it starts from.
+    `trains`: which of the backbone's own parameters train. `adds`: what is added to it, counted; `branch`: what
+    `methods.BRANCHES` builds for it. `prompts`: whether prompts are added. `head`: linear, or mlp. `probe`: the
+    backbone only computes features, which are cached; `stacks`: all configurations of its grid train side by side.
+    `needs`: the method whose tuned model it starts from.
 
     `optimizer`: sgd or adamw, or the protocol's switch that says which. `as_full`: warm-up, dropout, stochastic depth
     and fixed decay are those of full fine-tuning. `settings`: the method's own keys in the config, with their defaults;
@@ -81,6 +90,7 @@ class Method:
     trains: Callable[[Place, Settings], bool] = nothing
     adds: Callable[[Settings], tuple[Added, ...]] = lambda settings: ()
     prompts: bool = False
+    branch: str = ""
     head: str = "linear"
     probe: bool = False
     stacks: bool = False
@@ -115,15 +125,86 @@ def lora_adds(settings: Settings) -> tuple[Added, ...]:
     )
 
 
+def check_peft(key: str, settings: Settings) -> None:
+    peft = settings["peft"]
+    choose_one(f"{key}.peft.peft_type", peft.get("peft_type", ""), PEFT_TYPES)
+    targets = peft.get("target_modules")
+    if not (isinstance(targets, str | list) and targets):
+        raise ConfigError(f"{key}.peft.target_modules: {targets!r} names no layers; give a list such as [qkv]")
+
+
+def peft_adds(settings: Settings) -> tuple[Added, ...]:
+    """What peft's LoRA and DoRA add; its other types are planned as a LoRA of the same rank, or of rank 8."""
+    peft = settings["peft"]
+    rank, targets, dora = int(peft.get("r", 8)), peft["target_modules"], bool(peft.get("use_dora"))
+
+    def at(layer: Layer) -> bool:
+        if targets == "all-linear":
+            return layer.narrow > 0 and not layer.name.startswith("patch_embed")
+        return bool(re.fullmatch(targets, layer.name)) if isinstance(targets, str) else is_target(layer.name, targets)
+
+    def once(layer: Layer) -> float:
+        # DoRA's norm of the updated weights: the update itself, from an identity matrix.
+        return 2 * rank * layer.narrow * (layer.narrow + layer.wide) if dora else 0.0
+
+    return (
+        Added(
+            at=at,
+            numbers=lambda layer: rank * (max(layer.narrow, 1) + layer.wide) + (layer.wide if dora else 0),
+            rank=rank,
+            once=once,
+        ),
+    )
+
+
+def bottleneck_adds(spot: str, scales: bool) -> Callable[[Settings], tuple[Added, ...]]:
+    """An adapter of `bottleneck` at every block's MLP: two layers with biases, and where it `scales` one a channel."""
+
+    def adds(settings: Settings) -> tuple[Added, ...]:
+        rank = int(settings["bottleneck"])
+        return (
+            Added(
+                at=lambda layer: layer.kind == "fc2",
+                numbers=lambda layer: 2 * rank * layer.wide + rank + layer.wide * (2 if scales else 1),
+                rank=rank,
+                spot=spot,
+            ),
+        )
+
+    return adds
+
+
+def ssf_adds(settings: Settings) -> tuple[Added, ...]:
+    return (Added(at=lambda layer: True, numbers=lambda layer: 2 * layer.wide),)
+
+
 def is_target(layer: str, targets: Iterable[str]) -> bool:
     """Whether an adapter's `targets` name this layer: the end of its name; the patch embedding's only in full."""
     ends = any(layer == target or layer.endswith(f".{target}") for target in targets)
     return ends and ("patch_embed" not in layer or any("patch_embed" in target for target in targets))
 
 
+class Methods(dict):
+    """Rows by their ids. Any other name is one that a config made up for an adapter of peft: looked up it has a row,
+    while `in` and loops know the rows of the table alone."""
+
+    def __missing__(self, id: str) -> Method:
+        return _of_peft(id)
+
+
+@cache
+def _of_peft(id: str) -> Method:
+    """A row without settings: the config's `peft` says everything. Its colour follows from its name."""
+    return Method(
+        id, id.replace("_", " "), f"#{zlib.crc32(id.encode()) & 0x9F9F9F:06X}", adds=peft_adds, branch="peft",
+        settings={"peft": {}}, check=check_peft, optimizer="adamw", batch=64,
+        grid={"lr": [0.04, 0.02, 0.004, 0.002], "weight_decay": [0.01, 0.0001]},
+    )  # fmt: skip
+
+
 # A grid's learning rates are per 256 images (`scale_lr`): what makers call 1e-3 at a batch of 64 is 4e-3 here.
-METHODS: dict[str, Method] = {
-    method.id: method
+METHODS: dict[str, Method] = Methods(
+    (method.id, method)
     for method in (
         Method(
             "full", "FT", "#D55E00", trains=everything, optimizer="full_optimizer", as_full=True, rehearsed=-6.0,
@@ -138,7 +219,7 @@ METHODS: dict[str, Method] = {
         Method("mlp", "MLP probe", "#56B4E9", probe=True, head="mlp", rehearsed=-12.0),
         Method(
             "lora", "LoRA", "#E69F00", adds=lora_adds, optimizer="lora_optimizer", rehearsed=1.0,
-            settings={"lora": {"rank": 8, "alpha": 8, "targets": ["qkv"]}}, check=check_lora,
+            settings={"lora": {"rank": 8, "alpha": 8, "targets": ["qkv"]}}, check=check_lora, branch="lora",
         ),
         Method(
             "bitfit", "BitFit", "#332288", trains=biases, optimizer="adamw", rehearsed=-1.0, batch=64,
@@ -166,8 +247,38 @@ METHODS: dict[str, Method] = {
             settings={"layer_decay": 1.0}, rehearsed=-4.0, batch=64,
             grid={"lr": [0.001, 0.0005, 0.0001, 0.00005], "weight_decay": [0.01, 0.0001]},
         ),
+        # Liu et al., ICML 2024.
+        Method(
+            "dora", "DoRA", "#661100", adds=peft_adds, branch="peft", check=check_peft, optimizer="adamw",
+            settings={"peft": {"peft_type": "LORA", "use_dora": True, "r": 8, "lora_alpha": 16,
+                               "target_modules": ["qkv"]}},
+            rehearsed=1.0, batch=64, grid={"lr": [0.02, 0.004, 0.002, 0.0004], "weight_decay": [0.01, 0.0001]},
+        ),
+        # Chen et al., NeurIPS 2022: 64 wide, scaled by 0.1 (main_image.py, scripts).
+        Method(
+            "adaptformer", "AdaptFormer", "#6699CC", adds=bottleneck_adds("mlp", False), branch="adaptformer",
+            optimizer="adamw", settings={"bottleneck": 64, "scale": 0.1}, rehearsed=2.0, batch=64,
+            grid={"lr": [0.02, 0.004, 0.002], "weight_decay": [0.01, 0.0001]},
+        ),
+        # Steitz and Roth, CVPR 2024: one setting for every task, AdamW at 1e-3 and a weight decay of 1e-4.
+        Method(
+            "adapter_plus", "Adapter+", "#DDAA33", adds=bottleneck_adds("block", True), branch="adapter_plus",
+            optimizer="adamw", settings={"bottleneck": 8}, rehearsed=2.0, batch=64,
+            grid={"lr": [0.004], "weight_decay": [0.0001]},
+        ),
+        # Lian et al., NeurIPS 2022 (train_scripts/vit/vtab: lr 5e-3 to 1e-2, weight decay 5e-5 to 5e-2).
+        Method(
+            "ssf", "SSF", "#000000", adds=ssf_adds, branch="ssf", optimizer="adamw", rehearsed=1.5, batch=64,
+            grid={"lr": [0.04, 0.02, 0.004], "weight_decay": [0.05, 0.00005]},
+        ),
     )
-}  # fmt: skip
+)  # fmt: skip
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Methods in the order of the table, then those that a config made up as they come."""
+    named = list(dict.fromkeys(names))
+    return [id for id in METHODS if id in named] + [id for id in named if id not in METHODS]
 
 
 def settings_of(job: Mapping) -> dict:

@@ -28,16 +28,18 @@ def _shipped() -> dict:
     return read_config(FILE)
 
 
-def _defaults() -> dict:
-    """The file's, with the batch and grid of every method that comes with its makers'."""
-    found = _shipped()
-    makers = {id: {"batch": row.batch, "grid": dict(row.grid)} for id, row in METHODS.items() if row.grid}
+def _defaults(config: Mapping) -> dict:
+    """The file's, with the batch and grid of every method that comes with its makers' and of the config's own."""
+    found, named = _shipped(), config.get("methods")
+    own = [id for id in named if isinstance(id, str)] if isinstance(named, Mapping) else []
+    rows = {id: METHODS[id] for id in [*METHODS, *own]}
+    makers = {id: {"batch": row.batch, "grid": dict(row.grid)} for id, row in rows.items() if row.grid}
     return found | {"methods": makers | found["methods"]}
 
 
 def with_defaults(config: Mapping) -> dict:
     """The config with what it leaves out. What is no mapping stays as it is, for the schema to name."""
-    merged = _merged(_defaults(), _numbers(config), "")
+    merged = _merged(_defaults(config), _numbers(config), "")
     merged["fid"] = _fid(merged.get("fid", False))
     experiments = merged.get("experiments")
     if isinstance(experiments, Mapping):

@@ -29,7 +29,7 @@ TASK_SETS = {"vtab": VTAB, "fgvc": FGVC, "embedded": EMBEDDED}
 def load_study(config: Mapping) -> Study:
     """Fill in a config's defaults, check it and resolve it. Raises ConfigError."""
     check_mapping(config)
-    check_names("methods", config.get("methods"), METHODS)
+    check_names("methods", config.get("methods"), [*METHODS, *_of_peft(config.get("methods"))])
     config = with_defaults(config)
     check_schema(config)
     for name, setting in config["methods"].items():
@@ -103,6 +103,12 @@ def _backbones(extra: Mapping) -> dict[str, Backbone]:
         else:
             backbones[name] = Backbone(**{"id": name, "title": name, **row})
     return backbones
+
+
+def _of_peft(methods: object) -> list[str]:
+    """Methods of the config's own: those that say which adapter of peft they are."""
+    named = methods.items() if isinstance(methods, Mapping) else ()
+    return [name for name, setting in named if isinstance(setting, Mapping) and "peft" in setting]
 
 
 def _check_method(key: str, row: Method, setting: Mapping) -> None:

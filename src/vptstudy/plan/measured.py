@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vptcore.models.methods_table import METHODS
+from vptcore.models.methods_table import METHODS, in_order
 from vptcore.records import RowsError, read_provenance, read_rows
 from vptstudy.plan.devices import Device, device_of, is_known
 from vptstudy.plan.images import Counts
@@ -109,7 +109,7 @@ def comparison(jobs: Iterable[Measured], before: Speed, after: Speed) -> list[di
     groups: defaultdict[tuple[str, str], list[Measured]] = defaultdict(list)
     for job in jobs:
         groups[job.stage, job.job["method"]].append(job)
-    order = list(METHODS)
+    order = in_order(method for _, method in groups)
     rows = []
     for (stage, method), mine in sorted(groups.items(), key=lambda g: (g[0][0] != "search", order.index(g[0][1]))):
         seconds = sum(job.seconds for job in mine)

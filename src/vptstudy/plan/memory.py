@@ -62,7 +62,8 @@ def _added_numbers(job: Mapping) -> dict[int, float]:
     found: dict[int, float] = {}
     for layer, added in changes_of(job)[1]:
         entering = layer.wide if added.rank == 0 or added.spot != "layer" else layer.narrow
-        found[layer.block] = found.get(layer.block, 0.0) + entering + 3 * added.rank
+        both = 2 * layer.wide if added.once(layer) else 0  # two results are scaled by what is computed once
+        found[layer.block] = found.get(layer.block, 0.0) + entering + both + 3 * added.rank
     return found
 
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 import pandas as pd
 
 from vptcore.analysis.curves import RISE, overfitting
-from vptcore.models.methods_table import METHODS
+from vptcore.models.methods_table import METHODS, in_order
 from vptcore.training.recipe import final_parts
 from vptstudy.study import ONE_SHOT, WHOLE_TRAIN, Cell, Study
 
@@ -247,7 +247,7 @@ def _overfitting_line(frames: Mapping[str, pd.DataFrame]) -> str:
     found = overfitting(frames["curves"], frames.get("final"))
     counts = [
         f"{METHODS[method].title} {int(mine['overfits'].sum())} of {len(mine)}"
-        for method in METHODS
+        for method in in_order(found["method"])
         if len(mine := found[found["method"] == method])
     ]
     rule = f"the test loss ends above its minimum by more than seeds differ, or than {RISE:.0%} of it with one seed"

@@ -18,7 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import NullFormatter
 
 from vptcore.analysis.calibration import calibration_error, reliability
-from vptcore.models.methods_table import METHODS
+from vptcore.models.methods_table import METHODS, in_order
 from vptcore.training.choose import choose
 from vptstudy.report.figures.draw_lines import CHANCE
 from vptstudy.report.figures.style import (
@@ -182,7 +182,7 @@ def costs(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     frame = cost.beside_others(cost.table(study, frames).frame)
     groups = [g for g in GROUP_TITLES if g in set(frame["group"])]
     members = cost.by_task(study, frames).groupby("group")["task"].unique()
-    found = [m for m in METHODS if m in set(frame["method"])]
+    found = in_order(frame["method"])
     methods = sorted(found, key=lambda method: method in PAIR)
     figure = new_figure(PAGE, 4.2)
     axes = figure.subplots(2, len(groups), squeeze=False, sharex="row", sharey="col")
@@ -210,7 +210,7 @@ def costs(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
 def _mark(method: str) -> dict:
     """FT's and VPT's marks are filled, the others' hollow, so that none hides another where they meet."""
     colour, filled = method_colour(method), method in PAIR
-    place = list(METHODS).index(method)
+    place = list(METHODS).index(method) if method in METHODS else len(method)
     shape = COST_MARKS[place % len(COST_MARKS)]
     return {"marker": shape, "ms": 4.5 if filled else 6.5, "color": colour, "mfc": colour if filled else "none"}
 

@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocato
 
 from vptcore.analysis.curves import mean_curves
 from vptcore.analysis.statistics import summarise
-from vptcore.models.methods_table import METHODS
+from vptcore.models.methods_table import METHODS, in_order
 from vptstudy.report.figures.style import (
     COLUMN,
     INK,
@@ -130,7 +130,7 @@ def losses(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
         for axis in axes:
             axis.set_ylim(bottom=0)
     _outer_labels(axes, columns, "epoch", "loss (nats)")
-    methods = [method for method in METHODS if method in set(curves["method"])]
+    methods = in_order(curves["method"])
     handles = [Line2D([], [], color=method_colour(m), label=METHODS[m].title) for m in methods]
     handles += [Line2D([], [], color=INK, ls=style, label=label) for style, label in LOSS_LINES.values()]
     wide = figure.get_figwidth() > 1.3 * COLUMN

@@ -178,7 +178,7 @@ def _ahead(contrasts: Contrasts, backbone: str, train_of: Mapping[str, str], rop
     The larger of a method's two p values is its own: it has to beat both.
     """
     both: dict[str, float] = {}
-    for method in METHODS:
+    for method in contrasts.study.used("method"):
         sides = [contrasts.over_tasks(method, side, backbone, train_of) for side in PAIR if method not in PAIR]
         if not sides or any(len(side) < len(train_of) for side in sides):
             continue

@@ -75,7 +75,7 @@ def pairs(study: Study) -> list[Pair]:
     for backbone in study.used("backbone"):
         for train in study.used("train"):
             is_main = backbone == study.main_backbone and train in (study.base_train, WHOLE_TRAIN)
-            others = [method for method in METHODS if method not in PAIR] if is_main else []
+            others = [method for method in study.used("method") if method not in PAIR] if is_main else []
             sides = [("vpt", BASE), *((method, BASE) for method in others), *(("vpt", method) for method in others)]
             for method, against in sides:
                 tasks = [

@@ -76,7 +76,7 @@ def table(study: Study, frames: Mapping[str, pd.DataFrame]) -> Listing:
     found = by_task(study, frames)
     rows = []
     for group in GROUP_TITLES:
-        for method in METHODS:
+        for method in study.used("method"):
             mine = found[(found["group"] == group) & (found["method"] == method)] if len(found) else found
             if len(mine):
                 rows.append(_row(study, frames["final"], group, method, mine))

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vptcore.data.tasks import GROUPS, OWN
-from vptcore.models.methods_table import METHODS
 from vptstudy.study import ONE_SHOT, WHOLE_TRAIN, Cell, Study
 
 ROLES = {"swin": "swin_b_sup21k", "mae": "vit_b16_mae", "moco": "vit_b16_mocov3"}
@@ -110,7 +109,7 @@ def methods_of(spec: TableSpec, study: Study) -> list[str]:
     def tasks(method: str) -> set[str]:
         return {c.task for c in study.select(**mine, method=method) if study.tasks[c.task].group in spec.groups}
 
-    further = [m for m in METHODS if m not in spec.methods and tasks(m) >= tasks(spec.methods[0])]
+    further = [m for m in study.used("method") if m not in spec.methods and tasks(m) >= tasks(spec.methods[0])]
     return [*spec.methods, *further]
 
 

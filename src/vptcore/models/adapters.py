@@ -1,0 +1,104 @@
+"""What methods put into a frozen backbone: bottlenecks at the MLP, scales and shifts after every layer.
+
+In: a timm backbone. Out: the same backbone, changed in place; the modules that are put in carry the only parameters
+that train. Each class names the makers' repository whose formula it computes; tests hold the two against each other in
+float64.
+
+Shapes: B batch, N tokens, D width.
+
+    python -m pytest tests/vptcore/models/test_adapters.py
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MlpBranch(nn.Module):
+    """A block's MLP branch as one module, so that an adapter sees the tokens before the norm.
+
+    It takes the norm, the MLP, the layer scale and the stochastic depth out of the block, which then adds its output
+    to the tokens as before. `behind`: the adapter reads the block's result, and not the tokens that enter the branch.
+    """
+
+    def __init__(self, block: nn.Module, adapter: nn.Module, *, behind: bool):
+        super().__init__()
+        self.norm, self.mlp, self.adapter, self.behind = block.norm2, block.mlp, adapter, behind
+        self.scale, self.drop_path = getattr(block, "ls2", nn.Identity()), block.drop_path2
+        block.norm2, block.drop_path2, block.mlp = nn.Identity(), nn.Identity(), self
+        if hasattr(block, "ls2"):
+            block.ls2 = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.drop_path(self.scale(self.mlp(self.norm(x))))
+        return out + self.adapter(x + out if self.behind else x)
+
+
+class ParallelAdapter(nn.Module):
+    """AdaptFormer's bottleneck: s (W2 ReLU(W1 x)), zero at the start (ShoufaChen/AdaptFormer models/adapter.py)."""
+
+    def __init__(self, width: int, rank: int, scale: float):
+        super().__init__()
+        self.down, self.up, self.scale = nn.Linear(width, rank), nn.Linear(rank, width), scale
+        nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
+        for zero in (self.down.bias, self.up.weight, self.up.bias):
+            nn.init.zeros_(zero)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.dropout(F.relu(self.down(x)), 0.1, self.training)
+        return self.up(hidden) * self.scale
+
+
+class ChannelAdapter(nn.Module):
+    """Adapter+: s * (W2 GELU(W1 x)) with a learned scale a channel, left out for a tenth of the images in training
+    (visinf/adapter_plus adapter_plus/vit_adapter.py)."""
+
+    def __init__(self, width: int, rank: int, drop_path: float):
+        super().__init__()
+        self.down, self.up = nn.Linear(width, rank), nn.Linear(rank, width)
+        self.scale, self.drop_path = nn.Parameter(torch.ones(width)), drop_path
+        for layer in (self.down, self.up):
+            nn.init.trunc_normal_(layer.weight, std=0.01, a=-0.02, b=0.02)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.up(F.gelu(self.down(x)))
+        if self.training and self.drop_path > 0:
+            kept = torch.rand(len(x), *[1] * (x.dim() - 1), device=x.device) >= self.drop_path
+            out = out * kept.to(out.dtype) / (1 - self.drop_path)
+        return out * self.scale
+
+
+class ScaleShift(nn.Module):
+    """SSF: a layer, then a learned scale and shift a channel (dongzelian/SSF models/vision_transformer.py)."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        width = len(layer.weight)
+        self.layer = layer
+        self.scale = nn.Parameter(torch.empty(width).normal_(1, 0.02))
+        self.shift = nn.Parameter(torch.empty(width).normal_(0, 0.02))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.layer(x)
+        # A convolution's channels are its second dimension, a norm's and a linear layer's the last.
+        shape = (-1, 1, 1) if isinstance(self.layer, nn.Conv2d) else (-1,)
+        return out * self.scale.view(shape) + self.shift.view(shape)
+
+
+def add_bottlenecks(backbone: nn.Module, make, *, behind: bool) -> None:
+    """An adapter at the MLP of every block; `make` takes the block's width."""
+    for block in [m for m in backbone.modules() if hasattr(m, "norm2") and hasattr(m, "mlp")]:
+        MlpBranch(block, make(len(block.norm2.weight)), behind=behind)
+
+
+def add_scales(backbone: nn.Module) -> None:
+    """A scale and a shift after every linear layer, convolution and norm."""
+    layers = [n for n, m in backbone.named_modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.LayerNorm)]
+    for name in layers:
+        parent, _, last = name.rpartition(".")
+        setattr(backbone.get_submodule(parent), last, ScaleShift(backbone.get_submodule(name)))
