@@ -8,6 +8,7 @@ backbone's state. Out: a `Tuned` model for `fit`, or for probes a frozen backbon
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -67,7 +68,8 @@ class Tuned(nn.Module):
     def forward(self, images_BCHW: Tensor) -> Tensor:
         features_BD = self.encoder(images_BCHW)
         # In bf16 logits near a head's bias of -4.6 would be 1/32 apart, and images tie.
-        with torch.autocast(features_BD.device.type, enabled=False):
+        kind = features_BD.device.type
+        with contextlib.nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False):
             return self.head(at_least_fp32(features_BD))
 
 
