@@ -3,7 +3,7 @@
 In: a study's `Graph`. Out: how many jobs' files were made as new as what they were made from, so that Snakemake, which
 goes by times, finds nothing to do. Only where hashes show that the files are what today's jobs would make.
 
-    python -m pytest tests/vptstudy/run/test_settle.py
+    python -m pytest tests/vptstudy/graph/test_stale.py
 """
 
 from __future__ import annotations
