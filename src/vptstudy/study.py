@@ -31,8 +31,8 @@ VERSIONS = {
     "final": 2,
     "explain": 2,
     "examples": 1,
-    "tables": 7,
-    "figures": 8,
+    "tables": 8,
+    "figures": 9,
     "report": 3,
 }
 ONE_SHOT, WHOLE_TRAIN = "one_shot", "train"

@@ -10,11 +10,13 @@ worth. Nothing is trained again.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from vptcore.analysis.paired import shrunk
 from vptcore.records import RowsError
 
 REPEATS = 1000
@@ -62,6 +64,57 @@ def selection_noise(search: pd.DataFrame, labels_V: np.ndarray, repeats: int = R
         other=float((picks_R != chosen).mean()), rivals=len(np.unique(picks_R)),
         gain=float(gain_R.mean() / V),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What a choice by val is worth; accuracies are fractions.
+
+    accuracy: of the winner on images that did not choose it. low, high: its 95 % percentile interval. best: for each
+    method, the probability that its choice is the best one, drawn towards equal chances where val images are few.
+    """
+
+    accuracy: float
+    low: float
+    high: float
+    best: dict[str, float]
+
+
+def corrected_choice(grids: Mapping[str, np.ndarray], repeats: int = REPEATS, seed: int = 0) -> Corrected:
+    """Bootstrap of the choice over all configurations of all methods, scored out of bag (Tsamardinos et al., 2018).
+
+    grids: method -> (configurations, images) of right answers on the same val images, the configuration that wins a tie
+    first. Every resample chooses on the images it drew, and scores what it chose on those it did not. ValueError
+    without two images, or where their numbers differ.
+    """
+    widths = {grid.shape[1] for grid in grids.values()}
+    if len(widths) != 1 or min(widths) < 2:
+        raise ValueError(
+            f"corrected choice: {sorted(widths)} val images; expected the same two or more for all methods"
+        )
+    V = widths.pop()
+    counts_RV = np.random.default_rng(seed).multinomial(V, np.full(V, 1 / V), size=repeats)
+    counts_RV = counts_RV[(counts_RV == 0).any(1)]
+    outside_RV = (counts_RV == 0).astype(float)
+    picked = [_picked(grid.astype(float), counts_RV, outside_RV) for grid in grids.values()]
+    inside_RM, scored_RM = (np.stack(part, axis=1) for part in zip(*picked, strict=True))
+    scores_R = scored_RM[np.arange(len(scored_RM)), inside_RM.argmax(1)]
+    best_RM = scored_RM >= scored_RM.max(1, keepdims=True) - 1e-12
+    chances = shrunk((best_RM / best_RM.sum(1, keepdims=True)).mean(0), V)
+    low, high = np.percentile(scores_R, [2.5, 97.5])
+    return Corrected(float(scores_R.mean()), float(low), float(high), dict(zip(grids, chances.tolist(), strict=True)))
+
+
+def _picked(right_CV: np.ndarray, counts_RV: np.ndarray, outside_RV: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(R,) right answers of a method's choice on the resample, and its accuracy on the images outside."""
+    inside_RC, outside_RC = counts_RV @ right_CV.T, outside_RV @ right_CV.T / outside_RV.sum(1, keepdims=True)
+    choice_R, rows = inside_RC.argmax(1), np.arange(len(inside_RC))
+    return inside_RC[rows, choice_R], outside_RC[rows, choice_R]
+
+
+def right_answers_of(search: pd.DataFrame, labels_V: np.ndarray) -> np.ndarray:
+    """(C, V): what each configuration that can be chosen answered right, the one that wins a tie first; RowsError."""
+    return _right(_ranked(search), np.asarray(labels_V))
 
 
 def _ranked(search: pd.DataFrame) -> pd.DataFrame:

@@ -22,3 +22,19 @@ def choose(rows: pd.DataFrame) -> pd.Series:
         )
     order = usable.sort_values(["val_accuracy", "lr", "weight_decay"], ascending=[False, True, True], kind="stable")
     return order.iloc[0]
+
+
+LOWEST, HIGHEST = "lowest", "highest"
+
+
+def edge_of(rows: pd.DataFrame) -> str:
+    """Where the chosen learning rate lies on the edge of those that were tried: LOWEST, HIGHEST, or ''.
+
+    Beyond an edge there may be a better rate. Rates that diverged were tried: next to them is no edge. A grid of one
+    rate, or one that diverged everywhere, has none.
+    """
+    rates = sorted(rows["lr"].unique())
+    if len(rates) < 2 or (rows["diverged"].astype(bool) | rows["val_accuracy"].isna()).all():
+        return ""
+    rate = choose(rows)["lr"]
+    return LOWEST if rate == rates[0] else HIGHEST if rate == rates[-1] else ""

@@ -130,6 +130,16 @@ def _trained_on(study: Study, cell: Cell) -> str:
     return f"Finals are trained on train and val{more}."
 
 
+def edges_line(edges: Iterable[str]) -> str:
+    """How many chosen rates are the lowest or highest of their grid; '' where none is."""
+    count = Counter(edges)
+    of, cut = sum(count.values()), sum(count.values()) - count[""]
+    if not cut:
+        return ""
+    ends = f"highest {count['highest']}, lowest {count['lowest']}"
+    return f"{cut} of {plural(of, 'chosen rate')} on the edge of the grid ({ends})."
+
+
 def recipe_line(study: Study, cells: list[Cell]) -> str:
     """Which recipe sizes without a search of their own are trained with (`regrid: false`)."""
     if all(study.searched_by(cell) == cell for cell in cells):

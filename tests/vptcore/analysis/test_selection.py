@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.special
 
-from vptcore.analysis.selection import selection_noise, standard_error
+from vptcore.analysis.selection import corrected_choice, right_answers_of, selection_noise, standard_error
 from vptcore.records import RowsError
 from vptcore.training.choose import choose
 
@@ -105,3 +106,52 @@ def test_rows_that_are_wrong_are_one_line(grid):
 def test_standard_error():
     assert standard_error(0.5, 200) == pytest.approx(0.0354, abs=1e-4)
     assert np.isnan(standard_error(0.5, 0))
+
+
+def arms(rng, images, arms=2, configurations=16, spread=0.03):
+    """True accuracies (arms, configurations), and correlated answers of all of them on the same images."""
+    truth = np.clip(0.6 + spread * rng.normal(size=(arms, configurations)), 0.05, 0.95)
+    ease = 0.7 * rng.normal(size=images)
+    noise = np.sqrt(1 - 0.7**2) * rng.normal(size=(arms, configurations, images))
+    return truth, ease + noise < scipy.special.ndtri(truth)[..., None]
+
+
+@pytest.mark.parametrize(("images", "runs"), [(20, 400), (50, 250), (200, 100), (1000, 25)])
+def test_what_choosing_adds_is_taken_away(images, runs):
+    """Within .6 points (and twice the simulation's own error) of the truth; the winner's own score is far above."""
+    rng, off, naive, covered = np.random.default_rng(images), [], [], 0
+    for run in range(runs):
+        truth, right = arms(rng, images)
+        found = corrected_choice({"a": right[0], "b": right[1]}, repeats=100, seed=run)
+        arm, configuration = np.unravel_index(right.mean(2).argmax(), truth.shape)
+        off.append(100 * (found.accuracy - truth[arm, configuration]))
+        naive.append(100 * (right.mean(2).max() - truth[arm, configuration]))
+        covered += found.low <= truth[arm, configuration] <= found.high
+    assert abs(np.mean(off)) < 0.6 + 2 * np.std(off) / np.sqrt(runs)
+    assert np.mean(naive) > {20: 5, 50: 4, 200: 1, 1000: 0.1}[images]
+    assert covered / runs >= 0.93
+
+
+def test_it_is_the_plain_bootstrap_scored_out_of_bag():
+    rng = np.random.default_rng(4)
+    _, right = arms(rng, 30, configurations=3)
+    found = corrected_choice({"a": right[0], "b": right[1]}, repeats=3000)
+    scores, best = [], 0.0
+    for _ in range(3000):
+        drawn = rng.integers(0, 30, 30)
+        outside = np.setdiff1d(np.arange(30), drawn)
+        picks = [side[side[:, drawn].mean(1).argmax()] for side in right]
+        a, b = (pick[outside].mean() for pick in picks)
+        scores.append(a if picks[0][drawn].mean() >= picks[1][drawn].mean() else b)
+        best += 0.5 if a == b else float(a > b)
+    assert found.accuracy == pytest.approx(np.mean(scores), abs=0.01)
+    assert found.best["a"] == pytest.approx((30 * best / 3000 + 12 / 2) / 42, abs=0.03)
+    with pytest.raises(ValueError, match="expected the same"):
+        corrected_choice({"a": right[0], "b": right[1][:, :20]})
+
+
+def test_answers_come_in_the_order_of_ties(grid):
+    rows, labels_V = grid
+    found = right_answers_of(rows, labels_V)
+    order = rows.sort_values(["lr", "weight_decay"], kind="stable")
+    assert found.tolist() == [list(answers == labels_V) for answers in order.val_predictions]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vptcore.training.choose import choose
+from vptcore.training.choose import choose, edge_of
 
 
 def rows(*values):
@@ -36,3 +36,17 @@ def test_against_a_plain_sort(values):
     if usable:
         best = min(usable, key=lambda v: (-v[2], v[0], v[1]))
         assert choose(table)[["lr", "weight_decay"]].tolist() == [best[0], best[1]]
+
+
+@pytest.mark.parametrize(
+    ("scores", "edge"),
+    [((0.1, 0.2, 0.3), "highest"), ((0.3, 0.2, 0.1), "lowest"), ((0.1, 0.3, 0.2), ""), ((0.1, 0.3, None), "")],
+)
+def test_the_edge_of_the_rates_that_were_tried(scores, edge):
+    table = rows(*((lr, 0.0, score, score is None) for lr, score in zip((0.1, 1.0, 10.0), scores, strict=True)))
+    assert edge_of(table) == edge
+
+
+def test_one_rate_or_none_that_held_has_no_edge():
+    assert edge_of(rows((1.0, 0.0, 0.5, False), (1.0, 0.1, 0.6, False))) == ""
+    assert edge_of(rows((1.0, 0.0, None, True), (2.0, 0.1, None, True))) == ""

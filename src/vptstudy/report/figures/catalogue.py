@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from vptcore.analysis.statistics import CELL
 from vptcore.data.tasks import GROUPS
-from vptstudy.report import quadrants
+from vptcore.training.choose import edge_of
+from vptstudy.report import captions, quadrants
 from vptstudy.report.figures import values
 from vptstudy.report.tables import cost, whens
 from vptstudy.report.tables.specs import PAIR, STRATEGIES, sizes
@@ -135,6 +137,10 @@ def _examples(spec: FigureSpec, study: Study) -> Wanted:
     return {"examples": study.used("task")}
 
 
+def _edges(study: Study, frames: Frames) -> str:
+    return captions.edges_line([edge_of(rows) for _, rows in frames["search"].groupby(CELL, sort=False)])
+
+
 def _searches(spec: FigureSpec, study: Study) -> Wanted:
     found = study.select(backbone=study.main_backbone, method=spec.method, train=study.base_train)
     return {"search": found} if found else {}
@@ -148,7 +154,8 @@ _SIZES = (
 )
 _SEARCH = (
     "Validation accuracy of every configuration at the last epoch, in points below the best of its task; a "
-    "ring marks the one that was chosen (ties: the smaller learning rate, then the smaller decay)."
+    "ring marks the one that was chosen (ties: the smaller learning rate, then the smaller decay). ◂ or ▸ beside a "
+    "task: the chosen rate is the lowest or the highest that was tried."
 )
 _MAPS = (
     "From left to right the input with its true class, and Grad-CAM of FT and VPT with what each answered "
@@ -161,6 +168,7 @@ _LARGER = {"values": values.losses, "drawer": "draw_lines:losses", "shows": _LOS
 _BY_SIZE = {"values": values.accuracies, "drawer": "draw_lines:accuracy_by_size", "shows": _SIZES, "reads": _sizes}
 _GRAD_CAM = {"values": values.answers, "drawer": "draw_maps:grad_cam", "shows": _MAPS, "reads": _explained}
 _SEARCHED = {
+    "adds": _edges,
     "values": values.searches,
     "drawer": "draw_grids:searches",
     "shows": _SEARCH,

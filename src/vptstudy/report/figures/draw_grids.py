@@ -19,7 +19,7 @@ from matplotlib.ticker import NullFormatter
 
 from vptcore.analysis.calibration import calibration_error, reliability
 from vptcore.models.methods_table import METHODS, in_order
-from vptcore.training.choose import choose
+from vptcore.training.choose import HIGHEST, LOWEST, choose, edge_of
 from vptstudy.report.figures.draw_lines import CHANCE
 from vptstudy.report.figures.style import (
     FAINT,
@@ -38,6 +38,8 @@ from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.specs import PAIR
 from vptstudy.study import Study
 
+# Beside a task's name: the chosen rate is the lowest or the highest that was tried.
+EDGE_MARKS = {"": "", LOWEST: " ◂", HIGHEST: " ▸"}
 COST_MARKS = "osD^vPX<>ph"
 # Points below the best of its task at which the scale of a heat map ends.
 DEEPEST = 30
@@ -53,7 +55,8 @@ def searches(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     letters = letters_in(figure.get_figwidth() / columns - 0.55)
     for place, (axis, task) in enumerate(zip(axes, tasks, strict=True)):
         shown = _heat(axis, rows[rows["task"] == task])
-        axis.set_title(short(study.tasks[task].title, letters))
+        edge = edge_of(rows[rows["task"] == task])
+        axis.set_title(short(study.tasks[task].title, letters) + EDGE_MARKS[edge])
         if place % columns == 0:
             axis.set_ylabel("weight decay")
         if place >= len(tasks) - columns:

@@ -14,11 +14,12 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from vptcore.analysis.selection import REPEATS, selection_noise, standard_error
+from vptcore.analysis.selection import REPEATS, corrected_choice, right_answers_of, selection_noise, standard_error
 from vptcore.analysis.statistics import CELL
 from vptcore.models.methods_table import METHODS
 from vptcore.records import RowsError
-from vptstudy.report.captions import have_verb, plural, protocol_line, train_phrase
+from vptcore.training.choose import edge_of
+from vptstudy.report.captions import edges_line, have_verb, plural, protocol_line, train_phrase
 from vptstudy.report.tables.build import rows_of
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.listing import Listing, ListingColumn
@@ -28,6 +29,11 @@ COLUMNS = (
     ListingColumn("title", "Task"),
     ListingColumn("images", "Val images", 0),
     ListingColumn("configurations", "Configurations", 0),
+    ListingColumn("edge", "Edge"),
+    ListingColumn("corrected", "Corrected (%)", 1),
+    ListingColumn("corrected_low", "95 % from", 1),
+    ListingColumn("corrected_high", "to", 1),
+    ListingColumn("best", "Best method (%)", 0),
     ListingColumn("accuracy", "Val accuracy (%)", 1),
     ListingColumn("low", "95 % from", 1),
     ListingColumn("high", "to", 1),
@@ -36,7 +42,7 @@ COLUMNS = (
     ListingColumn("gain", "Flattered by", 1, signed=True),
 )
 PERCENT = ("accuracy", "low", "high", "other", "gain")
-MEANS = ("configurations", "accuracy", "other", "rivals", "gain")
+MEANS = ("configurations", "corrected", "best", "accuracy", "other", "rivals", "gain")
 FRAME = ["setting", "backbone", "method", "train", "group", "task", *(column.name for column in COLUMNS), "chosen"]
 
 
@@ -51,10 +57,35 @@ def table(study: Study, frames: Mapping[str, pd.DataFrame]) -> Listing:
     searches = {Cell(*key): rows for key, rows in rows_of(frames["search"], list(study.searches)).groupby(CELL)}
     labels = _val_labels(frames)
     found = {cell: _row(cell, study, searches[cell], labels) for cell in study.searches if cell in searches}
+    for mine in _of_one_task(searches):
+        right = {cell: right_answers_of(searches[cell], labels[cell.task, cell.train]) for cell in mine}
+        for cell, worth in _corrected(right).items():
+            found[cell] |= worth
     rows = [row for setting in _settings(study, found) for row in setting]
     title = "How much of each choice was luck of the validation images"
     caption = _caption(title, study, found)
     return Listing("selection", title, caption, COLUMNS, pd.DataFrame(rows, columns=FRAME), blocks="setting")
+
+
+def _of_one_task(searches: Mapping[Cell, pd.DataFrame]) -> list[list[Cell]]:
+    """The searches that share their val images: those of a backbone's methods on a task at a size."""
+    together: dict[tuple, list[Cell]] = {}
+    for cell in searches:
+        together.setdefault((cell.backbone, cell.task, cell.train), []).append(cell)
+    return list(together.values())
+
+
+def _corrected(right: Mapping[Cell, np.ndarray]) -> dict[Cell, dict]:
+    """Cell -> what its choice is worth, and in percent how likely it is the best of its task's methods."""
+    best = corrected_choice({cell.method: grid for cell, grid in right.items()}).best
+    found = {}
+    for cell, grid in right.items():
+        worth = corrected_choice({cell.method: grid})
+        found[cell] = {
+            "corrected": 100 * worth.accuracy, "corrected_low": 100 * worth.low, "corrected_high": 100 * worth.high,
+            "best": 100 * best[cell.method],
+        }  # fmt: skip
+    return found
 
 
 def _val_labels(frames: Mapping[str, pd.DataFrame]) -> dict[tuple[str, str], np.ndarray]:
@@ -82,7 +113,7 @@ def _row(cell: Cell, study: Study, search: pd.DataFrame, labels: Mapping) -> dic
     return {
         "setting": f"{METHODS[cell.method].title}: {where}",
         **asdict(cell), "group": task.group, "title": task.title,
-        **found, **{name: 100 * found[name] for name in PERCENT},
+        **found, **{name: 100 * found[name] for name in PERCENT}, "edge": edge_of(search),
     }  # fmt: skip
 
 
@@ -118,6 +149,10 @@ def _caption(title: str, study: Study, found: Mapping[Cell, dict]) -> str:
         "rule of ties. From, to: the 95 % interval of the chosen one's val accuracy. Ever chosen: configurations "
         "that win a resample. Flattered by: how far the winner of a resample lies above its own accuracy on all val "
         "images, in percentage points.",
+        "Corrected: accuracy of a choice on the images that did not make it, by bootstrapping the choice. Best method: "
+        "the probability that the method's choice is the best one of its task. Edge: the chosen rate is the lowest or "
+        "highest that was tried; beyond it there may be a better one.",
+        edges_line([row["edge"] for row in found.values()]),
         error,
         protocol_line(study),
         f"{absent} of {plural(len(study.searches), 'search', 'searches')} {have_verb(absent)} no rows yet."
