@@ -29,7 +29,6 @@ def make_study(cells, name="made_up", base="800", seeds=(42, 44, 82, 100, 800), 
         "report": report or {},
         "results": "results",
         "explain": {"tasks": explained, "images": 2},
-        "fid": {"network": "inception"},
     }
     return Study(name, config, PROTOCOLS["paper"], dict(BACKBONES), tasks, tuple(seeds), tuple(cells))
 
