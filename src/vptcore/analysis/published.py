@@ -24,6 +24,8 @@ SLIPS_COLUMNS = [*WHERE, "printed", "should_be", "why"]
 # What a verdict can be. Where a number has no spread (tuned / total, prompt length) it is equal or different.
 WITHIN, OUTSIDE, SLIP, NOT_RUN, NO_INTERVAL = "within", "outside", "slip", "not run", "no interval"
 EQUAL, DIFFERENT = "equal", "different"
+# A mean of the paper over other tasks than ours: shown, and not compared.
+OTHER_TASKS = "other tasks"
 
 
 @cache
@@ -57,22 +59,32 @@ def printed_table(number: int, backbone: str) -> pd.DataFrame:
     )
 
 
-def verdict(printed: float, ours: Estimate, *, is_mean: bool, slip: bool = False, spread: bool = True) -> str:
-    """Where a printed number stands beside ours, both in its unit.
+def half_a_unit(printed: str) -> float:
+    """Half a unit of the last digit that is printed: 0.05 for '64.5', 0.5 for '100'."""
+    return 0.5 * 10.0 ** -len(_digits(printed).partition(".")[2])
 
-    `within`: the printed number, give or take half a unit of its last digit (0.05, or 0.005 for a mean), lies in our 95
-    % interval over seeds. A known slip is a slip whatever ours is.
+
+def _digits(printed: str) -> str:
+    """'79.53' of '79.53(6)', which has the wins in brackets, and '44.5' of '44.5%'."""
+    return printed.partition("(")[0].strip().rstrip("%")
+
+
+def verdict(printed: str, ours: Estimate, *, slip: bool = False, spread: bool = True) -> str:
+    """Where a number, as the paper prints it ('64.5', '87.9%'), stands beside ours, in the same unit.
+
+    `within`: the printed number, give or take half a unit of its last printed digit, lies in our 95 % interval over
+    seeds. A known slip is a slip whatever ours is.
     """
-    half_unit = (0.005 if is_mean else 0.05) + 1e-9
+    value, half_unit = float(_digits(printed)), half_a_unit(printed) + 1e-9
     if slip:
         return SLIP
     if ours.n == 0:
         return NOT_RUN
     if not spread:
-        return EQUAL if abs(printed - ours.mean) <= half_unit else DIFFERENT
+        return EQUAL if abs(value - ours.mean) <= half_unit else DIFFERENT
     if math.isnan(ours.low):
         return NO_INTERVAL
-    return WITHIN if ours.low - half_unit <= printed <= ours.high + half_unit else OUTSIDE
+    return WITHIN if ours.low - half_unit <= value <= ours.high + half_unit else OUTSIDE
 
 
 def _read(path: Path) -> pd.DataFrame:

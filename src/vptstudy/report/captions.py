@@ -13,11 +13,21 @@ from collections.abc import Collection, Iterable, Mapping
 import pandas as pd
 
 from vptcore.analysis.curves import RISE, overfitting
+from vptcore.analysis.statistics import CELL
 from vptcore.models.methods_table import METHODS, in_order
 from vptcore.training.recipe import final_parts
 from vptstudy.study import ONE_SHOT, WHOLE_TRAIN, Cell, Study
 
-MARKS = {"within": "✓", "outside": "×", "slip": "‡", "not run": "–", "no interval": "?", "equal": "=", "different": "≠"}
+MARKS = {
+    "within": "✓",
+    "outside": "×",
+    "slip": "‡",
+    "not run": "–",
+    "no interval": "?",
+    "equal": "=",
+    "different": "≠",
+    "other tasks": "¶",
+}
 _MEANINGS = {
     "within": "the paper's number lies in our 95 % interval over seeds",
     "outside": "the paper's number lies outside our 95 % interval over seeds",
@@ -26,6 +36,7 @@ _MEANINGS = {
     "no interval": "one seed, so no interval",
     "equal": "equal to the last printed digit",
     "different": "not equal",
+    "other tasks": "a mean of the paper over other tasks than ours, and so not compared",
 }
 # More names than this in a caption are a list nobody reads.
 MOST_NAMES = 8
@@ -185,6 +196,20 @@ def marks_line(verdicts: Iterable[str]) -> str:
     return f"Beside the paper: {'; '.join(shown)}." if shown else ""
 
 
+def _seeds_shown(study: Study, frames: Mapping[str, pd.DataFrame]) -> str:
+    """How many seeds are seen: one in maps and searches, and of curves of the test loss those that were kept."""
+    if "explain" in frames:
+        return "one seed"
+    if set(frames) == {"search"}:
+        return "each configuration run once"
+    if "curves" in frames:
+        curves = frames["curves"]
+        tested = curves.loc[curves["test_loss"].notna()].groupby(CELL)["seed"].nunique()
+        most = int(tested.max()) if len(tested) else 0
+        return f"{seeds_phrase(len(study.seeds))}, test curves of {seeds_phrase(most) if most else 'none'}"
+    return seeds_phrase(len(study.seeds))
+
+
 # Kinds of rows that no training stands behind.
 _OF_IMAGES = {"examples", "index", "fid"}
 
@@ -195,7 +220,7 @@ def figure_caption(spec, study: Study, wanted: Mapping[str, list], frames: Mappi
     trains = sorted({cell.train for cell in cells}, key=lambda t: (not t.isdigit(), int(t) if t.isdigit() else 0)) or [
         study.base_train
     ]
-    where = f"{study.backbones[study.main_backbone].title}, {train_phrase(trains)}, {seeds_phrase(len(study.seeds))}."
+    where = f"{study.backbones[study.main_backbone].title}, {train_phrase(trains)}, {_seeds_shown(study, frames)}."
     if not wanted:
         return f"{spec.title}. {spec.shows}"
     parts = [

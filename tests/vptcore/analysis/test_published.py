@@ -102,20 +102,24 @@ def test_reading_twice_gives_equal_frames():
 @pytest.mark.parametrize(
     ("printed", "ours", "options", "expected"),
     [
-        (50.0, estimate([49.0, 50.0, 51.0]), {}, "within"),
-        (60.0, estimate([49.0, 50.0, 51.0]), {}, "outside"),
-        # The interval ends at 50.00; 50.04 may be printed for it, but not as a mean of two decimals.
-        (50.04, Estimate(49.0, 1.0, 48.0, 50.0, 5), {}, "within"),
-        (50.04, Estimate(49.0, 1.0, 48.0, 50.0, 5), {"is_mean": True}, "outside"),
-        (50.0, estimate([50.0]), {}, "no interval"),
-        (50.0, Estimate(), {}, "not run"),
-        (50.0, Estimate(), {"slip": True}, "slip"),
-        (10.0, Estimate(10.0, n=5), {"spread": False}, "equal"),
-        (10.0, Estimate(50.0, n=5), {"spread": False}, "different"),
+        ("50.0", estimate([49.0, 50.0, 51.0]), {}, "within"),
+        ("60.0", estimate([49.0, 50.0, 51.0]), {}, "outside"),
+        # The interval ends at 50.00: what is printed as 50.0 may have been 50.04, but 50.04 itself lies outside.
+        ("50.0", Estimate(49.0, 1.0, 48.0, 49.96, 5), {}, "within"),
+        ("50.04", Estimate(49.0, 1.0, 48.0, 50.0, 5), {}, "outside"),
+        ("44.5%", Estimate(44.0, 1.0, 43.0, 44.46, 5), {}, "within"),
+        ("50.0", estimate([50.0]), {}, "no interval"),
+        ("50.0", Estimate(), {}, "not run"),
+        ("50.0", Estimate(), {"slip": True}, "slip"),
+        # Tables 8 and 9 print some tuned shares with three digits: equal means equal to the third.
+        ("0.283", Estimate(0.283, n=5), {"spread": False}, "equal"),
+        ("0.283", Estimate(0.28, n=5), {"spread": False}, "different"),
+        ("10", Estimate(10.0, n=5), {"spread": False}, "equal"),
+        ("10", Estimate(50.0, n=5), {"spread": False}, "different"),
     ],
 )
 def test_verdict(printed, ours, options, expected):
-    assert verdict(printed, ours, **{"is_mean": False, **options}) == expected
+    assert verdict(printed, ours, **options) == expected
 
 
 PAPER = Path("/work/shared/paper/paper.txt")

@@ -156,11 +156,15 @@ def test_slips_are_flagged_and_explained(paper, paper_final):
     assert "65.9" in row.why
 
 
-def test_a_printed_mean_stands_only_beside_a_mean_over_the_same_tasks(paper_final):
+def test_a_printed_mean_over_other_tasks_is_shown_and_not_compared(paper_final):
     study = make_study([Cell("vit_b16_sup21k", m, t, "800") for m in ("full", "vpt") for t in ("dtd", "svhn")])
     table = build(1, study, paper_final)
     assert entry(table, "vpt", "dtd").printed == 68.8
-    assert math.isnan(entry(table, "vpt", "mean").printed)
+    mean = entry(table, "vpt", "mean")
+    assert mean.printed == 79.53
+    assert math.isnan(mean.difference)
+    assert mean.verdict == "other tasks"
+    assert "over other tasks than ours" in mean.why
 
 
 def test_rows_of_a_partial_mean_are_no_answer_to_the_paper(paper, paper_final):

@@ -115,7 +115,7 @@ def _difference(row) -> Entry:
         return Entry()
     mark = MARKS[row.verdict]
     if math.isnan(row.difference):
-        return Entry("–", mark=mark if row.verdict == "slip" else "", verdict=row.verdict, why=row.why)
+        return Entry("–", mark=mark if row.verdict in ("slip", "other tasks") else "", verdict=row.verdict, why=row.why)
     main = number(row.difference, row.decimals, signed=True)
     return Entry(main, mark=mark, sort=_sort(row.difference), verdict=row.verdict, why=row.why)
 

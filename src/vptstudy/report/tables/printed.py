@@ -49,15 +49,23 @@ def comparable(printed: pd.DataFrame, fid: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def with_published(frame: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
-    """`frame` beside the paper's cells. A printed mean stands only beside a mean over the same tasks."""
+    """`frame` beside the paper's cells. A mean over other tasks than ours is shown, and not compared."""
     theirs, ours = _tasks(printed), _tasks(frame[frame.state != "none"])
     cells = {(*_key(row), row.task): row for row in printed.itertuples()}
     rows = []
     for row in frame.itertuples():
         match = cells.get((*_key(row), row.task))
         unlike = row.task == MEAN and theirs.get(_key(row)) != ours.get(_key(row))
-        rows.append(_NOTHING if match is None or unlike else _beside(row, match))
+        beside = _NOTHING if match is None else _beside(row, match)
+        rows.append(_not_compared(beside) if unlike and match is not None else beside)
     return frame.join(pd.DataFrame(rows, index=frame.index))
+
+
+def _not_compared(beside: dict) -> dict:
+    """A printed mean beside one of ours over other tasks: it is shown, without a difference, and says why."""
+    why = "; ".join(filter(None, (beside["why"], "the paper's mean is over other tasks than ours")))
+    slip = beside["verdict"] == published.SLIP
+    return {**beside, "difference": math.nan, "verdict": published.SLIP if slip else published.OTHER_TASKS, "why": why}
 
 
 def _key(row) -> tuple:
@@ -78,9 +86,7 @@ def _beside(row, match) -> dict:
         "printed_wins": match.wins,
         "wins_why": match.wins_why if isinstance(match.wins_why, str) else "",
         "difference": ours.mean - match.value,
-        "verdict": published.verdict(
-            match.value, ours, is_mean=row.task == MEAN, slip=slip, spread=row.metric == "accuracy"
-        ),
+        "verdict": published.verdict(match.printed, ours, slip=slip, spread=row.metric == "accuracy"),
         "why": _why(match) if slip else "",
         "printed_style": match.style,
     }
