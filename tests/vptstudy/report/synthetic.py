@@ -24,6 +24,7 @@ def make_study(cells, name="made_up", base="800", seeds=(42, 44, 82, 100, 800), 
     explained = [task for task in tasks if tasks[task].group != "fgvc"]
     config = {
         "base_train": base,
+        "fid": {"network": "main", "images": 1000, "bootstrap": 10},
         "regrid": False,
         "curves": {"seeds": 1},
         "report": report or {},
