@@ -1,6 +1,6 @@
 """The backbones, one row each.
 
-A config may add its own: any plain ViT or Swin of timm by its name. `pretrained.py` makes the models.
+A config may add its own: any ViT, EVA, BEiT or Swin v1 of timm by its name. `pretrained.py` makes the models.
 
     python -m pytest tests/vptcore/models/test_backbones.py
 """
@@ -17,7 +17,8 @@ HALF = (0.5, 0.5, 0.5)
 class Backbone:
     """`timm` names the architecture and, where `checkpoint` is empty, the pretrained weights on the hub.
 
-    `pool` is how the feature is pooled: token, or avg. `width` is the feature's size, `size` the input's in pixels.
+    `pool` is how the feature is pooled: token, avg, or own (as the model does itself). `width` is the feature's size,
+    `size` the input's in pixels.
     `mean` and `std` are those it was pretrained with; the paper feeds ImageNet's to all (switch `normalisation`).
     `drop_path` is the stochastic depth and `full_dropout` the dropout after the embeddings and in each MLP, both under
     full fine-tuning only. The authors' 0.1 is the supervised ViT's alone (KMnP/vpt src/configs/vit_configs.py:35,

@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-# timm's names: blocks of a plain ViT, blocks of a Swin's stages.
-_VIT_DEPTHS = {"tiny": 12, "small": 12, "base": 12, "large": 24, "huge": 32}
+# Blocks of a Swin's stages, by timm's names.
 _SWIN_DEPTHS = {"tiny": (2, 2, 6, 2), "small": (2, 2, 18, 2), "base": (2, 2, 18, 2), "large": (2, 2, 18, 2)}
 _BLOCK = re.compile(r"(?:^|\.)(?:layers\.\d+\.)?blocks\.\d+(?=\.)")
 
@@ -86,14 +85,18 @@ class Layer:
 
 
 def shape_of(backbone: Mapping) -> Shape:
-    """The numbers of a backbone row: its options where they are set, timm's name where they are not."""
+    """The numbers of a backbone row: its options where they are set, timm's name where they are not.
+
+    Exact for plain ViTs with a class token and for Swin v1. Another (EVA, BEiT, a hybrid, one with registers, parallel
+    blocks or another MLP ratio) is taken for a plain ViT of its width, depth, size and patch: an approximation.
+    """
     options, name, width = backbone["options"], backbone["timm"], backbone["width"]
-    sizes = re.match(r"(?:vit|swin)_([a-z]+)\w*?_patch(\d+)(?:_window(\d+))?", name)
-    size, patch, window = sizes.groups() if sizes else ("base", 16, 7)
-    patch = int(options.get("patch_size", patch))
+    found = re.match(r"swin_(?:s3_)?([a-z]+)", name)
+    size, window = found[1] if found else "base", re.search(r"_window(\d+)", name)
+    patch = int(options.get("patch_size", _patch_of(name)))
     grid, ratio = int(backbone["size"]) // patch, float(options.get("mlp_ratio", 4))
     if not name.startswith("swin_"):
-        depth = int(options.get("depth", _VIT_DEPTHS.get(size, backbone["depth"])))
+        depth = int(options.get("depth", backbone["depth"]))
         tokens = grid**2 + 1
         return Shape(
             (Stage(depth, tokens, width, tokens),),
@@ -102,7 +105,7 @@ def shape_of(backbone: Mapping) -> Shape:
             averages=options.get("global_pool") == "avg",
         )
     depths = tuple(options.get("depths", _SWIN_DEPTHS.get(size, (2, 2, 18, 2))))
-    side = int(options.get("window_size", window or 7))
+    side = int(options.get("window_size", window[1] if window else 7))
     stages = []
     for index, blocks in enumerate(depths):
         edge = grid // 2**index
@@ -112,6 +115,12 @@ def shape_of(backbone: Mapping) -> Shape:
         stages.append(Stage(blocks, padded**2, stage_width, window_edge**2))
     heads = tuple(options.get("num_heads", [max(1, stage.width // 32) for stage in stages]))
     return Shape(tuple(stages), 3 * patch**2, is_swin=True, mlp_ratio=ratio, heads=heads)
+
+
+def _patch_of(name: str) -> int:
+    """Pixels a side of a token, by timm's name: a patch's, or a hybrid's stride."""
+    patch = re.search(r"_(?:patch|p)(\d+)(?=_|\.|$)", name) or re.search(r"_r\d+_s(\d+)(?=_|\.|$)", name)
+    return int(patch[1]) if patch else 4 if name.startswith("swin_") else 16
 
 
 @lru_cache(maxsize=256)

@@ -175,10 +175,21 @@ def _prefix(vit: nn.Module) -> int:
     return int(getattr(vit, "num_prefix_tokens", 1))
 
 
+def pool_of(vit: nn.Module) -> str:
+    """The `pool` that is the model's own: "token", "avg" over the patches, or "own" for another."""
+    if _takes_the_class_token(vit):
+        return "token"
+    averages = vit.global_pool == "avg" and getattr(vit, "attn_pool", None) is None
+    return "avg" if averages and _is_plain(vit) and not getattr(vit, "pool_include_prefix", False) else "own"
+
+
+def _is_plain(vit: nn.Module) -> bool:
+    return type(vit).forward_head in (VisionTransformer.forward_head, Eva.forward_head, Beit.forward_head)
+
+
 def _takes_the_class_token(vit: nn.Module) -> bool:
     """Whether the model's own feature is its first token and nothing else, so that a last block need not do more."""
-    plain = type(vit).forward_head in (VisionTransformer.forward_head, Eva.forward_head, Beit.forward_head)
-    return plain and vit.global_pool == "token" and getattr(vit, "attn_pool", None) is None
+    return _is_plain(vit) and vit.global_pool == "token" and getattr(vit, "attn_pool", None) is None
 
 
 def _embedded(vit: nn.Module, images_BCHW: Tensor) -> tuple[Tensor, list[Handed]]:

@@ -194,3 +194,22 @@ def _downsample(stage: nn.Module, x_BXYD: Tensor, carried: Tensor | None) -> tup
         return merged, carried
     merge = stage.downsample
     return merged, merge.reduction(merge.norm(carried.repeat(1, 1, 4)))
+
+
+@torch.no_grad()
+def check_same_swin(swin: nn.Module, seed: int = 0) -> None:
+    """Raise ValueError (one line) where the feature of one random image is not timm's own."""
+    weight, generator = swin.patch_embed.proj.weight, torch.Generator().manual_seed(seed)
+    images_BCHW = torch.randn(1, weight.shape[1], *swin.patch_embed.img_size, generator=generator).to(weight)
+    was_training = swin.training
+    swin.eval()
+    try:
+        theirs = swin.forward_head(swin.forward_features(images_BCHW), pre_logits=True)
+        ours = PromptedSwin(swin)(images_BCHW)
+    finally:
+        swin.train(was_training)
+    off = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-6))
+    if not off <= 1e-4:
+        raise ValueError(
+            f"{type(swin).__name__}: put together in a way that prompts are not made for (off by {off:.1g})"
+        )

@@ -52,19 +52,17 @@ def _by_machine(on_gpu: bool) -> tuple[str, dict, Why]:
 
 
 def _of_timm(name: str, checkpoint: str, on_gpu: bool) -> tuple[str, dict, Why]:
-    """A row of the config from timm's own table: width, depth, size, mean and std."""
+    """A row of the config with what timm knows of the model."""
     import timm
+
+    from vptcore.models.pretrained import facts_of
 
     if not timm.is_model(name):
         choose_one("--backbone", name, [*BACKBONES, *timm.list_models("vit_*")])
-    model = timm.create_model(name, pretrained=False, num_classes=0)
-    cfg = model.pretrained_cfg
-    row = {
-        "timm": name, "width": model.num_features, "size": int(cfg["input_size"][-1]), "mean": list(cfg["mean"]),
-        "std": list(cfg["std"]), **({"checkpoint": checkpoint} if checkpoint else {}),
-        **({"depth": len(model.blocks)} if hasattr(model, "blocks") else {}),
-        **({"pool": "avg"} if getattr(model, "global_pool", "token") == "avg" else {}),
-        **({"licence": cfg["license"]} if cfg.get("license") else {}),
-    }  # fmt: skip
+    try:
+        facts = {key: list(v) if isinstance(v, tuple) else v for key, v in facts_of(name).items()}
+    except ValueError as error:
+        raise ConfigError(f"--backbone: {error}") from None
+    row = {"timm": name, **facts, **({"checkpoint": checkpoint} if checkpoint else {})}
     own = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     return own, {own: row}, Why(on_gpu, f"{name} of timm, as you say")

@@ -48,6 +48,7 @@ def load_study(config: Mapping) -> Study:
     # Counted once: who reads this config later, such as a job that draws a table, needs no images.
     counted = {name: {key: getattr(tasks[name], key) for key in COUNTED} for name in tasks if _is_counted(config, name)}
     config["tasks"] = {name: {**setting, **counted.get(name, {})} for name, setting in config["tasks"].items()}
+    config["backbones"] = _said(config["backbones"], backbones)
     study = Study(config["study"], config, protocol, backbones, tasks, seeds, cells, left_out)
     check_dependencies(study)
     check_settings(study)
@@ -101,6 +102,7 @@ def _backbones(extra: Mapping) -> dict[str, Backbone]:
                 f"backbones: {', '.join(BACKBONES)})"
             )
         else:
+            row = _from_timm(name, row) | row
             backbones[name] = Backbone(**{"id": name, "title": name, **row})
     return backbones
 
@@ -109,6 +111,31 @@ def _of_peft(methods: object) -> list[str]:
     """Methods of the config's own: those that say which adapter of peft they are."""
     named = methods.items() if isinstance(methods, Mapping) else ()
     return [name for name, setting in named if isinstance(setting, Mapping) and "peft" in setting]
+
+
+TIMMS = ("size", "width", "depth", "pool", "mean", "std")
+
+
+def _from_timm(name: str, row: Mapping) -> dict:
+    """What timm knows of a backbone of a person's own, where the config leaves some of it out. ConfigError."""
+    if all(key in row for key in TIMMS):
+        return {}
+    from vptcore.models.pretrained import facts_of  # brings torch
+
+    try:
+        return facts_of(row["timm"], row.get("options"))
+    except ValueError as error:
+        raise ConfigError(f"backbones.{name}.timm: {error}") from None
+
+
+def _said(extra: Mapping, backbones: Mapping[str, Backbone]) -> dict:
+    """The config's backbones with what was taken from timm, so that later readers need no timm."""
+    found = {}
+    for name, setting in extra.items():
+        own = {} if name in BACKBONES else {key: getattr(backbones[name], key) for key in (*TIMMS, "licence")}
+        own = {key: list(value) if isinstance(value, tuple) else value for key, value in own.items()}
+        found[name] = {**setting, **own}
+    return found
 
 
 def _check_method(key: str, row: Method, setting: Mapping) -> None:

@@ -69,8 +69,10 @@ def test_parameter_counts():
     [
         ({"timm": "vit_tiny_patch16_2244"}, "no model 'vit_tiny_patch16_2244'; did you mean 'vit_tiny_patch16_224'"),
         ({"timm": "zzz"}, r"timm has no model 'zzz'$"),
-        ({"timm": "resnet18", "options": {}}, "resnet18 is a ResNet; expected a plain ViT or Swin"),
-        ({"timm": "eva02_tiny_patch14_224", "options": {}}, "is a Eva; expected a plain ViT or Swin"),
+        ({"timm": "resnet18", "options": {}}, "resnet18 is a ResNet; expected a ViT, EVA, BEiT or Swin"),
+        ({"timm": "swinv2_tiny_window8_256", "options": {}}, "is a SwinTransformerV2; expected a ViT"),
+        ({"timm": "vit_base_patch16_224_in21k"}, r"old name; timm's new one is vit_base_patch16_224\.augreg_in21k"),
+        ({"timm": "vit_tiny_patch16_224.zz"}, r"no weights 'zz' of vit_tiny_patch16_224; choices: augreg_in21k"),
         ({"width": 768}, r"backbones\.mine\.width: 768, but vit_tiny_patch16_224 is 24 wide"),
         ({"size": 224}, r"backbones\.mine\.size: 224, but vit_tiny_patch16_224 takes 16x16 pixels"),
     ],

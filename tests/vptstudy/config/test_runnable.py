@@ -20,7 +20,8 @@ def config(tmp_path: Path, task=(), backbone=(), name: str = "mine") -> dict:
         (folder / kind).mkdir(parents=True, exist_ok=True)
         for number in range(2):
             Image.new("RGB", (4, 4), (number, 0, 0)).save(folder / kind / f"{number}.png")
-    mini = {"timm": "vit_tiny_patch16_224", "size": 32, "width": 128, "depth": 6}
+    mini = {"timm": "vit_tiny_patch16_224", "size": 32, "width": 128, "depth": 6, "pool": "token"}
+    mini |= {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
     options = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 6, "num_heads": 4}
     return {
         "study": "own", "results": str(tmp_path / "results"), "fid": FID,
