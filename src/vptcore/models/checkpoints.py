@@ -1,5 +1,5 @@
 """Weights from files: shipped assets, hub repositories, and local .safetensors, .pth or .npz in timm's or the authors'
-layout.
+layout, out of wrappers and behind a prefix.
 
 In: a timm model without a head and a backbone row whose `checkpoint` is `asset:NAME`, `hub:REPO` or a path. Out: the
 same model with every weight loaded. A file that does not fit ends in one line with the missing and the left-over keys.
@@ -25,16 +25,28 @@ from vptcore.models.backbones import Backbone
 
 # Heads, projectors and predictors of pretraining: never part of a backbone.
 _NOT_BACKBONE = re.compile(
-    r"^(head|pre_logits|decoder\w*|mask_token|fc|predictor|projector)\b|momentum|^(queue|logit_scale)"
+    r"^(head|dino_head|ibot_head|pre_logits|decoder\w*|mask_token|fc|predictor|projector)\b|momentum|^(queue|logit_scale)"
 )
+
+
+# Where files keep a state. Of several, averaged weights first, as timm does; DINO's teacher, as its makers do.
+_WRAPPERS = ("state_dict_ema", "model_ema", "teacher", "state_dict", "model", "student")
+# A weight that every ViT and Swin has, in timm's layout and in the authors'.
+_ANCHORS = ("patch_embed.proj.weight", "transformer.embeddings.patch_embeddings.weight")
+# What trainers and compilers put before a name.
+_AROUND = re.compile(r"^(?:module\.|_orig_mod\.|model\.|enc\.)+")
 
 
 def load_checkpoint(model: nn.Module, spec: Backbone) -> nn.Module:
     """Fill `model` from `spec.checkpoint`."""
     path = find_checkpoint(spec)
+    _check_weights_file(path, spec)
     if path.suffix == ".npz":
         return _load_npz(model, path, spec)
-    state = to_timm_layout(read_state(path))
+    try:
+        state = to_timm_layout(read_state(path))
+    except _Several as error:
+        raise ValueError(f"{path}: {error}") from None
     wanted = model.state_dict()
     if spec.pool == "avg" and "fc_norm.weight" in wanted and "fc_norm.weight" not in state:
         # The authors' MAE model drops the checkpoint's norm and starts fc_norm afresh (KMnP/vpt vit_mae.py).
@@ -44,6 +56,7 @@ def load_checkpoint(model: nn.Module, spec: Backbone) -> nn.Module:
     shapes = [name for name in wanted if name in state and state[name].shape != wanted[name].shape]
     if missing or left_over or shapes:
         raise ValueError(_misfit(path, spec, missing, left_over, shapes, state, wanted))
+    _check_numbers(path, state, wanted)
     model.load_state_dict({name: value.to(wanted[name].dtype) for name, value in state.items()})
     return model
 
@@ -94,7 +107,7 @@ def _download(repo: str, spec: Backbone) -> Path:
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors or .pth file, out of whatever wrapper it has."""
-    if path.suffix == ".safetensors":
+    if _is_safetensors(path):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -103,31 +116,82 @@ def read_state(path: Path) -> dict[str, Tensor]:
         except SafetensorError as error:
             raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # by a path, torch would go by its suffix
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises UnpicklingError, RuntimeError, EOFError, ... for what it will not read
         raise ValueError(
             f"{path}: not a file of plain tensors ({type(error).__name__}); pickled objects are never loaded"
         ) from None
-    for wrapper in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
+    while isinstance(state, dict) and (inner := next((w for w in _WRAPPERS if isinstance(state.get(w), dict)), None)):
+        state = state[inner]
     if not isinstance(state, dict) or not any(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(
-            f"{path}: holds no tensors by name; expected a state dict, bare or under 'model' or 'state_dict'"
+            f"{path}: holds no tensors by name; expected a state dict, bare or under {', '.join(map(repr, _WRAPPERS))}"
         )
     return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
+def _check_weights_file(path: Path, spec: Backbone) -> None:
+    """Name the two things that downloads leave in the place of weights."""
+    with path.open("rb") as file:
+        start = file.read(512).lstrip().lower()
+    instead = f"as backbones.{spec.id}.checkpoint"
+    if start.startswith(b"version https://git-lfs"):
+        raise ValueError(f"{path}: a pointer of Git LFS, not the weights; run `git lfs pull` in its folder")
+    if start.startswith((b"<!doctype html", b"<html")):
+        raise ValueError(f"{path}: a web page, not weights; download the file itself and give it {instead}")
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By what it holds, whatever its name: the length of a header, and a header."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size:
+        return True
+    return path.suffix == ".safetensors" and not start.startswith((b"PK", b"\x80"))
+
+
+def _check_numbers(path: Path, state: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """Raise ValueError for integers in the place of weights, and for weights that are no numbers."""
+    weights = {name: value for name, value in state.items() if wanted[name].is_floating_point()}
+    whole = next((name for name, value in weights.items() if not value.is_floating_point()), None)
+    if whole is not None:
+        kind = str(weights[whole].dtype).removeprefix("torch.")
+        raise ValueError(f"{path}: {whole} is {kind}, expected floats; give the weights as they were before quantising")
+    broken = [name for name, value in weights.items() if not bool(value.float().isfinite().all())]
+    if broken:
+        raise ValueError(
+            f"{path}: {len(broken)} weights hold NaN or infinity ({_some(broken)}); the training diverged or the file "
+            f"is damaged: give an earlier checkpoint"
+        )
+
+
 def to_timm_layout(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename keys of MoCo v3, original Swin and the authors' ViT to timm's."""
+    """Rename keys of MoCo v3, original Swin and the authors' ViT to timm's, without a prefix that all have."""
     if any(name.startswith("module.base_encoder.") for name in state):
         state = {n: v for n, v in state.items() if n.startswith("module.base_encoder.")}
-    state = {re.sub(r"^(module\.base_encoder\.|module\.|enc\.)", "", name): value for name, value in state.items()}
+        state = {name.removeprefix("module.base_encoder."): value for name, value in state.items()}
+    state = _without_prefix(state)
     if any(name.startswith("transformer.encoder.layer.") for name in state):
         return _from_authors_vit(state)
     if any(".relative_position_index" in name or name.startswith("layers.0.") for name in state):
         return _from_original_swin(state)
     return state
+
+
+class _Several(ValueError):
+    """A file with more than one model."""
+
+
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names without what stands before the model's own; other parts lose a trainer's or compiler's prefix."""
+    found = {name.removesuffix(a) for name in state for a in _ANCHORS if name == a or name.endswith(f".{a}")}
+    if not found or "" in found:
+        return state
+    if len(found) > 1:
+        raise _Several(f"holds several models ({', '.join(sorted(found))}); save the one you mean in a file of its own")
+    (prefix,) = found
+    return {n.removeprefix(prefix) if n.startswith(prefix) else _AROUND.sub("", n): v for n, v in state.items()}
 
 
 def _from_original_swin(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -170,7 +170,83 @@ def test_swin_in_timms_layout(tmp_path):
     assert same_weights(load(save(swin.state_dict(), tmp_path / "swin.safetensors"), SWIN), swin)
 
 
+# Prefixes, wrappers, names
+
+
+@pytest.mark.parametrize("prefix", ["model.", "module.", "_orig_mod.", "module._orig_mod.", "net.visual.trunk."])
+def test_any_one_prefix(vit, tmp_path, prefix):
+    state = {prefix + name: value for name, value in vit.state_dict().items()}
+    assert same_weights(load(save(state, tmp_path / "a.pth")), vit)
+    swin = new(SWIN)
+    state = {prefix + name: value for name, value in swin.state_dict().items()}
+    assert same_weights(load(save(state, tmp_path / "b.safetensors"), SWIN), swin)
+
+
+def test_the_authors_layout_behind_a_compilers_prefix(vit, tmp_path):
+    state = {f"module._orig_mod.{name}": value for name, value in authors_state(vit).items()}
+    assert same_weights(load(save({"model": state}, tmp_path / "a.pth")), vit)
+
+
+@pytest.mark.parametrize(
+    ("taken", "beside"),
+    [("model_ema", "model"), ("state_dict_ema", "state_dict"), ("teacher", "student"), ("student", "optimizer")],
+)
+def test_averaged_weights_and_teachers_come_first(vit, tmp_path, taken, beside):
+    other = {name: value + 1 for name, value in vit.state_dict().items()}
+    content = {beside: other, taken: vit.state_dict(), "epoch": 3}
+    assert same_weights(load(save(content, tmp_path / "a.pth")), vit)
+
+
+def test_dinos_teacher_loses_its_heads(vit, tmp_path):
+    """facebookresearch/dino (module.backbone, module.head) and dinov2 (backbone, dino_head, ibot_head)."""
+    for around, heads in (("module.", ["module.head.mlp.0.weight"]), ("", ["dino_head.mlp.0.weight", "ibot_head.a"])):
+        state = {f"{around}backbone.{name}": value for name, value in vit.state_dict().items()}
+        state |= {name: torch.zeros(2) for name in heads}
+        assert same_weights(load(save({"teacher": state}, tmp_path / "a.pth")), vit)
+
+
+def test_what_stands_beside_a_prefix_is_left_over(vit, tmp_path):
+    state = {f"model.{name}": value for name, value in vit.state_dict().items()} | {"text.a": torch.zeros(2)}
+    assert "1 left over (text.a)" in refusal(save(state, tmp_path / "a.pth"))
+
+
+def test_two_models_in_one_file(vit, tmp_path):
+    state = {f"{who}.{name}": value for name, value in vit.state_dict().items() for who in ("a", "b")}
+    assert "holds several models (a., b.); save the one you mean" in refusal(save(state, tmp_path / "a.pth"))
+
+
+def test_a_file_under_another_ones_name(vit, tmp_path):
+    save_file(vit.state_dict(), tmp_path / "weights.bin")
+    assert same_weights(load(tmp_path / "weights.bin"), vit)
+    torch.save(vit.state_dict(), tmp_path / "a.safetensors")
+    assert same_weights(load(tmp_path / "a.safetensors"), vit)
+
+
 # Files that do not fit
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth", "a.npz"])
+def test_what_a_download_left_in_place_of_weights(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n")
+    assert "a pointer of Git LFS, not the weights; run `git lfs pull`" in refusal(path)
+    path.write_text("\n<!DOCTYPE html><html>Sign in</html>")
+    assert "a web page, not weights; download the file itself" in refusal(path)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers(vit, tmp_path, bad):
+    state = vit.state_dict() | {"norm.bias": torch.full((24,), bad)}
+    assert "1 weights hold NaN or infinity (norm.bias)" in refusal(save(state, tmp_path / "a.pth"))
+    state = vit.state_dict() | {"head.bias": torch.full((24,), bad)}  # no part of the backbone
+    assert same_weights(load(save(state, tmp_path / "b.pth")), vit)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.int32])
+def test_quantised_weights(vit, tmp_path, kind):
+    state = vit.state_dict() | {"blocks.0.mlp.fc1.weight": torch.zeros(96, 24, dtype=kind)}
+    line = refusal(save(state, tmp_path / "a.safetensors"))
+    assert f"blocks.0.mlp.fc1.weight is {str(kind).removeprefix('torch.')}, expected floats" in line
 
 
 def test_missing_and_left_over_keys_are_named(vit, tmp_path):
