@@ -19,9 +19,10 @@ from pathlib import Path
 from vptcore.analysis.release import release
 from vptcore.analysis.statistics import percent
 from vptcore.records import read_provenance, read_rows, write_text
-from vptstudy.advise import decide, floor, matrices, rungs, say
+from vptstudy.advise import decide, floor, matrices, rungs, say, twins
 from vptstudy.advise.look import Look, lines
 from vptstudy.advise.rungs import ARMS, RATES, Arm, Budget, Setting
+from vptstudy.advise.twins import Twins
 from vptstudy.config.resolve import load_study
 from vptstudy.graph import flow
 from vptstudy.run import launch
@@ -75,7 +76,11 @@ def _advise(look: Look, minutes: float, setting: Setting, run: Runner) -> int:
     _title(1, "look")
     for line in lines(look):
         print(f"  {line}")
-    budget = _sized(look, setting, run)
+    images = _prepared(look, setting, run)
+    shared = twins.find(images, look.name)
+    for line in twins.lines(shared):
+        print(f"  {line}")
+    budget = _sized(look, images)
     _title(2, "first answer: nearest neighbours and a linear probe on frozen features")
     first = run(rungs.probe(setting, budget), searches)
     linear = matrices.tried(first)[Arm("linear")]
@@ -89,23 +94,25 @@ def _advise(look: Look, minutes: float, setting: Setting, run: Runner) -> int:
     _title(5, f"{' and '.join(map(say.name_of, choice.finalists))}: {len(budget.seeds)} seeds, then test")
     chosen = {arm: best[arm] for arm in best if arm.id in choice.finalists} | {Arm("linear"): linear.best}
     study = _shared(first, rungs.study(setting, budget, chosen), run)
-    return _tell(study, setting, near, linear, choice, cost)
+    return _tell(study, setting, near, linear, choice, cost, shared)
 
 
 def _title(number: int, words: str) -> None:
     print(f"\n[{number}/5] {words}", flush=True)
 
 
-def _sized(look: Look, setting: Setting, run: Runner) -> Budget:
-    """Decode, and count what may be trained on: four parts to train, one to val, or the person's own val."""
-    budget = Budget(rungs.SHORT, 8, "train", rungs.SEEDS[:1])
-    study = run(rungs.probe(setting, budget), lambda s: [flow.task_files(s, look.name, "train")["index"]])
-    index = flow.task_files(study, look.name, "train")["index"]
+def _prepared(look: Look, setting: Setting, run: Runner) -> Study:
+    """A study whose images are decoded, and no more."""
+    config = rungs.probe(setting, Budget(rungs.SHORT, 8, "train", rungs.SEEDS[:1]))
+    return run(config, lambda study: [flow.task_files(study, look.name, "train")["index"]])
+
+
+def _sized(look: Look, images: Study) -> Budget:
+    """Count what may be trained on: four parts to train, one to val, or the person's own val."""
+    index = flow.task_files(images, look.name, "train")["index"]
     split = read_rows(index, "index")["split"].value_counts()
-    for pair, count in read_provenance(index).get("duplicates", {}).items():
-        if count:
-            earlier, later = pair.split("-")
-            print(f"  {count} images of {later} are also in {earlier}, pixel by pixel: take them out")
+    if repeated := read_provenance(index)["duplicates"]["train-train"]:
+        print(f"  repeated inside train, pixel by pixel: {repeated:,}")
     pool = int(split.get("train", 0) + split.get("val", 0))
     if look.has_val:
         return Budget(rungs.SHORT, rungs.batch_for(int(split["train"])), "train")
@@ -202,7 +209,15 @@ def _floor(setting: Setting, first: Study) -> dict[str, float]:
     return known
 
 
-def _tell(study: Study, setting: Setting, near: Mapping, linear: matrices.Tried, choice: decide.Choice, cost) -> int:
+def _tell(
+    study: Study,
+    setting: Setting,
+    near: Mapping,
+    linear: matrices.Tried,
+    choice: decide.Choice,
+    cost,
+    shared: list[Twins],
+) -> int:
     """The verdict from test, on the terminal and in files, and the model of the method to take."""
     found = {arm.id: one for arm, one in matrices.finished(study).items()}
     verdict = decide.decide({arm: found[arm].right_SN for arm in choice.finalists}, cost)
@@ -213,7 +228,7 @@ def _tell(study: Study, setting: Setting, near: Mapping, linear: matrices.Tried,
     root, cell = Path(study.root), found[verdict.take].cell
     saved = release(root, cell.folder, root / "model")
     tables = _tables(study, verdict, found)
-    advice = _as_data(verdict, arms, choice, near, linear, tables, text)
+    advice = _as_data(verdict, arms, choice, near, linear, tables, text) | {"duplicates": list(map(asdict, shared))}
     write_text(root / "advice.json", json.dumps(advice, indent=1, ensure_ascii=False))
     links = {"The report: tables and figures of the finalists": "report/index.html", "The model": "model/README.md"}
     write_text(root / "advice.html", say.page(setting.look.name, text, list(arms.values()), tables, links))

@@ -1,0 +1,82 @@
+"""Images of a person's own that stand in two splits at once: the same pixels, or the same picture a little changed.
+
+In: a study whose images are prepared. Out: `Twins` for every pair of splits that shares pictures, and a line for each.
+What is scored and was trained on flatters every method; nothing is taken out here, and nothing is stopped.
+
+    python -m pytest tests/vptstudy/advise/test_twins.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from vptcore.data.census import LISTED
+from vptcore.data.duplicates import exact, fingerprints, near
+from vptcore.data.item import SPLITS
+from vptcore.data.remedies import NAMED
+from vptcore.records import read_rows
+from vptstudy.graph import flow
+from vptstudy.study import Study
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Of `later` so many images are in `earlier` too: `exact` with the same pixels, `near` with the same picture.
+
+    `images` names the first of them, (key in `earlier`, key in `later`), those with the same pixels first.
+    """
+
+    earlier: str
+    later: str
+    exact: int
+    near: int
+    images: tuple[tuple[str, str], ...]
+
+
+def find(study: Study, task: str) -> list[Twins]:
+    """Among a task's prepared images, decoded and resized as the model sees them."""
+    files = flow.task_files(study, task, "train")
+    return among(np.load(files["images"], mmap_mode="r"), read_rows(files["index"], "index"))
+
+
+def among(images_NHWC: np.ndarray, index: pd.DataFrame) -> list[Twins]:
+    """`index` has the columns row, split, key and sha256; `images_NHWC` is uint8, an image a row of the index."""
+    splits = index["split"].tolist()
+    if len(set(splits)) < 2:
+        return []
+    same = exact(index["sha256"].tolist(), splits)
+    known = {later for _, later in same}
+    alike = [
+        pair for pair in near(fingerprints(images_NHWC[row] for row in index["row"]), splits) if pair[1] not in known
+    ]
+    keys = index["key"].tolist()
+    found = []
+    for place, earlier in enumerate(SPLITS):
+        for later in SPLITS[place + 1 :]:
+            ours = [[pair for pair in pairs if _splits(pair, splits) == (earlier, later)] for pairs in (same, alike)]
+            if named := tuple((keys[a], keys[b]) for a, b in [*ours[0], *ours[1]]):
+                found.append(Twins(earlier, later, len(ours[0]), len(ours[1]), named[:LISTED]))
+    return found
+
+
+def lines(found: Sequence[Twins]) -> Iterator[str]:
+    """A line for each pair of splits, with the first images of it by name."""
+    for one in found:
+        total = one.exact + one.near
+        kinds = ((one.exact, "pixel by pixel"), (one.near, "nearly"))
+        said = [(f"{count:,} " if one.exact and one.near else "") + how for count, how in kinds if count]
+        named = "; ".join(f"{later} and {earlier}" for earlier, later in one.images[:NAMED])
+        more = "; ..." if total > NAMED else ""
+        images, take = ("image", "it out: it flatters") if total == 1 else ("images", "them out: they flatter")
+        yield (
+            f"{total:,} {images} of {one.later} {'is' if total == 1 else 'are'} also in {one.earlier}, "
+            f"{' and '.join(said)} ({named}{more}): take {take} every method"
+        )
+
+
+def _splits(pair: tuple[int, int], splits: Sequence[str]) -> tuple[str, str]:
+    return splits[pair[0]], splits[pair[1]]
