@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from vptcore.models.methods_table import METHODS
 from vptstudy.advise.look import Look
 
 SEEDS = (42, 44, 82, 100, 800)
@@ -27,7 +28,10 @@ RATES: dict[str, tuple[float, ...]] = {
     "full": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
     "linear": (0.001, 0.004, 0.015, 0.06, 0.25, 1.0, 4.0),
 }
-DECAY = {"vpt": [1e-4], "lora": [1e-4], "full": [0.01], "linear": [0.0, 1e-4, 1e-2]}
+# Full fine-tuning as the makers of today's backbones do it: earlier blocks learn more slowly, weights decay more.
+LAYERS = METHODS["full_decayed"]
+SETTINGS = {"full": {"layer_decay": LAYERS.settings["layer_decay"]}}
+DECAY = {"vpt": [1e-4], "lora": [1e-4], "full": LAYERS.grid["weight_decay"][:1], "linear": [0.0, 1e-4, 1e-2]}
 
 
 @dataclass(frozen=True, order=True)
@@ -88,7 +92,7 @@ def config_of(setting: Setting, budget: Budget, study: str, grids: Mapping[str, 
     scale = REFERENCE_BATCH / budget.batch
     methods = {
         method: {"batch": budget.batch, "grid": {"lr": [_round(rate * scale) for rate in rates],
-                                                 "weight_decay": DECAY[method]}}
+                                                 "weight_decay": DECAY[method]}} | SETTINGS.get(method, {})
         for method, rates in grids.items()
     }  # fmt: skip
     look = setting.look

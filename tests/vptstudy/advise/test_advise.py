@@ -103,7 +103,10 @@ def test_every_rung_is_a_study(setting):
     cell = Cell("vit_mini_cifar10", "full", "pet_photos", "200")
     (rate,) = final.config["methods"]["full"]["grid"]["lr"]
     # The optimizer sees what the short schedules found: a config's rate is scaled by batch / 256.
-    assert rate * final.search_slice(cell)["recipe"]["batch"] / 256 == pytest.approx(3e-4)
+    recipe = final.search_slice(cell)["recipe"]
+    assert rate * recipe["batch"] / 256 == pytest.approx(3e-4)
+    # As BEiT fine-tunes: a block learns at three quarters of the rate of the one after it.
+    assert (recipe["layer_decay"], final.config["methods"]["full"]["grid"]["weight_decay"]) == (0.75, [0.05])
 
 
 def test_a_best_rate_at_an_end_buys_two_more():
