@@ -39,6 +39,16 @@ def test_accuracies_and_means_are_pandas(number, paper, paper_final):
         assert mean["std"].item() == pytest.approx(100 * mine.groupby("seed").test_accuracy.mean().std()), key
 
 
+@pytest.mark.parametrize(
+    ("tasks", "means"), [(("shapes_count",), 0), (("shapes_count", "shapes_location"), 1)], ids=("one", "two")
+)
+def test_a_study_of_one_task_has_no_mean(tasks, means):
+    study = make_study([Cell("vit_mini_cifar10", m, t, "160") for t in tasks for m in ("full", "vpt")], base="160")
+    table = build(2, study, final_rows(study))
+    assert sum(column.task == "mean" for column in table.columns) == means
+    assert (table.frame.task == "mean").any() == bool(means)
+
+
 def test_wins_are_counted_on_means_over_full(paper, paper_final):
     table = build(2, paper, paper_final)
     wide = table.frame.query("metric == 'accuracy' and task != 'mean'").pivot(

@@ -153,7 +153,8 @@ def _distances(fid: pd.DataFrame | None) -> dict[str, float]:
 def _columns(spec: TableSpec, groups: Mapping[str, list[str]], study: Study):
     for group, tasks in groups.items():
         yield from (Column(task, group, study.tasks[task].title) for task in tasks)
-        if spec.mean:
+        # In a study of one task the mean is that task.
+        if spec.mean and sum(map(len, groups.values())) > 1:
             yield Column(MEAN, group, "Mean")
 
 
