@@ -13,7 +13,7 @@ from vptcore.analysis.evidence import UNKNOWN, judge
 from vptcore.analysis.published import read_published
 from vptstudy.report.contrasts import Contrasts
 from vptstudy.report.page.compose import headline
-from vptstudy.report.page.verdict import answers
+from vptstudy.report.page.verdict import answers, instead
 from vptstudy.study import Cell
 
 TASKS = ("shapes_location", "shapes_orientation", "shapes_count")
@@ -158,3 +158,31 @@ def test_the_papers_own_numbers_name_a_leader_where_tasks_agree():
 
 def test_headline_without_rows():
     assert headline([]) == "No group has rows of both VPT and full fine-tuning yet."
+
+
+def without_full(gap: float, methods=("vpt", "linear")):
+    """VPT lies `gap` above Linear on one task, every seed scattered by 0.01 around."""
+    study = make_study([Cell("vit_mini_cifar10", m, TASKS[0], "160") for m in methods], base="160", seeds=(1, 2, 3))
+    rows = final_rows(study)
+    rows["test_accuracy"] = 0.5 + 0.01 * (rows.seed - rows.seed.mean()) + gap * (rows.method == "vpt")
+    return study, Contrasts(study, rows)
+
+
+def test_a_study_without_the_pair_says_what_there_is():
+    study, contrasts = without_full(0.1)
+    assert answers(study, contrasts) == []
+    # Welch: two sides of three seeds, sd .01 each, 4 degrees of freedom.
+    half = stats.t.ppf(0.975, 4) * 100 * np.sqrt(2 * 0.01**2 / 3)
+    assert headline([], instead(study, contrasts)) == (
+        "This study has no FT. VPT (60.0 %) leads Linear (50.0 %) on this task: +10.0 points "
+        f"[+{10 - half:.1f}, +{10 + half:.1f}]."
+    )
+    assert instead(*without_full(0.02)).startswith(
+        "This study has no FT. Cannot tell VPT (52.0 %) from Linear (50.0 %) on this task: +2.0 points [−"
+    )
+    assert instead(*without_full(0.1, ("linear",))) == "This study has no FT and no VPT."
+
+
+def test_rows_of_the_pair_that_are_still_to_come_are_waited_for():
+    study, rows = study_with({TASKS[0]: 0.1})
+    assert instead(study, Contrasts(study, rows.head(0))) == ""

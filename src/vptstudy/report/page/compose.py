@@ -25,7 +25,7 @@ from vptcore.records import replacing, write_text
 from vptstudy.report.captions import have_verb, join, notice, protocol_line, seeds_phrase, target, train_phrase
 from vptstudy.report.contrasts import Contrasts, rope_of
 from vptstudy.report.page.templating import templates
-from vptstudy.report.page.verdict import Answer, answers, clear_phrase, setting
+from vptstudy.report.page.verdict import Answer, answers, clear_phrase, instead, setting
 from vptstudy.report.quadrants import Quadrant
 from vptstudy.report.tables.build import Table
 from vptstudy.report.tables.listing import Listing
@@ -66,7 +66,7 @@ def write_page(
             protocol=protocol_line(study),
             notice=notice(study),
             seeds=seeds_phrase(len(study.seeds)),
-            headline=headline(main),
+            headline=headline(main, instead(study, contrasts)),
             rope=f"{rope_of(study):g}",
             main=main,
             plane=[(q, [study.tasks[task].title for task in q.tasks]) for q in quadrants if q.tasks],
@@ -89,10 +89,13 @@ def is_main(answer: Answer, study: Study) -> bool:
     return answer.backbone == study.main_backbone and (answer.train == study.base_train or answer.group == "fgvc")
 
 
-def headline(main: Sequence[Answer]) -> str:
-    """'VPT leads in Natural; mixed in Structured (clear for VPT on A, for FT on B); cannot tell in Specialized.'"""
+def headline(main: Sequence[Answer], instead: str = "") -> str:
+    """'VPT leads in Natural; mixed in Structured (clear for VPT on A, for FT on B); cannot tell in Specialized.'
+
+    `instead` is said where there is no answer (`verdict.instead`).
+    """
     if not main:
-        return "No group has rows of both VPT and full fine-tuning yet."
+        return instead or "No group has rows of both VPT and full fine-tuning yet."
     finished = [answer for answer in main if not answer.partial]
     parts = [
         part

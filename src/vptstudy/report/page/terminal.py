@@ -14,7 +14,7 @@ from rich.console import Console
 
 from vptstudy.report.contrasts import Contrasts
 from vptstudy.report.page.compose import headline, is_main
-from vptstudy.report.page.verdict import answers
+from vptstudy.report.page.verdict import answers, instead
 from vptstudy.report.tables.build import Table
 from vptstudy.report.tables.renderers import to_terminal
 from vptstudy.study import Study
@@ -34,6 +34,7 @@ def print_summary(
     console = console or Console(width=WIDTH, highlight=False)
     for table in tables:
         console.print(to_terminal(table, width=min(WIDTH, console.width)))
-    console.print(headline([answer for answer in answers(study, contrasts) if is_main(answer, study)]), markup=False)
+    main = [answer for answer in answers(study, contrasts) if is_main(answer, study)]
+    console.print(headline(main, instead(study, contrasts)), markup=False)
     # A path is one word: it must stay whole to be copied.
     console.print(f"Report: {report_path}", markup=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from vptcore.analysis.evidence import ALPHA, MIXED, NEITHER, OPEN, A, B, Finding, Group, grouped, judge, judge_group
 from vptcore.analysis.paired import Contrast, More
 from vptcore.analysis.significance import holm
-from vptcore.analysis.statistics import Difference, Wins, count_wins
+from vptcore.analysis.statistics import Difference, Wins, count_wins, percent
 from vptcore.models.methods_table import METHODS
 from vptstudy.report.captions import full_stop, join, plural, train_phrase
 from vptstudy.report.contrasts import Contrasts, rope_of
@@ -147,6 +147,35 @@ def answers(study: Study, contrasts: Contrasts) -> list[Answer]:
                 if answer := _answer(study, contrasts, backbone, train, name):
                     found.append(answer)
     return found
+
+
+def instead(study: Study, contrasts: Contrasts) -> str:
+    """What is said where no group has an answer: which of the pair is missing, and the two best methods that are there.
+
+    '' where rows of the pair are still to come. The two are the best on average over the tasks that they share, on the
+    main backbone at the base train size.
+    """
+    missing = [METHODS[method].title for method in PAIR if method not in study.used("method")]
+    if not missing:
+        return ""
+    said = f"This study has no {' and no '.join(missing)}."
+    train_of = dict.fromkeys(study.used("task"), study.base_train)
+    means = {m: value for m in study.used("method") if (value := _mean(m, study, contrasts, train_of)) is not None}
+    if len(means) < 2:
+        return said
+    first, second = sorted(means, key=lambda method: -means[method])[:2]
+    gaps = contrasts.over_tasks(first, second, study.main_backbone, train_of)
+    gap = grouped(list(gaps.values())).widest
+    names = [f"{METHODS[method].title} ({percent(means[method] / 100)} %)" for method in (first, second)]
+    lead = f"{names[0]} leads {names[1]}" if judge(gap, rope_of(study)) == A else f"Cannot tell {' from '.join(names)}"
+    return f"{said} {lead} on {_these(len(gaps))}: {gap.points} points {gap.interval}."
+
+
+def _mean(method: str, study: Study, contrasts: Contrasts, train_of: Mapping[str, str]) -> float | None:
+    """Accuracy in percent over the tasks, None unless all have rows."""
+    cells = [Cell(study.main_backbone, method, task, train) for task, train in train_of.items()]
+    found = [contrasts.estimates[cell].mean for cell in cells if cell in contrasts.estimates]
+    return sum(found) / len(found) if found and len(found) == len(cells) else None
 
 
 def _answer(study: Study, contrasts: Contrasts, backbone: str, train: str, name: str) -> Answer | None:
