@@ -71,7 +71,7 @@ def lines(found: Sequence[Twins]) -> Iterator[str]:
         said = [(f"{count:,} " if one.exact and one.near else "") + how for count, how in kinds if count]
         named = "; ".join(f"{later} and {earlier}" for earlier, later in one.images[:NAMED])
         more = "; ..." if total > NAMED else ""
-        images, take = ("image", "it out: it flatters") if total == 1 else ("images", "them out: they flatter")
+        images, take = ("image", "it out, or it flatters") if total == 1 else ("images", "them out, or they flatter")
         yield (
             f"{total:,} {images} of {one.later} {'is' if total == 1 else 'are'} also in {one.earlier}, "
             f"{' and '.join(said)} ({named}{more}): take {take} every method"

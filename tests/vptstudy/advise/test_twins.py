@@ -60,7 +60,7 @@ def test_the_line_names_three_and_says_how_they_are_the_same():
     (said,) = lines([Twins("train", "test", 3, 1, pairs)])
     assert said == (
         "4 images of test are also in train, 3 pixel by pixel and 1 nearly (test/0.png and train/0.png; test/1.png and "
-        "train/1.png; test/2.png and train/2.png; ...): take them out: they flatter every method"
+        "train/1.png; test/2.png and train/2.png; ...): take them out, or they flatter every method"
     )
     (near,) = lines([Twins("val", "test", 0, 1, (("val/0.png", "test/3.png"),))])
-    assert near.startswith("1 image of test is also in val, nearly (test/3.png and val/0.png): take it out: it")
+    assert near.startswith("1 image of test is also in val, nearly (test/3.png and val/0.png): take it out, or it")
