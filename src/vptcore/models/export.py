@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from timm.models import split_model_name_tag
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from vptcore.data.tensors import Normalise
@@ -114,6 +115,11 @@ def timm_form(model: Tuned, spec: ModelSpec, normalise: Normalise) -> tuple[dict
             "method without prompts, or one on a plain ViT"
         )
     backbone = encoder.swin if spec.backbone.is_swin else encoder.vit
+    if not spec.backbone.is_swin and (not isinstance(backbone, VisionTransformer) or spec.backbone.pool == "own"):
+        raise ValueError(
+            f"export: {spec.backbone.title} ({spec.backbone.timm}): only Swins and ViTs that pool their class token or "
+            "an average are exported"
+        )
     state, arguments = _merged(backbone), dict(spec.backbone.options)
     head = "head.fc" if spec.backbone.is_swin else "head"
     state |= {f"{head}.{name}": value for name, value in model.head.state_dict().items()}

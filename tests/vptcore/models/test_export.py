@@ -170,6 +170,20 @@ def test_what_timm_has_no_form_for_is_one_line(tmp_path, checkpoints):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("name", "pool"), [("eva02_tiny_patch14_224", "avg"), ("vit_base_patch16_siglip_256", "own")])
+def test_a_model_that_is_no_plain_vit_is_refused_in_one_line(tmp_path, name, pool):
+    import timm
+    from safetensors.torch import save_file
+
+    save_file(timm.create_model(name, num_classes=0, **OPTIONS).state_dict(), tmp_path / "weights.safetensors")
+    job = job_of("full", replace(TINY, timm=name, pool=pool), True, str(tmp_path / "weights.safetensors"))
+    with pytest.raises(ValueError, match=rf"export: Tiny \({name}\): only Swins and ViTs that pool"):
+        write_model(
+            tmp_path / "m", job, build(spec_of(job), seed=0), Normalise(16, (0.5,) * 3, (0.5,) * 3), NAMES, {}, str
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
 def test_a_form_with_other_logits_is_refused(tmp_path, checkpoints, monkeypatch):
     """A method whose encoder does more than timm's model does, and says so nowhere."""
     job, state, base, _ = tuned("full", checkpoints)
