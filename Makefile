@@ -68,5 +68,5 @@ config-docs: env ## docs/config.md from the schema
 pretrain: env ## pretrain the demo's backbone anew: make pretrain CIFAR10=path/to/cifar10.parquet
 	$(BIN)/vptcore pretrain --data "$(CIFAR10)" --out src/vptcore/assets
 
-clean: ## remove results; the environment stays
-	rm -rf results .snakemake
+clean: ## remove the results of the demo and the rehearsal, or make clean STUDY=name; asks before hours of work go
+	$(BIN)/vptcore clean $(STUDY)

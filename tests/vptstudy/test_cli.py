@@ -14,7 +14,7 @@ from vptcore.data.tasks import EMBEDDED
 from vptstudy.cli import main
 
 COMMANDS = ("advise", "run", "check", "render", "audit", "compare", "rehearse", "plan", "data", "export", "predict",
-            "pretrain", "fid-reference")  # fmt: skip
+            "pretrain", "fid-reference", "clean")  # fmt: skip
 
 
 def check(*arguments: str) -> int:

@@ -16,6 +16,7 @@ from vptstudy.cli import (
     advise,
     audit,
     check,
+    clean,
     compare,
     data,
     export,
@@ -28,7 +29,22 @@ from vptstudy.cli import (
     run,
 )
 
-COMMANDS = (advise, run, check, render, audit, compare, rehearse, plan, data, export, predict, pretrain, reference)
+COMMANDS = (
+    advise,
+    run,
+    check,
+    render,
+    audit,
+    compare,
+    rehearse,
+    plan,
+    data,
+    export,
+    predict,
+    pretrain,
+    reference,
+    clean,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

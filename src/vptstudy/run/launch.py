@@ -34,7 +34,7 @@ def run(profile: str, targets: list[str], cores: str, configfile: Path | None, *
     config = read_config(configfile or profile_config(folder))
     _check_targets(targets, config)
     check_runnable(load_study(config))
-    with open(_lock_file(), "w") as lock:
+    with open(lock_file(), "w") as lock:
         _wait_for(lock)
         _clear_stale_lock()
         _settle_times(config)
@@ -89,7 +89,7 @@ def profile_config(folder: Path) -> Path:
     return Path(named) if named else Path("config.yaml")
 
 
-def _lock_file() -> Path:
+def lock_file() -> Path:
     LOCK.parent.mkdir(exist_ok=True)
     return LOCK
 
