@@ -89,7 +89,7 @@ def compiler() -> str:
 def _why_none() -> str:
     if torch.version.cuda is None:
         return "this torch is built without CUDA"
-    driver = _driver()
+    driver = driver_version()
     if driver is None:
         return "no NVIDIA driver is loaded here"
     try:
@@ -99,7 +99,7 @@ def _why_none() -> str:
     return f"driver {driver} shows none"
 
 
-def _driver() -> str | None:
+def driver_version() -> str | None:
     """The version of the NVIDIA kernel driver."""
     try:
         text = Path("/proc/driver/nvidia/version").read_text()
@@ -118,7 +118,7 @@ def _found(device: torch.device, handed: str | None) -> str:
         room = f"{free / 2**30:.0f} of {total / 2**30:.0f} GiB free"
         parts += [
             f"CUDA {torch.version.cuda}",
-            f"driver {_driver() or 'unknown'}",
+            f"driver {driver_version() or 'unknown'}",
             compiler(),
             f"{torch.cuda.get_device_name(device)}, {room}",
         ]

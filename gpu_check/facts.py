@@ -1,0 +1,79 @@
+"""What machine this is, for whoever reads the other parts' numbers.
+
+In: the device. Out: a line per fact; on a GPU also what its products and its memory reach.
+
+    python -m gpu_check --part facts
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from gpu_check.result import FACT, Line
+from vptcore.jobs.device import compiler, driver_version
+
+SIDE, COPIED = 8192, 2 * 2**30
+
+
+def run(device: str, ends: float) -> Iterator[Line]:
+    """A fact needs no time; `ends` is every part's."""
+    for name, found in _facts(device).items():
+        yield Line("facts", name, FACT, found)
+
+
+def _facts(device: str) -> dict[str, str]:
+    facts = {
+        "python": platform.python_version(),
+        "torch": f"{torch.__version__} ({_pinned()})",
+        "CUDA": torch.version.cuda or "none: this torch is built without it",
+        "driver": driver_version() or "none",
+        "built for": ", ".join(torch.cuda.get_arch_list()) or "no GPU",
+        "compiler": compiler(),
+        "cores": str(os.cpu_count()),
+    }
+    if device != "cuda":
+        return facts | {"card": "no GPU is seen here"}
+    free, total = torch.cuda.mem_get_info()
+    major, minor = torch.cuda.get_device_capability()
+    return facts | {
+        "card": f"{torch.cuda.get_device_name()}, compute capability {major}.{minor}",
+        "memory": f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free",
+        "products": f"{_products():.0f} TFLOP/s in bf16, {SIDE} x {SIDE} x {SIDE}",
+        "copies": f"{_copies():.2f} TB/s read and written",
+    }
+
+
+def _pinned() -> str:
+    """Whether the torch at hand is the one that requirements.lock names."""
+    lock = (Path(__file__).resolve().parents[1] / "requirements.lock").read_text(encoding="utf-8")
+    pinned = next((line[7:] for line in lock.splitlines() if line.startswith("torch==")), "none")
+    return "the pinned one" if torch.__version__.split("+")[0] == pinned.split("+")[0] else f"{pinned} is pinned"
+
+
+def _products() -> float:
+    a, b = (torch.randn(SIDE, SIDE, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    return 2 * SIDE**3 / seconds_of(lambda: a @ b) / 1e12
+
+
+def _copies() -> float:
+    source = torch.zeros(COPIED, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    return 2 * COPIED / seconds_of(lambda: target.copy_(source)) / 1e12
+
+
+def seconds_of(act: Callable[[], object], times: int = 20) -> float:
+    """Mean time on the device, by its own events, after a warm-up."""
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    for _ in range(3):
+        act()
+    began.record()
+    for _ in range(times):
+        act()
+    ended.record()
+    ended.synchronize()
+    return began.elapsed_time(ended) / 1000 / times

@@ -1,0 +1,110 @@
+"""The parts' own code on a CPU, small: what is equal holds, what is not fails, and bars are one card's."""
+
+import json
+import math
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench.cases import VIT_TI, Work
+from gpu_check import correct, models, speed, study
+from gpu_check.result import FAILED, HOLDS
+from vptcore.training.step import TrainStep
+
+TINY = models.Sizes(side=16, patch=8, width=24, heads=3, depth=2)
+NEVER = tuple(replace(form, compile="never") for form in correct.FORMS[:1])
+
+
+@pytest.fixture
+def _uncompiled(monkeypatch):
+    monkeypatch.setattr(correct, "FORMS", NEVER)
+    monkeypatch.setattr(correct.torch, "set_num_threads", lambda count: None)
+
+
+@pytest.mark.usefixtures("_uncompiled")
+def test_the_same_steps_are_correct():
+    lines = list(correct.run("cpu", math.inf, TINY))
+    assert [line.name for line in lines] == ["vpt, fp32, captured", "full, fp32, captured"]
+    assert {line.state for line in lines} == {HOLDS}
+    assert all("within 0.0e+00, logits 0.0e+00" in line.found for line in lines)
+
+
+@pytest.mark.usefixtures("_uncompiled")
+def test_time_that_is_up_skips_by_name():
+    assert [line.found for line in correct.run("cpu", 0.0, TINY)] == ["no time left"] * 2
+
+
+@pytest.mark.parametrize("method", models.METHODS)
+def test_a_step_that_is_off_is_found(monkeypatch, method):
+    plain = correct._steps(method, correct.CPU, "cpu", TINY)
+    assert len(set(plain.losses)) == correct.STEPS
+    recipe = models.recipe(method, TINY.batch)
+    monkeypatch.setattr(models, "recipe", lambda *_: replace(recipe, lr=recipe.lr * 1.5))
+    off = correct._steps(method, correct.CPU, "cpu", TINY)
+    assert correct.compared("x", NEVER[0], plain, off, "cpu").state == FAILED
+
+
+def test_nan_and_a_step_that_was_not_captured_fail():
+    good = correct.Seen([1.0] * 20, torch.ones(2, 3), "yes", "yes")
+    assert correct.compared("x", correct.FORMS[1], good, good, "cuda").state == HOLDS
+    for bad in (
+        replace(good, losses=[1.0] * 19 + [math.nan]),
+        replace(good, logits=torch.full((2, 3), math.nan)),
+        replace(good, logits=good.logits * 1.01),
+        replace(good, captured="no (x)"),
+        replace(good, compiled="no (x)"),
+    ):
+        assert correct.compared("x", correct.FORMS[1], good, bad, "cuda").state == FAILED, bad
+
+
+def test_on_a_cpu_timings_are_facts(monkeypatch):
+    small = replace(VIT_TI, size=32, options={"img_size": 32, "depth": 1})
+    lines = list(speed.run("cpu", math.inf, Work(small, "cpu", batch=4, steps=1)))
+    assert [line.name for line in lines] == ["VPT, p = 50, batch 4", "evaluation, VPT, p = 50", "FT, batch 4"]
+    assert {line.state for line in lines} == {"fact"}
+    for line in lines:
+        assert line.timing["images_per_second"] > 0
+    assert lines[0].timing["ms_per_step"] == pytest.approx(4000 / lines[0].timing["images_per_second"])
+
+
+@pytest.mark.parametrize(("name", "rate", "state"), [
+    ("NVIDIA H100 80GB HBM3", 3301, HOLDS), ("NVIDIA H100 80GB HBM3", 3299, FAILED), ("NVIDIA A40", 10, "fact"),
+])  # fmt: skip
+def test_bars_are_an_h100s(monkeypatch, name, rate, state):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: name)
+    line = speed.judged("FT", rate, 3300, 105e9, "cuda", {}, "compiled: yes")
+    assert line.state == state
+    # 105 GFLOP an image; dense bf16 peaks of the data sheets.
+    peak = {"NVIDIA A40": 149.7e12}.get(name, 989e12)
+    assert line.timing["share_of_peak"] == pytest.approx(105e9 * rate / peak)
+
+
+@pytest.mark.slow
+def test_the_study_runs_and_is_audited(monkeypatch):
+    config = study.config
+    monkeypatch.setattr(study, "config", lambda device: config(device) | {"compile": "never"})
+    lines = list(study.run("cpu", time.monotonic() + 400))
+    assert [(line.name, line.state) for line in lines] == [
+        (name, HOLDS) for name in ("the study ends", "rows name the device", "steps are captured", "the audit holds")
+    ], json.dumps([line.found for line in lines])
+
+
+def test_an_epoch_in_which_somebody_waits_is_found(monkeypatch):
+    """`TrainStep.__call__` raises as torch does; the patch is taken back afterwards."""
+    from gpu_check import behave
+
+    call = TrainStep.__call__
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda mode: None)
+    assert "captured: no (no GPU)" in behave._nobody_waits("vpt", "cpu").found
+
+    def waits(self, draws):
+        raise RuntimeError("called a synchronizing CUDA operation\nmore")
+
+    monkeypatch.setattr(TrainStep, "__call__", waits)
+    line = behave._nobody_waits("vpt", "cpu")
+    assert line.state == FAILED
+    assert "after 0 steps: called a synchronizing CUDA operation" in line.found
+    monkeypatch.undo()
+    assert TrainStep.__call__ is call
