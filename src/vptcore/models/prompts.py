@@ -154,8 +154,8 @@ def check_same_as_timm(vit: nn.Module, seed: int = 0) -> None:
     So a model that was put together in a way not known here is refused, and never silently wrong.
     """
     size, generator = vit.patch_embed.img_size, torch.Generator().manual_seed(seed)
-    weight = vit.patch_embed.proj.weight if hasattr(vit.patch_embed, "proj") else next(vit.parameters())
-    images_BCHW = torch.randn(1, getattr(vit, "in_chans", 3), *size, generator=generator).to(weight)
+    channels = getattr(vit, "in_chans", 3)
+    images_BCHW = torch.randn(1, channels, *size, generator=generator).to(next(vit.parameters()))
     was_training = vit.training
     vit.eval()
     try:
