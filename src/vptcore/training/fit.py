@@ -153,7 +153,7 @@ def fit(
                     raise
                 save(checkpoint, model, optimizer, generator, history, begun)
                 raise stopping.Stopped(
-                    f"{stopped} in epoch {epoch + 1} of {first.epochs}: saved, goes on from there when called again"
+                    f"{stopped} in epoch {epoch + 1} of {first.epochs}: saved; run it again and it continues there"
                 ) from None
             _note(history, {"epoch": epoch + 1, "lr": first.lr_at(epoch), **record}, begun, len(train))
             begun = None

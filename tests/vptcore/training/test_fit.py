@@ -118,7 +118,7 @@ def test_stopped_at_any_step_and_gone_on_equals_uninterrupted_bit_for_bit(tmp_pa
 
     monkeypatch.setattr(stopping, "check", check)
     file = tmp_path / "run.checkpoint"
-    message = rf"^stopped by SIGTERM in epoch {(step - 1) // 5 + 1} of 6: saved, goes on from there when called again$"
+    message = rf"^stopped by SIGTERM in epoch {(step - 1) // 5 + 1} of 6: saved; run it again and it continues there$"
     with pytest.raises(stopping.Stopped, match=message):
         fit(make_model(dropout=0.3), data, recipe, seed=4, watch=watch, checkpoint=file, checkpoint_seconds=1e9)
     torch.manual_seed(99)
