@@ -86,7 +86,7 @@ def test_an_empty_folder_of_ones_own_is_named(tmp_path, monkeypatch):
 
 
 def test_every_table_of_the_paper_has_cells(paper):
-    assert targets.tables_of(paper)[:20] == list(range(1, 21))
+    assert [n for n in targets.tables_of(paper) if isinstance(n, int)] == list(range(1, 21))
     assert len(targets.table_files(paper, 1)["final"]) == 11 * 6
     assert len(targets.table_files(paper, 19)["fid"]) == 5
 

@@ -23,7 +23,7 @@ def test_every_cell_of_the_paper_is_in_some_table(paper):
 
 
 def test_the_demo_has_its_own_tables(demo):
-    assert [n for n in TABLES if cells(n, demo)] == [1, 2, 5, 6, 16, 17, 18]
+    assert [n for n in TABLES if isinstance(n, int) and cells(n, demo)] == [1, 2, 5, 6, 16, 17, 18]
     assert {c.method for c in cells(1, demo)} == {"full", "vpt", "mixed", "ft_then_pt", "linear", "mlp"}
     assert {c.train for c in cells(6, demo)} == {"40", "160"}
 
