@@ -197,7 +197,10 @@ def test_the_whole_rehearsal():
     ]
     drawn = [p.stem for p in sorted((root / "figures").glob("figure_[0-9]*.pdf"))]
     assert drawn == [f"figure_{n:02d}" for n in range(1, 20)]
-    assert all(write.NOTICE in p.read_text() for p in (root / "figures").glob("*.txt"))
+    # Drawings show no rows, and so nothing made up.
+    from_rows = [p for p in (root / "figures").glob("*.txt") if p.stem not in ("figure_02", "figure_07")]
+    assert len(from_rows) > 17
+    assert all(write.NOTICE in p.read_text() for p in from_rows)
     counts = Counter(whole.verdicts(paper))
     assert 0.92 <= counts["within"] / (counts["within"] + counts["outside"]) <= 0.99
     assert counts["slip"] >= len(read_slips().query("metric != 'wins'"))
