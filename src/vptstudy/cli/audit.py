@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("audit", help="check every file of a study against its config, its inputs and its rows")
+    parser = commands.add_parser("audit", help="check a study's files against its config, their inputs and its rows")
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="a study's folder, or files in one")
     parser.add_argument("--configfile", type=Path, help="the config of today (default: that of the last run)")
     parser.add_argument("--deep", action="store_true", help="read big files again, and decode every image again")
