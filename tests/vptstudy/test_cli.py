@@ -214,3 +214,12 @@ def test_a_dry_run_prints_no_table_of_results(tmp_path, monkeypatch):
     monkeypatch.setattr("subprocess.Popen", Process)
     monkeypatch.setattr("vptstudy.report.produce.print_results", lambda config: pytest.fail("printed"))
     assert main.main(["run", "-n"]) == 0
+
+
+def test_a_package_of_the_studys_that_is_not_there_is_one_line():
+    """As after `pip install vptcore` alone."""
+    code = "import sys; sys.modules['yaml'] = None; from vptstudy.cli.main import main; sys.exit(main(['check']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("vptcore check: yaml is not installed; pip install 'vptcore[study]' brings")
+    assert done.stderr.count("\n") == 1

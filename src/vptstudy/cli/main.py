@@ -59,6 +59,15 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as mistake:
         print(f"vptcore {options.command}: {' '.join(str(mistake).split())}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.split(".")[0] in ("vptcore", "vptstudy"):
+            raise
+        print(
+            f"vptcore {options.command}: {missing.name} is not installed; pip install 'vptcore[study]' brings what the "
+            "study needs",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print(f"\nvptcore {options.command}: stopped", file=sys.stderr)
         return 130
