@@ -1,40 +1,22 @@
-"""A study: its cells, where their files lie, and what each job reads of the config.
+"""A study: its cells, where their files are, and what the config says of each.
 
 In: a checked config and the tables of tasks, backbones and methods (`resolve.load_study` brings them together). Out: a
-frozen `Study`. A job slice holds the plain values that one job reads and nothing else, so that a job runs again when
-its meaning changes and only then.
+frozen `Study`. What each job reads of it is in `vptstudy.slices`.
 
     vptcore check config.yaml
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from vptcore.data.signature import signature
 from vptcore.data.tasks import Task
 from vptcore.models.backbones import Backbone
 from vptcore.models.methods_table import METHODS, in_order
 from vptcore.training.protocol import AUTHORS_BATCH, Protocol
-from vptcore.training.recipe import Recipe, final_parts
 
-# Bumped when a stage's meaning changes: it is part of every job's slice, so that the stage's files are made again.
-VERSIONS = {
-    "prepare": 4,
-    "split": 3,
-    "features": 1,
-    "fid": 2,
-    "search": 2,
-    "final": 2,
-    "explain": 2,
-    "examples": 1,
-    "tables": 8,
-    "figures": 9,
-    "report": 3,
-}
 ONE_SHOT, WHOLE_TRAIN = "one_shot", "train"
 MAX_POOL = 25_000  # train images that are kept of a task: the largest size, 20,000, with its val
 
@@ -147,16 +129,6 @@ class Study:
             return 1
         return wanted.get(kind, 1)
 
-    # The slices: one per kind of job.
-
-    def prepare_slice(self, task: str, size: int) -> dict:
-        row = self.tasks[task]
-        return {
-            "version": VERSIONS["prepare"], "task": task, "source": row.source, "path": self.source_path(task),
-            "classes": row.classes, "size": size, "max_pool": MAX_POOL, "seed": 0, "resize": self.resize_of(task),
-            "signature": self.signature(task),
-        } | ({"on_bad_image": "skip"} if self.skips_bad_images(task) else {})  # fmt: skip
-
     def skips_bad_images(self, task: str) -> bool:
         return self.config["tasks"].get(task, {}).get("on_bad_image") == "skip"
 
@@ -165,18 +137,6 @@ class Study:
         own = self.config["tasks"].get(task, {}).get("resize")
         resize = own or self.config.get("resize") or self.tasks[task].resize
         return self.protocol.vtab_resize if resize == "vtab" else resize
-
-    def signature(self, task: str) -> str:
-        """A hash of what lies in a person's folder, so that a change of it prepares the task again.
-
-        Empty for what ships, for what is downloaded (it is not there yet when the graph is built) and for a single
-        file, which is an input of the rule.
-        """
-        row, path = self.tasks[task], self.source_path(task)
-        return signature(path) if path and not row.fetched and os.path.isdir(path) else ""
-
-    def fetch_slice(self, task: str) -> dict:
-        return {"row": asdict(self.tasks[task]), "root": self.config["data_root"]}
 
     def source_path(self, task: str) -> str | None:
         """Where a task's images are looked for; None for those that a package or this one ships."""
@@ -194,55 +154,15 @@ class Study:
         pairs = {(cell.task, self.backbones[cell.backbone].size): None for cell in self.cells}
         return {task: max(size for t, size in pairs if t == task) for task, _ in pairs}
 
-    def split_slice(self, task: str, train: str) -> dict:
-        return {
-            "version": VERSIONS["split"],
-            "task": task,
-            "train": train,
-            "seed": self.config["split_seed"],
-            "classes": self.tasks[task].classes,
-        } | (self._one_shot_slice() if train == ONE_SHOT else {})
-
-    def _one_shot_slice(self) -> dict:
-        protocol = self.protocol
-        return {
-            "selection": self.one_shot_selection, "pool": protocol.one_shot_pool, "final": protocol.one_shot_final,
-        }  # fmt: skip
-
     @property
     def one_shot_selection(self) -> str:
         """How the one image per class is chosen (paper Appendix G.4), a key of `splits.SELECTIONS`."""
         return self.config.get("one_shot", {}).get("selection", "random")
 
-    def _network_slice(self) -> dict:
-        """The network that the Fréchet distance takes its features from, and what stands before it."""
-        fid = self.config["fid"]
-        return {
-            "version": VERSIONS["features"], "network": fid["network"], "weights": fid.get("weights", ""),
-            "resize": fid.get("resize", "pytorch-fid"), "backbone": asdict(self.backbones[self.main_backbone]),
-            "protocol": asdict(self.protocol), "device": self.config["device"], **self._sameness(),
-        }  # fmt: skip
-
     @property
     def fid_tasks(self) -> list[str]:
         """The tasks whose distance to the reference is measured: all, or none under `fid: off`."""
         return [] if self.config["fid"]["network"] == "off" else self.used("task")
-
-    def features_slice(self, task: str) -> dict:
-        of_task = {"task": task, "train": self.base_fid_train(task)}
-        # Squares to crop from are stored: the network sees the middle that the methods are scored on.
-        crop = {"crop": self.input_size(task)} if self.resize_of(task) == "256_crop" else {}
-        return self._network_slice() | of_task | crop
-
-    def reference_slice(self) -> dict:
-        size = self.backbones[self.main_backbone].size
-        return self._network_slice() | {"reference": self.config["fid"]["reference"], "size": size}
-
-    def fid_slice(self, task: str) -> dict:
-        fid = self.config["fid"]
-        return {
-            "version": VERSIONS["fid"], "task": task, "reference": fid["reference"], "bootstrap": fid["bootstrap"],
-        }  # fmt: skip
 
     def base_fid_train(self, task: str) -> str:
         """The split whose train and val images stand for the task: the base size, or the task's own."""
@@ -250,30 +170,9 @@ class Study:
         return self.base_train if self.base_train in trains else trains[0]
 
     @cached_property
-    def _rows(self) -> dict[str, dict]:
+    def plain_rows(self) -> dict[str, dict]:
         """Backbones and protocol as plain values: hundreds of slices share them."""
         return {name: asdict(row) for name, row in self.backbones.items()} | {"protocol": asdict(self.protocol)}
-
-    def _model_slice(self, cell: Cell) -> dict:
-        base = {
-            "backbone": self._rows[cell.backbone],
-            "method": cell.method,
-            "task": cell.task,
-            "train": cell.train,
-        }
-        return base | {
-            "classes": self.tasks[cell.task].classes, "prompt_length": self.prompt_length(cell),
-            "deep": self.config["prompts"]["placement"] == "deep", "protocol": self._rows["protocol"],
-            "resize": self.resize_of(cell.task),
-            "recipe": asdict(self._recipe(cell)), "settings": self.settings(cell.method),
-            "device": self.config["device"], "compile": self.config["compile"],
-            "checkpoint_seconds": self.config["checkpoint_seconds"], **self._sameness(),
-        }  # fmt: skip
-
-    def _sameness(self) -> dict:
-        """What last bits depend on (training.determinism), where the config says other than one thread and no."""
-        said = {"threads": self.threads, "deterministic": self.config.get("deterministic", False)}
-        return {key: value for key, value in said.items() if value != {"threads": 1, "deterministic": False}[key]}
 
     @property
     def threads(self) -> int:
@@ -292,57 +191,3 @@ class Study:
             if applies and getattr(self.protocol, switch) == "authors":
                 return AUTHORS_BATCH[switch], f"switches.{switch}"
         return self.config["methods"][cell.method]["batch"], f"methods.{cell.method}.batch"
-
-    def _recipe(self, cell: Cell) -> Recipe:
-        """The recipe of a cell but for learning rate and weight decay, which the grid fills in."""
-        protocol, epochs, row = self.protocol, self.config["epochs"], METHODS[cell.method]
-        share = protocol.warmup_full if row.as_full else protocol.warmup
-        return Recipe(
-            optimizer=row.optimizer_under(protocol), lr=0.0, weight_decay=0.0,
-            batch=self.batch(cell)[0], epochs=epochs, warmup=round(share * epochs),
-            scale_lr=protocol.scale_lr, zero_first_epoch=protocol.lr_zero_epoch, decay_norms=protocol.decay_norms,
-            adamw=protocol.adamw, layer_decay=float(self.settings(cell.method).get("layer_decay", 1.0)),
-        )  # fmt: skip
-
-    def search_slice(self, cell: Cell) -> dict:
-        grid = self.config["methods"][cell.method]["grid"]
-        return self._model_slice(cell) | {
-            "version": VERSIONS["search"], "seed": self.config["search_seed"], "grid": grid,
-            "fixed_decay": METHODS[cell.method].as_full and self.protocol.full_decay == "fixed",
-        }  # fmt: skip
-
-    def final_slice(self, cell: Cell) -> dict:
-        return self._model_slice(cell) | {
-            "version": VERSIONS["final"],
-            "parts": list(final_parts(self.protocol, self.tasks[cell.task].group, cell.train)),
-            "seeds": list(self.seeds),
-            "curve_seeds": self.config["curves"]["seeds"],
-        }
-
-    def search_shard_slice(self, cell: Cell, shard: str) -> dict:
-        """The slice of shard '2of4', which tries every fourth configuration from the second on."""
-        number, count = shard_of(shard)
-        return self.search_slice(cell) | {"shard": [number, count]}
-
-    def final_shard_slice(self, cell: Cell, shard: str) -> dict:
-        """The slice of shard '2of5', which runs every fifth seed from the second on."""
-        number, count = shard_of(shard)
-        curves = len(range(number - 1, min(self.config["curves"]["seeds"], len(self.seeds)), count))
-        return self.final_slice(cell) | {"seeds": list(self.seeds[number - 1 :: count]), "curve_seeds": curves}
-
-    def explain_slice(self, backbone: str, task: str, train: str) -> dict:
-        cells = {method: Cell(backbone, method, task, train) for method in ("full", "vpt")}
-        slices = {method: self._model_slice(cell) for method, cell in cells.items()}
-        return {
-            "version": VERSIONS["explain"],
-            "seed": self.seeds[0],
-            "images": self.config["explain"]["images"],
-            "models": slices,
-            **self._sameness(),
-        }
-
-
-def shard_of(name: str) -> tuple[int, int]:
-    """(2, 4) from '2of4'."""
-    number, count = name.split("of")
-    return int(number), int(count)

@@ -9,6 +9,7 @@ import yaml
 
 from vptcore.choices import ConfigError
 from vptcore.training.recipe import recipes_of
+from vptstudy import slices
 from vptstudy.config.resolve import load_study
 from vptstudy.study import Cell
 
@@ -53,8 +54,8 @@ def test_the_papers_cells():
 
 def test_the_papers_grids_and_seeds():
     study = load_study(PAPER)
-    vpt = recipes_of(study.search_slice(Cell("vit_b16_sup21k", "vpt", "svhn", "800")))
-    full = recipes_of(study.search_slice(Cell("vit_b16_sup21k", "full", "svhn", "800")))
+    vpt = recipes_of(slices.search(study, Cell("vit_b16_sup21k", "vpt", "svhn", "800")))
+    full = recipes_of(slices.search(study, Cell("vit_b16_sup21k", "full", "svhn", "800")))
     assert (len(vpt), len(full)) == (40, 16)
     assert vpt[0].lr == 0.05
     assert (vpt[0].warmup, vpt[0].epochs, vpt[0].batch) == (10, 100, 64)
@@ -65,7 +66,7 @@ def test_the_papers_grids_and_seeds():
 
 def test_the_authors_grid_has_eight_distinct_settings():
     study = load_study(changed(PAPER, "protocol", "authors"))
-    full = recipes_of(study.search_slice(Cell("vit_b16_sup21k", "full", "svhn", "800")))
+    full = recipes_of(slices.search(study, Cell("vit_b16_sup21k", "full", "svhn", "800")))
     assert len(full) == 8
     assert {(r.optimizer, r.weight_decay) for r in full} == {("adamw", 0.01), ("sgd", 0.0)}
     assert full[0].warmup == 5
@@ -82,9 +83,9 @@ def test_other_sizes_reuse_the_base_recipe_unless_regridded():
 def test_a_slice_moves_only_when_its_job_does():
     demo, cell = load_study(DEMO), Cell("vit_mini_cifar10", "vpt", "digits", "160")
     other = load_study(changed(DEMO, "methods.full.batch", 16))
-    assert demo.search_slice(cell) == other.search_slice(cell)
-    assert demo.final_slice(cell) != load_study(changed(DEMO, "epochs", 11)).final_slice(cell)
-    assert demo.search_slice(cell) == load_study(changed(DEMO, "curves.seeds", 2)).search_slice(cell)
+    assert slices.search(demo, cell) == slices.search(other, cell)
+    assert slices.final(demo, cell) != slices.final(load_study(changed(DEMO, "epochs", 11)), cell)
+    assert slices.search(demo, cell) == slices.search(load_study(changed(DEMO, "curves.seeds", 2)), cell)
 
 
 MISTAKES = {
@@ -137,7 +138,7 @@ def test_a_task_and_a_backbone_of_ones_own():
     }
     config |= {"report": {}, "base_train": 160}
     study = load_study(config)
-    assert study.prepare_slice("leaves", study.input_size("leaves"))["path"] == "leaves"
+    assert slices.prepare(study, "leaves", study.input_size("leaves"))["path"] == "leaves"
     assert study.input_size("leaves") == 224
 
 
@@ -146,7 +147,7 @@ def test_vtabs_resize_is_the_protocols():
     for name, resize in (("paper", "tf1"), ("authors", "tf1"), ("sound", "bilinear")):
         study = load_study(changed(PAPER, "protocol", name))
         cell = Cell("vit_b16_sup21k", "vpt", "cifar100", "800")
-        assert study.prepare_slice("cifar100", 224)["resize"] == study.search_slice(cell)["resize"] == resize
+        assert slices.prepare(study, "cifar100", 224)["resize"] == slices.search(study, cell)["resize"] == resize
         assert study.resize_of("cub200") == "256_crop"
     assert load_study(changed(PAPER, "resize", "antialias")).resize_of("cifar100") == "antialias"
     assert load_study(changed(PAPER, "switches", {"vtab_resize": "bilinear"})).resize_of("cifar100") == "bilinear"
@@ -155,8 +156,8 @@ def test_vtabs_resize_is_the_protocols():
 
 def test_the_distance_sees_the_crop_that_the_methods_are_scored_on():
     study = load_study(PAPER)
-    assert study.features_slice("cub200")["crop"] == 224
-    assert "crop" not in study.features_slice("cifar100")
+    assert slices.features(study, "cub200")["crop"] == 224
+    assert "crop" not in slices.features(study, "cifar100")
 
 
 def test_batches_that_the_authors_yaml_files_give():
@@ -168,7 +169,7 @@ def test_batches_that_the_authors_yaml_files_give():
     }
     for name, linear, swin in (("paper", 64, 80), ("authors", 1024, 80), ("sound", 64, 64)):
         study = load_study(changed(PAPER, "protocol", name))
-        found = {key: study.search_slice(cell)["recipe"]["batch"] for key, cell in cells.items()}
+        found = {key: slices.search(study, cell)["recipe"]["batch"] for key, cell in cells.items()}
         assert found == {"linear": linear, "swin": swin, "vit": 64}
 
 
@@ -180,7 +181,7 @@ def test_the_authors_search_every_size():
 
 def test_lora_has_the_settings_of_the_papers_93():
     """bfshi/TOAST: loralib's rank 4 and alpha 1, SGD, batch 32, learning rates 1 to 0.01 x batch / 256."""
-    slice_ = load_study(PAPER).search_slice(Cell("vit_b16_sup21k", "lora", "cifar100", "800"))
+    slice_ = slices.search(load_study(PAPER), Cell("vit_b16_sup21k", "lora", "cifar100", "800"))
     recipes = recipes_of(slice_)
     assert {recipe.optimizer for recipe in recipes} == {"sgd"}
     assert sorted({recipe.scaled_lr for recipe in recipes}) == [lr / 8 for lr in (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)]

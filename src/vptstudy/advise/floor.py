@@ -20,6 +20,7 @@ from vptcore.models.methods import build, build_encoder, spec_of
 from vptcore.training import stage
 from vptcore.training.fit import fit, predict
 from vptcore.training.recipe import Recipe
+from vptstudy import slices
 from vptstudy.graph import flow
 from vptstudy.study import Cell, Study
 
@@ -28,7 +29,7 @@ STEPS, BATCH = 3, 32
 
 def neighbours(study: Study, cell: Cell) -> dict[str, np.ndarray]:
     """{"val": right answers (N,), "test": ...} of nearest neighbours; test's neighbours are those of train and val."""
-    job = study.search_slice(cell)
+    job = slices.search(study, cell)
     device = open_device(job["device"], lambda line: None)
     files = flow.task_files(study, cell.task, cell.train)
     parts = stage.Parts(job, files["images"], files["index"], files["splits"], device)
@@ -46,7 +47,7 @@ def neighbours(study: Study, cell: Cell) -> dict[str, np.ndarray]:
 
 def seconds_per_image(study: Study, cell: Cell) -> float:
     """Of full fine-tuning with the cell's backbone on this device, forward, backward and step, by a few steps."""
-    job = study.search_slice(cell) | {"method": "full", "prompt_length": 0}
+    job = slices.search(study, cell) | {"method": "full", "prompt_length": 0}
     device = open_device(job["device"], lambda line: None)
     model, normalise = build(spec_of(job), seed=0).to(device), stage.normalise_of(job)
     size = normalise.size

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vptstudy import slices
 from vptstudy.config.schema import read_config
 from vptstudy.study import Study
 
@@ -34,5 +35,5 @@ def write_reference(study: Study, images: Path, out: Path) -> str:
         raise ValueError(f"{images}: no such file or folder; expected images in a folder, parquet or tar files")
     if not study.fid_tasks:
         raise ValueError("fid: is off in this config; the reference is made in the network and resize that fid names")
-    job = study.reference_slice() | {"reference": str(images)}
+    job = slices.reference(study) | {"reference": str(images)}
     return reference(job, {}, {"statistics": str(out)})

@@ -17,7 +17,8 @@ from vptcore.data.item import Request
 from vptcore.data.one_shot import LOOKS
 from vptcore.data.sources import is_there
 from vptcore.data.tasks import Task
-from vptstudy.study import ONE_SHOT, Cell, Study, shard_of
+from vptstudy import slices
+from vptstudy.study import ONE_SHOT, Cell, Study
 
 ROWS = "rows.parquet"
 FETCHED = ".fetched"
@@ -136,7 +137,7 @@ def _made_shards(study: Study, kind: str, cell: Cell) -> list[str]:
     """The complete set of shards on the disk, the config's count first."""
     found = defaultdict(list)
     for path in glob(shard_file(study, kind, cell, "*")):
-        number, count = shard_of(path.split("/shard=")[1].split("/")[0])
+        number, count = slices.shard_of(path.split("/shard=")[1].split("/")[0])
         found[count].append(number)
     sets = [count for count, numbers in found.items() if len(numbers) == count]
     wanted = study.shards(kind, cell)
@@ -150,7 +151,7 @@ def shard_file(study: Study, kind: str, cell: Cell, shard: str, name: str = ROWS
 
 def final_shard_files(files: Files, shard: str) -> dict[str, str | list[str]]:
     """Of what a whole cell's finals read, the part of one shard: of the tuned models to start from, its own seeds'."""
-    number, count = shard_of(shard)
+    number, count = slices.shard_of(shard)
     return {**files, "bases": files["bases"][number - 1 :: count]} if "bases" in files else dict(files)
 
 
@@ -158,7 +159,7 @@ def shard_models(study: Study, kind: str, cell: Cell, shard: str, kept: Files) -
     """Where one shard puts the tuned models that are kept of its cell: the best of its grid, or those of its seeds."""
     if kind == "search":
         return {name: shard_file(study, kind, cell, shard, "best.safetensors") for name in kept}
-    mine = {f"seed={seed}.safetensors" for seed in study.final_shard_slice(cell, shard)["seeds"]}
+    mine = {f"seed={seed}.safetensors" for seed in slices.final_shard(study, cell, shard)["seeds"]}
     names = [os.path.basename(path) for path in kept.get("models", ())]
     models = [shard_file(study, kind, cell, shard, f"models/{name}") for name in names if name in mine]
     return {"models": models} if models else {}

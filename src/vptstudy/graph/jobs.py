@@ -16,9 +16,10 @@ from functools import cached_property
 from vptcore.analysis.examples import EXAMPLES
 from vptcore.choices import ConfigError, choose_one
 from vptcore.records import hive_parts
+from vptstudy import slices
 from vptstudy.graph import flow, targets
 from vptstudy.graph.flow import ROWS
-from vptstudy.study import VERSIONS, Cell, Study, shard_of
+from vptstudy.study import Cell, Study
 
 CELL = "backbone={backbone}/method={method}/task={task}/train={train}"
 TABLE_FORMS = ("csv", "md", "tex", "html")
@@ -95,7 +96,7 @@ class Job:
     @property
     def share(self) -> float:
         """A shard's part of its cell's work."""
-        return 1 / shard_of(self.of["shard"])[1] if "shard" in self.of else 1.0
+        return 1 / slices.shard_of(self.of["shard"])[1] if "shard" in self.of else 1.0
 
     @cached_property
     def files(self) -> tuple[str, ...]:
@@ -226,23 +227,23 @@ def _parts(cell: Cell, **more: str) -> dict[str, str]:
 
 def _data_jobs(study: Study) -> Iterator[Job]:
     if study.fid_tasks and not flow.is_statistics(study.config["fid"]["reference"]):
-        yield _job(study, "reference", {}, study.reference_slice, {})
+        yield _job(study, "reference", {}, lambda: slices.reference(study), {})
     sizes = {(c.task, c.train): None for c in (*study.cells, *study.searches)}
     for task in study.used("task"):
         of, source = {"task": task}, flow.fetched_files(study, task)
         for mark in source:
             if mark.endswith(flow.FETCHED):
-                yield Job("fetch", of, lambda task=task: study.fetch_slice(task), {}, {"mark": mark})
-        make = lambda task=task: study.prepare_slice(task, study.input_size(task))  # noqa: E731
+                yield Job("fetch", of, lambda task=task: slices.fetch(study, task), {}, {"mark": mark})
+        make = lambda task=task: slices.prepare(study, task, study.input_size(task))  # noqa: E731
         yield _job(study, "prepare", of, make, {"source": source})
         for train in [train for name, train in sizes if name == task]:
-            make = lambda task=task, train=train: study.split_slice(task, train)  # noqa: E731
+            make = lambda task=task, train=train: slices.split(study, task, train)  # noqa: E731
             yield _job(study, "split", of | {"train": train}, make, flow.split_files(study, task, train))
         if task not in study.fid_tasks:
             continue
-        reads, make = flow.features_files(study, task), lambda task=task: study.features_slice(task)
+        reads, make = flow.features_files(study, task), lambda task=task: slices.features(study, task)
         yield _job(study, "features", of, make, reads)
-        yield _job(study, "fid", of, lambda task=task: study.fid_slice(task), flow.fid_files(study, task))
+        yield _job(study, "fid", of, lambda task=task: slices.fid(study, task), flow.fid_files(study, task))
 
 
 def _search_jobs(study: Study) -> Iterator[Job]:
@@ -262,22 +263,22 @@ def _final_jobs(study: Study) -> Iterator[Job]:
 
 def _cell_jobs(study: Study, kind: str, cell: Cell, files: Files, beside: Files) -> Iterator[Job]:
     """A cell's job, or its shards and the job that puts them together."""
-    whole = study.search_slice if kind == "search" else study.final_slice
-    part = study.search_shard_slice if kind == "search" else study.final_shard_slice
+    whole = slices.search if kind == "search" else slices.final
+    part = slices.search_shard if kind == "search" else slices.final_shard
     shards, is_split = flow.shards(study, kind, cell), study.shards(kind, cell) > 1
     for shard in shards:
-        make = lambda shard=shard: part(cell, shard)  # noqa: E731
+        make = lambda shard=shard: part(study, cell, shard)  # noqa: E731
         mine = flow.shard_models(study, kind, cell, shard, beside)
         reads = flow.final_shard_files(files, shard) if kind == "final" else files
         yield _job(study, f"{kind}_shard", _parts(cell, shard=shard), make, reads, **mine)
     rows = {"shards": [flow.shard_file(study, kind, cell, shard) for shard in shards]} if shards else {}
     stage = f"{kind}_merge" if is_split else kind
-    yield _job(study, stage, _parts(cell), lambda: whole(cell), {**files, **rows}, **beside)
+    yield _job(study, stage, _parts(cell), lambda: whole(study, cell), {**files, **rows}, **beside)
 
 
 def _explain_jobs(study: Study) -> Iterator[Job]:
     for backbone, task, train in study.explained:
-        make = lambda of=(backbone, task, train): study.explain_slice(*of)  # noqa: E731
+        make = lambda of=(backbone, task, train): slices.explain(study, *of)  # noqa: E731
         of = {"backbone": backbone, "task": task, "train": train}
         yield _job(study, "explain", of, make, flow.explain_files(study, backbone, task, train))
 
@@ -287,7 +288,7 @@ def _report_jobs(study: Study) -> Iterator[Job]:
     for path in dict.fromkeys(path for files in drawn.values() for path in files.get("examples", ())):
         task = hive_parts(path)["task"]
         files = {key: flow.task_files(study, task, "")[key] for key in ("images", "index")}
-        make = lambda: {"images": EXAMPLES, "version": VERSIONS["examples"]}  # noqa: E731
+        make = lambda: {"images": EXAMPLES, "version": slices.VERSIONS["examples"]}  # noqa: E731
         yield _job(study, "examples", {"task": task}, make, files)
     for number in targets.tables_of(study):
         make = _page_part(study, "tables", number)
@@ -295,12 +296,12 @@ def _report_jobs(study: Study) -> Iterator[Job]:
         yield _job(study, "table", of, make, targets.table_files(study, number))
     for name, files in drawn.items():
         yield _job(study, "figure", {"name": targets.padded(name)}, _page_part(study, "figures", name), files)
-    make = lambda: targets.page_slice(study) | {"version": VERSIONS["report"]}  # noqa: E731
+    make = lambda: targets.page_slice(study) | {"version": slices.VERSIONS["report"]}  # noqa: E731
     yield _job(study, "report", {}, make, _report_files(study, drawn))
 
 
 def _page_part(study: Study, stage: str, number: int | str) -> Callable[[], dict]:
-    return lambda: {"config": study.config, "number": number, "version": VERSIONS[stage]}
+    return lambda: {"config": study.config, "number": number, "version": slices.VERSIONS[stage]}
 
 
 def _report_files(study: Study, drawn: Iterable[str]) -> dict[str, list[str]]:

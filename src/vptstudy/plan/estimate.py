@@ -17,10 +17,10 @@ from vptstudy.graph.jobs import Graph, Job
 from vptstudy.plan import schedule
 from vptstudy.plan.devices import DEVICES
 from vptstudy.plan.images import bytes_each, counts_of, pool_images, test_images
-from vptstudy.plan.limits import MAX_POOL, slice_of, work_of
+from vptstudy.plan.limits import slice_of, work_of
 from vptstudy.plan.seconds import Speed, key_of
 from vptstudy.plan.workload import dimensions_of, tuned_bytes
-from vptstudy.study import Study
+from vptstudy.study import MAX_POOL, Study
 
 STAGES = (
     "fetch", "prepare", "split", "features", "reference", "fid", "search", "final", "explain", "table", "figure",

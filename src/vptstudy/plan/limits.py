@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from vptstudy import slices
 from vptstudy.plan import memory as needs
 from vptstudy.plan.devices import DEVICES, device_of
 from vptstudy.plan.images import bytes_each, counts_of, pool_images, test_images
@@ -26,7 +27,7 @@ from vptstudy.plan.workload import (
     prepare_work,
     search_work,
 )
-from vptstudy.study import Cell, Study
+from vptstudy.study import MAX_POOL, Cell, Study
 
 GPU_STAGES = ("search", "final", "explain", "features")
 STAGES = (*GPU_STAGES, "fid", "prepare")
@@ -34,7 +35,6 @@ SLOWEST = "A100"
 # Times the estimate, plus minutes for a slow file system; and the least that is asked for.
 ROOM, EXTRA_MINUTES, LEAST_MINUTES = 3.0, 10, 20
 MEMORY_ROOM, LEAST_MB, MB_STEP = 1.25, 1500, 500
-MAX_POOL = 25000
 
 
 def resources(study: Study, stage: str, of: Cell | str, attempt: int = 1, share: float = 1.0) -> dict[str, int]:
@@ -66,7 +66,7 @@ def limit_device(study: Study, stage: str):
 
 def slice_of(study: Study, stage: str, cell: Cell) -> dict:
     """The slice of a search or a final."""
-    return study.search_slice(cell) if stage == "search" else study.final_slice(cell)
+    return slices.search(study, cell) if stage == "search" else slices.final(study, cell)
 
 
 def work_of(study: Study, stage: str, of: Cell | str, job: Mapping | None = None) -> Workload:
@@ -76,13 +76,13 @@ def work_of(study: Study, stage: str, of: Cell | str, job: Mapping | None = None
             work = search_work if stage == "search" else final_work
             return work(job or slice_of(study, stage, of), counts_of(study, of.task, of.train))
         case "explain":
-            job = study.explain_slice(of.backbone, of.task, of.train)
+            job = slices.explain(study, of.backbone, of.task, of.train)
             return explain_work(job, counts_of(study, of.task, of.train))
         case "features":
-            return features_work(study.features_slice(of), counts_of(study, of, study.base_fid_train(of)))
+            return features_work(slices.features(study, of), counts_of(study, of, study.base_fid_train(of)))
         case "fid":
             counts = counts_of(study, of, study.base_fid_train(of))
-            return fid_work(study.fid_slice(of), dimensions_of(study.features_slice(of)), counts)
+            return fid_work(slices.fid(study, of), dimensions_of(slices.features(study, of)), counts)
         case "prepare":
             images = min(MAX_POOL, pool_images(study, of)) + test_images(study, of)
             return prepare_work(images, bytes_each(study, of))
@@ -94,10 +94,10 @@ def need_of(study: Study, stage: str, of: Cell | str) -> needs.Need:
         case "search" | "final":
             return needs.need_of(stage, slice_of(study, stage, of), counts_of(study, of.task, of.train))
         case "explain":
-            job = study.explain_slice(of.backbone, of.task, of.train)
+            job = slices.explain(study, of.backbone, of.task, of.train)
             return needs.explain_need(job, counts_of(study, of.task, of.train))
         case "features":
-            return needs.features_need(study.features_slice(of), counts_of(study, of, study.base_fid_train(of)))
+            return needs.features_need(slices.features(study, of), counts_of(study, of, study.base_fid_train(of)))
         case "fid":
             return needs.fid_need(counts_of(study, of, study.base_fid_train(of)))
         case "prepare":

@@ -15,6 +15,7 @@ from vptcore.analysis.published import read_published, read_slips
 from vptcore.models.changes import count_tuned
 from vptcore.models.methods_table import METHODS
 from vptcore.training.flops import step_flops
+from vptstudy import slices
 from vptstudy.study import Cell, Study
 
 FULL_SECONDS = 24.0  # a configuration of full fine-tuning: made up
@@ -82,11 +83,11 @@ def distances(study: Study) -> dict[str, float]:
 
 def parameters(cell: Cell, study: Study) -> tuple[int, int]:
     """(tuned, total), as a trained model would count them (paper, Tables 3-4)."""
-    return count_tuned(study.search_slice(cell))
+    return count_tuned(slices.search(study, cell))
 
 
 def seconds(cell: Cell, study: Study) -> float:
     """Seconds a configuration at 800 images: in proportion to the FLOPs of a step, and never nothing."""
-    job = study.search_slice(cell)
+    job = slices.search(study, cell)
     full = {**job, "method": "full", "settings": None, "prompt_length": 0}
     return max(0.4, FULL_SECONDS * step_flops(job) / step_flops(full))

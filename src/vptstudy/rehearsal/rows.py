@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw
 
 from vptcore.training.choose import choose
 from vptcore.training.recipe import Recipe
+from vptstudy import slices
 from vptstudy.rehearsal.levels import parameters, rng_of, seconds
 from vptstudy.study import Cell, Study
 
@@ -56,7 +57,7 @@ def pool_size(study: Study, task: str) -> int:
 
 def search(study: Study, cell: Cell, level: float) -> dict[str, list]:
     """A grid whose val accuracy falls off from one best learning rate; its ends may diverge."""
-    slice_, rng = study.search_slice(cell), rng_of("search", cell.folder)
+    slice_, rng = slices.search(study, cell), rng_of("search", cell.folder)
     rates, decays = sorted(slice_["grid"]["lr"]), sorted(slice_["grid"]["weight_decay"])
     best = rng.uniform(0.35, 0.75) * (len(rates) - 1)
     tuned, total = parameters(cell, study)
@@ -110,7 +111,7 @@ def finals(study: Study, cell: Cell, level: float, searched: Mapping[str, list])
     chosen = choose(
         pd.DataFrame({k: searched[k] for k in ("config", "lr", "weight_decay", "val_accuracy", "diverged")})
     )
-    slice_, task = study.final_slice(cell), study.tasks[cell.task]
+    slice_, task = slices.final(study, cell), study.tasks[cell.task]
     tuned, total = parameters(cell, study)
     test = test_rows(study, cell.task)
     labels, difficulty = test_labels(cell.task, task.classes, len(test))
@@ -149,7 +150,7 @@ def finals(study: Study, cell: Cell, level: float, searched: Mapping[str, list])
 
 def _trained_images(study: Study, cell: Cell) -> int:
     parts = splits(study, cell.task, cell.train)["part"]
-    return sum(map(parts.count, study.final_slice(cell)["parts"]))
+    return sum(map(parts.count, slices.final(study, cell)["parts"]))
 
 
 def _answers(labels: np.ndarray, difficulty: np.ndarray, accuracy: float, classes: int, rng) -> dict[str, np.ndarray]:

@@ -17,9 +17,10 @@ import pandas as pd
 from vptcore.analysis.examples import EXAMPLES
 from vptcore.jobs.provenance import provenance
 from vptcore.records import KINDS, digest, write_rows
+from vptstudy import slices
 from vptstudy.graph.flow import ROWS
 from vptstudy.rehearsal import levels, rows
-from vptstudy.study import VERSIONS, Cell, Study
+from vptstudy.study import Cell, Study
 
 NOTICE = "Synthetic rows drawn around the paper's printed means: a rehearsal of the report, and no result."
 
@@ -58,11 +59,11 @@ def _call(job: tuple) -> int:
 def _write_search(study: Study, cell: Cell, level: Mapping[Cell, float], finals: Iterable[Cell]) -> int:
     """A search and the finals that take their recipe from it."""
     searched = rows.search(study, cell, level.get(cell, 0.5))
-    _write(study.path("search", cell), "search", searched, study.search_slice(cell))
+    _write(study.path("search", cell), "search", searched, slices.search(study, cell))
     written = 1
     for final in finals:
         for kind, columns in rows.finals(study, final, level[final], searched).items():
-            _write(study.path(kind, final), kind, columns, study.final_slice(final))
+            _write(study.path(kind, final), kind, columns, slices.final(study, final))
             written += 1
     return written
 
@@ -71,14 +72,17 @@ def _write_task(study: Study, task: str, trains: list[str], distance: float) -> 
     def path(kind: str, *more: str) -> str:
         return "/".join([study.root, kind, f"task={task}", *more, ROWS])
 
-    _write(path("index"), "index", rows.index(study, task), study.prepare_slice(task, study.input_size(task)))
+    _write(path("index"), "index", rows.index(study, task), slices.prepare(study, task, study.input_size(task)))
     if task in study.fid_tasks:
-        _write(path("fid"), "fid", rows.fid(study, task, distance), study.fid_slice(task))
-    shown = {"images": EXAMPLES, "version": VERSIONS["examples"]}
+        _write(path("fid"), "fid", rows.fid(study, task, distance), slices.fid(study, task))
+    shown = {"images": EXAMPLES, "version": slices.VERSIONS["examples"]}
     _write(path("examples"), "examples", rows.examples(study, task, EXAMPLES), shown)
     for train in trains:
         _write(
-            path("splits", f"train={train}"), "splits", rows.splits(study, task, train), study.split_slice(task, train)
+            path("splits", f"train={train}"),
+            "splits",
+            rows.splits(study, task, train),
+            slices.split(study, task, train),
         )
     return 2 + (task in study.fid_tasks) + len(trains)
 
@@ -91,7 +95,7 @@ def _write_explain(study: Study, backbone: str, task: str, train: str) -> int:
         found = read_rows(study.path("predictions", Cell(backbone, method, task, train)), "predictions")
         predictions[method] = found.loc[found["seed"] == study.seeds[0], ["row", "label", "prediction", "confidence"]]
     path = f"{study.root}/explain/backbone={backbone}/task={task}/train={train}/{ROWS}"
-    _write(path, "explain", rows.explain(study, task, predictions), study.explain_slice(backbone, task, train))
+    _write(path, "explain", rows.explain(study, task, predictions), slices.explain(study, backbone, task, train))
     return 1
 
 

@@ -26,6 +26,7 @@ from vptcore.models.methods import Tuned, build, spec_of, tuned_state
 from vptcore.models.prompts import PromptedViT, Prompts
 from vptcore.models.windows import PromptedSwin, SwinPrompts
 from vptcore.records import read_rows, write_rows
+from vptstudy import slices
 from vptstudy.config.resolve import load_study
 
 CLASSES = 5
@@ -226,7 +227,7 @@ def test_no_image_to_pick():
 def files(tmp_path):
     """A job slice of the demo and what it reads: 8 images of 2 classes, the last 6 of them test; two tuned models."""
     study = load_study(yaml.safe_load(Path("profiles/demo/study.yaml").read_text()))
-    job = study.explain_slice("vit_mini_cifar10", "digits", study.base_train)
+    job = slices.explain(study, "vit_mini_cifar10", "digits", study.base_train)
     paths = {name: str(tmp_path / f"{name}.parquet") for name in ("index", "splits")}
     paths |= {"images": str(tmp_path / "images.npy")}
     np.save(paths["images"], np.random.default_rng(0).integers(0, 256, (8, 8, 8, 1), dtype=np.uint8))

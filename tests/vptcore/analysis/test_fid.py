@@ -30,6 +30,7 @@ from vptcore.data.decode import resize_bilinear
 from vptcore.jobs.provenance import provenance
 from vptcore.models.backbones import MINI
 from vptcore.records import read_provenance, read_rows, write_rows
+from vptstudy import slices
 from vptstudy.cli import main
 from vptstudy.cli.reference import write_reference
 from vptstudy.config.resolve import load_study
@@ -66,7 +67,7 @@ def study():
 @pytest.fixture
 def job(study, tmp_path):
     """A job slice of the demo whose reference is a file to be written."""
-    return study.fid_slice("digits") | {"reference": str(tmp_path / "reference.safetensors"), "bootstrap": 5}
+    return slices.fid(study, "digits") | {"reference": str(tmp_path / "reference.safetensors"), "bootstrap": 5}
 
 
 def write(path, **changes):
@@ -271,13 +272,13 @@ def test_a_tasks_row(job, study, tmp_path):
     parts = ["train"] * 160 + ["val"] * 40 + ["test"] * 10
     write_rows(inputs["splits"], "splits", [{"part": part, "row": i} for i, part in enumerate(parts)], note)
     stored = {"features": str(tmp_path / "features.safetensors")}
-    said = fid.features(study.features_slice("digits"), inputs, stored)
+    said = fid.features(slices.features(study, "digits"), inputs, stored)
     assert said.startswith("200 images, 128 vit_mini_cifar10 features each")
     assert np.allclose(read_features(stored["features"])[0], timms_features(pixels[:200]), atol=1e-4)
-    fid.features(study.features_slice("digits") | {"crop": 28}, inputs, stored)
+    fid.features(slices.features(study, "digits") | {"crop": 28}, inputs, stored)
     middle = pixels[:200, 2:30, 2:30]  # what a crop from the middle of the stored squares leaves
     assert np.allclose(read_features(stored["features"])[0], timms_features(middle), atol=1e-4)
-    fid.features(study.features_slice("digits"), inputs, stored)
+    fid.features(slices.features(study, "digits"), inputs, stored)
     line = fid.run(job, stored, {"rows": str(tmp_path / "rows.parquet")})
     row = read_rows(tmp_path / "rows.parquet", "fid").iloc[0]
     assert row["fid"] == pytest.approx(by_sqrtm(timms_features(pixels[:200]), reference_ND), rel=1e-3)

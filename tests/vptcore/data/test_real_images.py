@@ -22,6 +22,7 @@ from tests.vptcore.models.test_real_vit import WEIGHTS
 from vptcore import records
 from vptcore.data import arrays, splits
 from vptcore.training import final, search
+from vptstudy import slices
 from vptstudy.config.resolve import load_study
 from vptstudy.graph import flow
 
@@ -69,14 +70,14 @@ def test_vpt_and_a_linear_probe_learn_real_images(tmp_path, name, classes):
     parquet = smaller(folder / f"{name}.parquet", tmp_path / "in.parquet")
     study = study_of(name, classes, parquet, folder / WEIGHTS, tmp_path)
     files = flow.task_files(study, name, str(TRAIN))
-    print("\n", arrays.prepare(study.prepare_slice(name, study.input_size(name)), files["images"], files["index"]))
-    print(splits.run(study.split_slice(name, str(TRAIN)), files["index"], files["splits"]))
+    print("\n", arrays.prepare(slices.prepare(study, name, study.input_size(name)), files["images"], files["index"]))
+    print(splits.run(slices.split(study, name, str(TRAIN)), files["index"], files["splits"]))
     for cell in study.cells:
         made = {kind: study.path(kind, cell) for kind in ("search", "final", "curves", "predictions")}
-        job, work = study.search_slice(cell), str(tmp_path / "work")
+        job, work = slices.search(study, cell), str(tmp_path / "work")
         print(cell.method, search.run(job, flow.search_files(study, cell), {"rows": made["search"], "work": work}))
         outputs = {"rows": made["final"], "work": work, **{k: made[k] for k in ("curves", "predictions")}}
-        print(cell.method, final.run(study.final_slice(cell), flow.final_files(study, cell), outputs))
+        print(cell.method, final.run(slices.final(study, cell), flow.final_files(study, cell), outputs))
         (accuracy,) = records.read_rows(made["final"], "final")["test_accuracy"]
         print(f"{name}: {cell.method} {accuracy:.1%}, chance {1 / classes:.1%}")
         assert accuracy > 3 / classes, f"{cell.method} on {name}: {accuracy:.1%}"

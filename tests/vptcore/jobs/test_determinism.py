@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from vptcore.jobs.determinism import WORKSPACE, settle
+from vptstudy import slices
 from vptstudy.config.resolve import load_study
 from vptstudy.study import Cell
 
@@ -53,13 +54,13 @@ CELL = Cell("vit_mini_cifar10", "vpt", "digits", "160")
 
 
 def test_the_config_reaches_the_jobs_and_its_defaults_change_no_slice():
-    plain = study().search_slice(CELL)
-    assert study(threads=1, deterministic=False).search_slice(CELL) == plain
-    for slices in ("search_slice", "final_slice"):
-        job = getattr(study(threads=4, deterministic=True), slices)(CELL)
+    plain = slices.search(study(), CELL)
+    assert slices.search(study(threads=1, deterministic=False), CELL) == plain
+    for made in (slices.search, slices.final):
+        job = made(study(threads=4, deterministic=True), CELL)
         assert (job["threads"], job["deterministic"]) == (4, True)
-    assert study(deterministic=True).features_slice("digits")["deterministic"]
-    assert study(deterministic=True).explain_slice("vit_mini_cifar10", "digits", "160")["deterministic"]
+    assert slices.features(study(deterministic=True), "digits")["deterministic"]
+    assert slices.explain(study(deterministic=True), "vit_mini_cifar10", "digits", "160")["deterministic"]
     assert study(threads=3).threads == 3
 
 
@@ -76,7 +77,7 @@ def test_every_method_trains_under_it_and_gives_the_same_bits_twice(plain, metho
     config["methods"]["lora"] = {
         "batch": 16, "grid": {"lr": [0.01], "weight_decay": [0.0]}, "lora": {"rank": 2, "alpha": 2, "targets": ["qkv"]},
     }  # fmt: skip
-    job = load_study(config).final_slice(Cell("vit_mini_cifar10", method, "digits", "160"))
+    job = slices.final(load_study(config), Cell("vit_mini_cifar10", method, "digits", "160"))
     images = torch.randint(0, 255, (24, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     train = ImageSet(images, torch.arange(24) % 10, Normalise(MINI.size, MINI.mean, MINI.std))
     recipe = Recipe(**job["recipe"] | {"epochs": 2, "lr": 0.05, "batch": 8, "warmup": 0})

@@ -14,6 +14,7 @@ from tests.vptcore.training.test_search_final import TIMES, checkpoint, job, out
 from vptcore.choices import ConfigError
 from vptcore.records import read_provenance, read_rows
 from vptcore.training import final, search, shards
+from vptstudy import slices
 from vptstudy.config.resolve import load_study
 from vptstudy.graph.jobs import Graph
 from vptstudy.study import Cell
@@ -102,7 +103,7 @@ def demo():
 def test_shards_share_out_seeds_and_curves(demo):
     study = load_study(demo | {"shards": {"final": 2}, "curves": {"seeds": 3}})
     cell = Cell("vit_mini_cifar10", "vpt", "digits", "160")
-    first, second = (study.final_shard_slice(cell, name) for name in ("1of2", "2of2"))
+    first, second = (slices.final_shard(study, cell, name) for name in ("1of2", "2of2"))
     assert (first["seeds"], first["curve_seeds"]) == ([42, 82, 800], 2)
     assert (second["seeds"], second["curve_seeds"]) == ([44, 100], 1)
 

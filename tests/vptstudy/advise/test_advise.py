@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 from vptcore.analysis.paired import paired_difference
+from vptstudy import slices
 from vptstudy.advise import rungs
 from vptstudy.advise.backbone import choose
 from vptstudy.advise.decide import Verdict, balanced, choose_finalists, decide
@@ -103,7 +104,7 @@ def test_every_rung_is_a_study(setting):
     cell = Cell("vit_mini_cifar10", "full", "pet_photos", "200")
     (rate,) = final.config["methods"]["full"]["grid"]["lr"]
     # The optimizer sees what the short schedules found: a config's rate is scaled by batch / 256.
-    recipe = final.search_slice(cell)["recipe"]
+    recipe = slices.search(final, cell)["recipe"]
     assert rate * recipe["batch"] / 256 == pytest.approx(3e-4)
     # As BEiT fine-tunes: a block learns at three quarters of the rate of the one after it.
     assert (recipe["layer_decay"], final.config["methods"]["full"]["grid"]["weight_decay"]) == (0.75, [0.05])

@@ -12,6 +12,7 @@ from tests.vptcore.data.layouts import make_folder
 from vptcore.choices import ConfigError
 from vptcore.data.decode import RESIZES
 from vptcore.data.sources import READERS
+from vptstudy import slices
 from vptstudy.config.resolve import load_study
 from vptstudy.config.schema import SCHEMA
 
@@ -28,13 +29,13 @@ def test_a_config_may_name_every_resize():
 
 def test_bad_images_are_skipped_where_a_task_says_so(tmp_path):
     make_folder(tmp_path, {"ash": 2, "elm": 2})
-    slices = {}
+    made = {}
     for choice in ({}, {"on_bad_image": "stop"}, {"on_bad_image": "skip"}):
         task = {"leaves": {"source": "folder", "path": str(tmp_path)} | choice}
         demo = yaml.safe_load(Path("profiles/demo/study.yaml").read_text()) | {"tasks": task}
-        slices[choice.get("on_bad_image")] = load_study(demo).prepare_slice("leaves", 32)
-    assert slices[None] == slices["stop"]
-    assert slices["skip"] == slices["stop"] | {"on_bad_image": "skip"}
+        made[choice.get("on_bad_image")] = slices.prepare(load_study(demo), "leaves", 32)
+    assert made[None] == made["stop"]
+    assert made["skip"] == made["stop"] | {"on_bad_image": "skip"}
 
 
 def test_a_counted_task_knows_its_sizes_and_says_what_is_too_large(tmp_path):
