@@ -1,4 +1,4 @@
-"""The paper's printed numbers, its known slips, and where ours stand beside them.
+"""The paper's printed numbers, what is known of them, and where ours stand beside them.
 
 In: published/published.csv and published/slips.csv. Out: frames with this project's ids, and a verdict for one number
 beside ours.
@@ -20,10 +20,14 @@ FOLDER = Path(__file__).resolve().parents[3] / "published"
 WHERE = ["table", "backbone", "method", "train", "group", "task", "metric"]
 # `style` is how the paper sets the number: bold, underlined, or neither.
 PUBLISHED_COLUMNS = [*WHERE, "value", "printed", "wins", "style"]
-SLIPS_COLUMNS = [*WHERE, "printed", "should_be", "why"]
+SLIPS_COLUMNS = [*WHERE, "kind", "printed", "should_be", "why"]
 # What a verdict can be. Where a number has no spread (tuned / total, prompt length) it is equal or different.
-WITHIN, OUTSIDE, SLIP, NOT_RUN, NO_INTERVAL = "within", "outside", "slip", "not run", "no interval"
+WITHIN, OUTSIDE, NOT_RUN, NO_INTERVAL = "within", "outside", "not run", "no interval"
 EQUAL, DIFFERENT = "equal", "different"
+# What is known of a printed number before ours is looked at. No rounding of the cells it comes from gives a slip; a
+# doubt is possible, but unlikely, or printed otherwise elsewhere; of another definition is what was measured otherwise.
+SLIP, DOUBT, DEFINITION = "slip", "doubt", "another definition"
+KNOWN = (SLIP, DOUBT, DEFINITION)
 # A mean of the paper over other tasks than ours: shown, and not compared.
 OTHER_TASKS = "other tasks"
 
@@ -40,22 +44,22 @@ def read_published(folder: Path = FOLDER) -> pd.DataFrame:
 
 @cache
 def read_slips(folder: Path = FOLDER) -> pd.DataFrame:
-    """The cells whose printed number is wrong or doubtful, and why; `should_be` is NaN where nobody can say."""
+    """The cells whose printed number is no plain answer: `kind` is one of KNOWN; `should_be` is NaN where nobody can say."""
     frame = _read(folder / "slips.csv")
     frame["should_be"] = pd.to_numeric(frame["should_be"])
     return frame[SLIPS_COLUMNS]
 
 
 def printed_table(number: int, backbone: str) -> pd.DataFrame:
-    """The printed cells of one table: WHERE, value, printed, wins, style; should_be and why where it is a known slip.
+    """The printed cells of one table: WHERE, value, printed, wins, style; kind, should_be and why where it is in slips.csv.
 
-    A slip in a number of wins stands in `wins_why`, beside the mean that the wins are printed with.
+    What is known of a number of wins stands in `wins_kind` and `wins_why`, beside the mean that it is printed with.
     """
     cells = read_published().query("table == @number and backbone == @backbone")
     slips = read_slips().drop(columns="printed")
     wins = slips[slips.metric == "wins"].assign(metric="accuracy").drop(columns="should_be")
     return cells.merge(slips, on=WHERE, how="left").merge(
-        wins.rename(columns={"why": "wins_why"}), on=WHERE, how="left"
+        wins.rename(columns={"kind": "wins_kind", "why": "wins_why"}), on=WHERE, how="left"
     )
 
 
@@ -69,15 +73,15 @@ def _digits(printed: str) -> str:
     return printed.partition("(")[0].strip().rstrip("%")
 
 
-def verdict(printed: str, ours: Estimate, *, slip: bool = False, spread: bool = True) -> str:
+def verdict(printed: str, ours: Estimate, *, known: str = "", spread: bool = True) -> str:
     """Where a number, as the paper prints it ('64.5', '87.9%'), stands beside ours, in the same unit.
 
     `within`: the printed number, give or take half a unit of its last printed digit, lies in our 95 % interval over
-    seeds. A known slip is a slip whatever ours is.
+    seeds. What is `known` of it (one of KNOWN) is so whatever ours is.
     """
     value, half_unit = float(_digits(printed)), half_a_unit(printed) + 1e-9
-    if slip:
-        return SLIP
+    if known:
+        return known
     if ours.n == 0:
         return NOT_RUN
     if not spread:

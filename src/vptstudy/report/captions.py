@@ -22,6 +22,8 @@ MARKS = {
     "within": "✓",
     "outside": "×",
     "slip": "‡",
+    "doubt": "◊",
+    "another definition": "§",
     "not run": "–",
     "no interval": "?",
     "equal": "=",
@@ -31,7 +33,9 @@ MARKS = {
 _MEANINGS = {
     "within": "the paper's number lies in our 95 % interval over seeds",
     "outside": "the paper's number lies outside our 95 % interval over seeds",
-    "slip": "a known slip of the paper",
+    "slip": "a slip of the paper, which no rounding of its own cells gives",
+    "doubt": "doubtful: possible, but printed otherwise elsewhere, or unlikely",
+    "another definition": "another definition than ours, and so no answer to it",
     "not run": "not run here",
     "no interval": "one seed, so no interval",
     "equal": "equal to the last printed digit",
@@ -120,8 +124,7 @@ def table_caption(spec, study: Study, backbone: str, wanted: list[Cell], summary
         parts += [_accuracy_legend(study, frame), finals_line(study, wanted)]
     parts += [protocol_line(study), recipe_line(study, wanted), seeds_line(study, wanted, summary)]
     parts += [_states_line(frame), _ties_line(study, frame)]
-    wins_slip = ["slip"] if (frame["wins_why"] != "").any() else []
-    parts.append(marks_line([*frame["verdict"], *wins_slip]))
+    parts.append(marks_line([*frame["verdict"], *frame["wins_kind"]]))
     return " ".join(part for part in parts if part)
 
 

@@ -68,7 +68,10 @@ def test_plural():
 
 
 def test_marks_line_explains_those_that_occur():
-    assert marks_line(["", "slip"]) == "Beside the paper: ‡ a known slip of the paper (1)."
+    assert marks_line(["", "slip"]) == (
+        "Beside the paper: ‡ a slip of the paper, which no rounding of its own cells gives (1)."
+    )
+    assert marks_line(["doubt", "another definition"]).count("(1)") == 2
     assert marks_line([""]) == ""
 
 

@@ -160,10 +160,22 @@ def test_difference_and_verdict_beside_the_paper(paper, paper_final):
     assert row.verdict == ("within" if row.low - 0.05 <= 68.8 <= row.high + 0.05 else "outside")
 
 
-def test_slips_are_flagged_and_explained(paper, paper_final):
-    row = entry(build(1, paper, paper_final), "ft_then_pt", "cifar100")
-    assert row.verdict == "slip"
-    assert "65.9" in row.why
+def test_slips_doubts_and_other_definitions_are_flagged_and_explained(paper, paper_final):
+    strategies = build(1, paper, paper_final)
+    slip, doubt = entry(strategies, "full", "mean", group="specialized"), entry(strategies, "ft_then_pt", "cifar100")
+    assert (slip.verdict, doubt.verdict) == ("slip", "doubt")
+    assert "should be 83.35" in slip.why
+    assert "65.9" in doubt.why
+    assert doubt.difference == pytest.approx(doubt["mean"] - 85.9)
+    length = entry(build(16, paper, paper_final), "vpt", "cifar100", "prompt_length")
+    assert length.verdict == "another definition"
+    assert "would be 10" in length.why
+
+
+def test_the_gap_row_of_table_20_is_shown_beside_ours(paper, paper_final):
+    row = entry(build(20, paper, paper_final), "lora", "cifar100", "gap", train="400")
+    assert row.printed == 25.1
+    assert row.difference == pytest.approx(row["mean"] - 25.1)
 
 
 def test_a_printed_mean_over_other_tasks_is_shown_and_not_compared(paper_final):

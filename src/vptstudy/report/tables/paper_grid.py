@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from vptcore.analysis.published import KNOWN, OTHER_TASKS
 from vptcore.analysis.statistics import number
 from vptstudy.report.captions import MARKS
 from vptstudy.report.page.sources import cell_link
@@ -104,9 +105,9 @@ def _paper(row) -> Entry:
     if math.isnan(row.printed):
         return Entry()
     main = number(row.printed, max(row.decimals, _decimals(row.printed)))
-    wins = "" if math.isnan(row.printed_wins) else f"{int(row.printed_wins)}{MARKS['slip'] if row.wins_why else ''}"
+    wins = "" if math.isnan(row.printed_wins) else f"{int(row.printed_wins)}{MARKS.get(row.wins_kind, '')}"
     why = "; ".join(filter(None, (row.why, row.wins_why)))
-    mark, style = MARKS["slip"] if row.verdict == "slip" else "", row.printed_style
+    mark, style = MARKS[row.verdict] if row.verdict in KNOWN else "", row.printed_style
     return Entry(main, "", wins, mark, "bold" in style, "underlined" in style, _sort(row.printed), why=why)
 
 
@@ -115,7 +116,7 @@ def _difference(row) -> Entry:
         return Entry()
     mark = MARKS[row.verdict]
     if math.isnan(row.difference):
-        return Entry("–", mark=mark if row.verdict in ("slip", "other tasks") else "", verdict=row.verdict, why=row.why)
+        return Entry("–", mark=mark if row.verdict in (*KNOWN, OTHER_TASKS) else "", verdict=row.verdict, why=row.why)
     main = number(row.difference, row.decimals, signed=True)
     return Entry(main, mark=mark, sort=_sort(row.difference), verdict=row.verdict, why=row.why)
 

@@ -1,7 +1,7 @@
 """The paper's numbers beside ours: a table's frame with what is printed, the difference, and a verdict per cell.
 
 In: the tidy frame of a table and the printed cells. Out: the frame with columns printed, printed_wins, printed_style,
-wins_why, difference, verdict and why; empty where the paper prints nothing for a cell.
+wins_kind, wins_why, difference, verdict and why; empty where the paper prints nothing for a cell.
 
     python -m pytest tests/vptstudy/report/test_tables.py
 """
@@ -18,10 +18,13 @@ from vptcore.analysis import published
 from vptcore.analysis.statistics import Estimate
 
 MEAN = "mean"
+# What is measured once a seed; other numbers are equal or different.
+_SPREADS = ("accuracy", "gap")
 _LINE = ["method", "train", "group", "metric"]
 _NOTHING = {
     "printed": math.nan,
     "printed_wins": math.nan,
+    "wins_kind": "",
     "wins_why": "",
     "difference": math.nan,
     "verdict": "",
@@ -64,8 +67,8 @@ def with_published(frame: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
 def _not_compared(beside: dict) -> dict:
     """A printed mean beside one of ours over other tasks: it is shown, without a difference, and says why."""
     why = "; ".join(filter(None, (beside["why"], "the paper's mean is over other tasks than ours")))
-    slip = beside["verdict"] == published.SLIP
-    return {**beside, "difference": math.nan, "verdict": published.SLIP if slip else published.OTHER_TASKS, "why": why}
+    verdict = beside["verdict"] if beside["verdict"] in published.KNOWN else published.OTHER_TASKS
+    return {**beside, "difference": math.nan, "verdict": verdict, "why": why}
 
 
 def _key(row) -> tuple:
@@ -79,18 +82,21 @@ def _tasks(rows: pd.DataFrame) -> dict[tuple, set[str]]:
 
 def _beside(row, match) -> dict:
     """`row` of ours beside `match` of the paper's. A partial mean is no answer to the paper's mean."""
-    slip = isinstance(match.why, str)
+    known = match.kind if isinstance(match.kind, str) else ""
     ours = Estimate() if row.state == "partial" else Estimate(row.mean, row.std, row.low, row.high, row.n)
     return {
         "printed": match.value,
         "printed_wins": match.wins,
+        "wins_kind": match.wins_kind if isinstance(match.wins_kind, str) else "",
         "wins_why": match.wins_why if isinstance(match.wins_why, str) else "",
         "difference": ours.mean - match.value,
-        "verdict": published.verdict(match.printed, ours, slip=slip, spread=row.metric == "accuracy"),
-        "why": _why(match) if slip else "",
+        "verdict": published.verdict(match.printed, ours, known=known, spread=row.metric in _SPREADS),
+        "why": _why(match) if known else "",
         "printed_style": match.style,
     }
 
 
-def _why(slip) -> str:
-    return slip.why if math.isnan(slip.should_be) else f"{slip.why} (should be {slip.should_be:g})"
+def _why(match) -> str:
+    """Why a number is in slips.csv, and what it should be, or would be by our definition."""
+    word = "would be" if match.kind == published.DEFINITION else "should be"
+    return match.why if math.isnan(match.should_be) else f"{match.why} ({word} {match.should_be:g})"
