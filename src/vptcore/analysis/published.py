@@ -44,14 +44,14 @@ def read_published(folder: Path = FOLDER) -> pd.DataFrame:
 
 @cache
 def read_slips(folder: Path = FOLDER) -> pd.DataFrame:
-    """The cells whose printed number is no plain answer: `kind` is one of KNOWN; `should_be` is NaN where nobody can say."""
+    """Cells whose printed number is no plain answer: `kind` is one of KNOWN; `should_be` is NaN if nobody can say."""
     frame = _read(folder / "slips.csv")
     frame["should_be"] = pd.to_numeric(frame["should_be"])
     return frame[SLIPS_COLUMNS]
 
 
 def printed_table(number: int, backbone: str) -> pd.DataFrame:
-    """The printed cells of one table: WHERE, value, printed, wins, style; kind, should_be and why where it is in slips.csv.
+    """The printed cells of one table: WHERE, value, printed, wins, style; of those in slips.csv kind, should_be, why.
 
     What is known of a number of wins stands in `wins_kind` and `wins_why`, beside the mean that it is printed with.
     """
