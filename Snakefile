@@ -12,8 +12,8 @@ if "experiments" not in config:
     configfile: "config.yaml"
 
 
-# Only used with --sdm apptainer; `make demo` and pip give the same environment.
-container: "docker://python:3.12-slim"
+# Only used with --sdm apptainer. `apptainer build vptcore.sif apptainer.def` makes it.
+container: "vptcore.sif"
 
 
 # What `snakemake --report` opens with.
