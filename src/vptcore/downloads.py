@@ -9,13 +9,13 @@ control, and what a colleague fetches is what you fetched.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vptcore.jobs import lease
 from vptcore.records import file_sha256, write_text
 
 LOCK = Path("downloads.lock.json")
@@ -46,6 +46,11 @@ def revision(name: str, newest: str, *, lock: Path = LOCK) -> str:
 
 def _recorded(name: str, key: str, found: str, lock: Path) -> str:
     """The lock file's entry, made from `found` where there is none."""
+    known = read_lock(lock).get(name, {})
+    return known[key] if key in known else _record(name, key, found, lock)
+
+
+def _record(name: str, key: str, found: str, lock: Path) -> str:
     with _alone(lock):
         entries = read_lock(lock)
         entry = entries.setdefault(name, {})
@@ -73,8 +78,10 @@ def read_lock(lock: Path = LOCK) -> dict[str, dict[str, str]]:
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """One process at a time looks and records."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock.with_name(f".{lock.name}.tmp"), "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """One process at a time, on any file system, looks and records."""
+    owner = lease.take(lock.with_name(f".{lock.name}.lease.tmp"), lambda _: None, poll=0.1)
+    owner.beat(lambda: None)
+    try:
         yield
+    finally:
+        owner.release()

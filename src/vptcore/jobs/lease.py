@@ -26,7 +26,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 BEAT_SECONDS = 10
@@ -112,7 +112,7 @@ def is_alive(owner: Owner, me: Owner, state_of: Callable[[str], str | None] = sl
 
 
 @dataclass
-class _Watch:
+class Watch:
     """What a waiting copy remembers of the owner it waits for."""
 
     beat: int
@@ -173,22 +173,42 @@ def take(
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         announce(folder, me)  # before looking: an owner that finishes now finds it
-        number, owner = last(folder)
-        if owner is None or _is_dead(folder, number, owner, me, alive, watches, stale, clock):
-            try:
-                won = _create(_file(folder, number + 1), json.dumps(asdict(me)))
-            except FileNotFoundError:  # the owner finished and took the folder away
-                continue
-            if won:
-                (folder / f"waiting.{me.token}").unlink(missing_ok=True)
-                if owner is not None:
-                    say(f"taking over from {owner.name}, which ended before its work was done")
-                return Lease(folder, number + 1, me, waited)
+        lease, owner = attempt(folder, me, watches, alive=alive, stale=stale, clock=clock)
+        if lease is not None:
+            (folder / f"waiting.{me.token}").unlink(missing_ok=True)
+            if owner is not None:
+                say(f"taking over from {owner.name}, which ended before its work was done")
+            return replace(lease, waited=waited)
+        if owner is None:
             continue
         if not waited:
             say(f"another copy of this job is at work ({owner.name}): waiting for its result, doing nothing twice")
             waited = True
         time.sleep(poll)
+
+
+def attempt(
+    folder: Path,
+    me: Owner,
+    watches: dict[int, Watch],
+    *,
+    alive: Callable[[Owner, Owner], bool | None] | None = None,
+    stale: float = STALE_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[Lease | None, Owner | None]:
+    """One try, without waiting: the lease, and the dead owner before it if there was one.
+
+    (None, the owner at work) where there is one, and (None, None) where another was quicker or took the folder away.
+    `watches` is what earlier tries saw of heartbeats; give the same mapping every time.
+    """
+    number, owner = last(folder)
+    if owner is not None and not _is_dead(folder, number, owner, me, alive, watches, stale, clock):
+        return None, owner
+    try:
+        won = _create(_file(folder, number + 1), json.dumps(asdict(me)))
+    except FileNotFoundError:
+        return None, None
+    return (Lease(folder, number + 1, me), owner) if won else (None, None)
 
 
 def announce(folder: Path, me: Owner) -> None:
@@ -227,13 +247,13 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _is_dead(folder, number, owner, me, alive, watches: dict[int, _Watch], stale: float, clock) -> bool:
+def _is_dead(folder, number, owner, me, alive, watches: dict[int, Watch], stale: float, clock) -> bool:
     try:
         beat = _file(folder, number).stat().st_mtime_ns
     except FileNotFoundError:
         return False
     now = clock()
-    watch = watches.setdefault(number, _Watch(beat, now))
+    watch = watches.setdefault(number, Watch(beat, now))
     if beat != watch.beat:
         watch.beat, watch.since = beat, now
 

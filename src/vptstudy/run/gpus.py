@@ -1,8 +1,8 @@
 """One GPU for every job that asks for one: a lock per device, for a machine with several GPUs and no scheduler.
 
-Snakemake counts GPUs (`--resources gpu=4`) but hands out no numbers. So a job takes a lock (flock, gone with its
-process) on the first free device and sees that device alone, through CUDA_VISIBLE_DEVICES. The locks lie in a folder of
-the user's, so two runs beside each other share the devices too. Under Slurm a job finds what Slurm gave it.
+Snakemake counts GPUs (`--resources gpu=4`) but hands out no numbers. So a job takes a lock, gone with its process, on
+the first free device and sees that device alone, through CUDA_VISIBLE_DEVICES. The locks are in a folder of
+yours, so two runs beside each other share the devices too. Under Slurm a job finds what Slurm gave it.
 
 In: the devices, which are those of VPTCORE_GPUS, else of CUDA_VISIBLE_DEVICES, else all of the machine's. Out: a device
 id in this process's environment. Must run before CUDA is initialised.
@@ -12,7 +12,6 @@ id in this process's environment. Must run before CUDA is initialised.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -22,6 +21,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from vptcore.jobs import locks
 
 POLL_SECONDS = 0.5
 
@@ -67,7 +68,7 @@ def handed_out(wanted: int, say: Callable[[str], None], poll: float = POLL_SECON
         yield device
     finally:
         _restore(before)
-        os.close(lock)
+        lock.release()
 
 
 def _restore(before: str | None) -> None:
@@ -76,17 +77,14 @@ def _restore(before: str | None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
-def _first_free(choices: list[str], say: Callable[[str], None], poll: float) -> tuple[str, int]:
+def _first_free(choices: list[str], say: Callable[[str], None], poll: float) -> tuple[str, locks.Lock]:
     """The first device whose lock is free, and the lock; waits for one, and says so once."""
     folder, is_said = lock_folder(), False
     while True:
         for device in choices:
-            lock = os.open(folder / re.sub(r"[^\w-]", "_", device), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = locks.attempt(folder / re.sub(r"[^\w-]", "_", device))
+            if lock is not None:
                 return device, lock
-            except BlockingIOError:
-                os.close(lock)
         if not is_said:
             say(f"waiting for a GPU: other jobs have {', '.join(choices)}")
             is_said = True

@@ -8,7 +8,6 @@ stale lock and goes on.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vptcore.choices import ConfigError, choose_one
+from vptcore.jobs import locks
 from vptstudy.config.resolve import load_study
 from vptstudy.config.runnable import check_runnable
 from vptstudy.config.schema import read_config
@@ -34,8 +34,7 @@ def run(profile: str, targets: list[str], cores: str, configfile: Path | None, *
     config = read_config(configfile or profile_config(folder))
     _check_targets(targets, config)
     check_runnable(load_study(config))
-    with open(lock_file(), "w") as lock:
-        _wait_for(lock)
+    with locks.held(lock_file(), _say_waiting) as lock:
         _clear_stale_lock()
         _settle_times(config)
         command = [sys.executable, "-m", "snakemake", *targets, "--profile", str(folder), "--cores", cores]
@@ -44,7 +43,7 @@ def run(profile: str, targets: list[str], cores: str, configfile: Path | None, *
         if dry:
             command += ["--dry-run"]
         # The child holds the lock too: where this process alone is killed, Snakemake works on and the next call waits.
-        child = subprocess.Popen(command, pass_fds=[lock.fileno()])
+        child = subprocess.Popen(command, pass_fds=[lock.file])
         previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches Snakemake, which puts its jobs away
         status = child.wait()
         signal.signal(signal.SIGINT, previous)
@@ -94,22 +93,18 @@ def lock_file() -> Path:
     return LOCK
 
 
-def _wait_for(lock) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print("another run is at work in this folder; waiting for it (Ctrl-C to leave it alone)", file=sys.stderr)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def _say_waiting() -> None:
+    print("another run is at work in this folder; waiting for it (Ctrl-C to leave it alone)", file=sys.stderr)
 
 
 def _clear_stale_lock() -> None:
     """Snakemake's own lock outlives a kill. No run of ours is alive here; one started by hand might be."""
-    locks = Path(".snakemake/locks")
-    if not locks.is_dir() or not any(locks.iterdir()):
+    left = Path(".snakemake/locks")
+    if not left.is_dir() or not any(left.iterdir()):
         return
     if (pid := _other_snakemake()) is not None:
         raise ConfigError(f"Snakemake is at work in this folder (process {pid}); wait for it, or stop it")
-    for file in locks.iterdir():
+    for file in left.iterdir():
         file.unlink(missing_ok=True)
 
 

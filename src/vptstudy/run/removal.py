@@ -9,12 +9,12 @@ whatever lies in its folder; how much work that was is read from its rows' prove
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vptcore.choices import ConfigError, choose_one
+from vptcore.jobs import locks
 from vptcore.records import RowsError, read_provenance
 from vptstudy.run import launch
 
@@ -32,14 +32,15 @@ def clean(results: Path, studies: Sequence[str], ask: Callable[[str], bool]) -> 
     for name in studies:
         choose_one("vptcore clean", name, there)
     wanted = studies or [name for name in MADE_AGAIN if name in there]
-    with open(launch.lock_file(), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError("a run is at work in this folder; wait for it, or stop it") from None
+    lock = locks.attempt(launch.lock_file())
+    if lock is None:
+        raise ConfigError("a run is at work in this folder; wait for it, or stop it")
+    try:
         removed = [name for name in wanted if _may_go(results / name, ask)]
         for name in removed:
             shutil.rmtree(results / name)
+    finally:
+        lock.release()
     return removed
 
 

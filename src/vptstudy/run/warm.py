@@ -17,7 +17,6 @@ summary as the log's last line; a mistake of the user's as one line on stderr an
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib
 import inspect
 import json
@@ -34,7 +33,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from vptcore.jobs import stopping
+from vptcore.jobs import locks, stopping
 from vptstudy.run import gpus as devices
 
 PRELOAD = ("pandas", "pyarrow.parquet")
@@ -222,8 +221,7 @@ def _ask_server(request: Mapping, owner: int) -> dict | None:
 
 def _connect(path: Path, owner: int) -> socket.socket | None:
     """Connect; the first to come starts the server while the others wait for it at a lock."""
-    with open(path.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locks.held(path.with_suffix(".lock"), poll=0.05):
         connection = _try_connect(path)
         if connection is not None:
             return connection

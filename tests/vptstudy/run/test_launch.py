@@ -38,6 +38,12 @@ fcntl.flock(lock, fcntl.LOCK_EX)
 print("held", flush=True)
 sys.stdin.read()
 """
+NO_FLOCK = """
+import errno, fcntl
+def flock(*_):
+    raise OSError(errno.ENOSYS, "Function not implemented")
+fcntl.flock = flock
+"""
 WAITING = "another run is at work in this folder; waiting for it"
 
 
@@ -46,7 +52,8 @@ class Folder:
     path: Path
 
     def start(self, *command: str) -> subprocess.Popen:
-        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        paths = os.pathsep.join(filter(None, [str(self.path / "site"), os.environ.get("PYTHONPATH")]))
+        environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": paths}
         # As from a terminal: whoever starts the tests in the background has their children ignore Ctrl-C.
         return subprocess.Popen(
             [sys.executable, "-m", *command],
@@ -215,3 +222,22 @@ def test_ctrl_c_ends_snakemake_too_and_leaves_no_lock(folder):
     assert not snakemake.is_running()
     assert folder.locks() == []
     assert not folder.has("done.txt")
+
+
+def test_where_the_file_system_knows_no_flock(folder):
+    """One waits for another, and one that was killed with its Snakemake is in nobody's way."""
+    (folder.path / "site").mkdir()
+    (folder.path / "site/sitecustomize.py").write_text(NO_FLOCK)
+    folder.hold()
+    first = folder.run()
+    until(lambda: folder.has("started"))
+    second = folder.run()
+    assert second.stderr.readline().startswith(WAITING)
+    snakemake = snakemake_of(first)
+    first.kill()
+    snakemake.kill()
+    first.wait()
+    until(lambda: not psutil.pid_exists(snakemake.pid) or snakemake.status() == psutil.STATUS_ZOMBIE)
+    folder.release()
+    assert second.wait(timeout=60) == 0, second.stderr.read()
+    assert folder.has("done.txt")
