@@ -24,7 +24,7 @@ VERSIONS = {
     "features": 1,
     "fid": 2,
     "search": 2,
-    "final": 2,
+    "final": 3,
     "explain": 2,
     "examples": 1,
     "tables": 8,
@@ -157,7 +157,8 @@ def final(study: Study, cell: Cell) -> dict:
         "version": VERSIONS["final"],
         "parts": list(final_parts(study.protocol, study.tasks[cell.task].group, cell.train)),
         "seeds": list(study.seeds),
-        "curve_seeds": study.config["curves"]["seeds"],
+        "curve_seeds": study.curve_seeds,
+        "curve_images": study.config["curves"]["images"],
     }
 
 
@@ -170,7 +171,7 @@ def search_shard(study: Study, cell: Cell, shard: str) -> dict:
 def final_shard(study: Study, cell: Cell, shard: str) -> dict:
     """The slice of shard '2of5', which runs every fifth seed from the second on."""
     number, count = shard_of(shard)
-    curves = len(range(number - 1, min(study.config["curves"]["seeds"], len(study.seeds)), count))
+    curves = len(range(number - 1, study.curve_seeds, count))
     return final(study, cell) | {"seeds": list(study.seeds[number - 1 :: count]), "curve_seeds": curves}
 
 

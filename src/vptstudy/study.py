@@ -113,6 +113,12 @@ class Study:
     def main_backbone(self) -> str:
         return self.config["report"].get("main_backbone") or self.used("backbone")[0]
 
+    @property
+    def curve_seeds(self) -> int:
+        """How many of the seeds, the first ones, get a test loss after every epoch."""
+        wanted = self.config["curves"]["seeds"]
+        return len(self.seeds) if wanted == "all" else min(wanted, len(self.seeds))
+
     def prompt_length(self, cell: Cell) -> int:
         """Prompts a layer, from the config's set of lengths or the set's default; 0 without prompts."""
         if not METHODS[cell.method].prompts:

@@ -21,6 +21,7 @@ def tiny_config() -> dict:
         "seeds": [1, 2],
         "base_train": 40,
         "explain": {"tasks": ["digits"], "images": 1},
+        "curves": {"seeds": 1, "images": 250},
     }
     config["methods"] = {
         "full": {"batch": 16, "grid": {"lr": [0.02, 0.005], "weight_decay": [0.01]}},

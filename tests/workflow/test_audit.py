@@ -186,6 +186,7 @@ EDITS = {
     "val images that the split does not have": (rows("search"), column("val_images", 0, 11), "plausible"),
     "an epoch twice": (rows("curves"), repeat_first, "complete"),
     "an epoch too few": (rows("curves"), drop_last, "complete"),
+    "a test curve that ends elsewhere": (rows("curves"), column("test_loss", 1, 9.0), "plausible"),
     "another schedule": (rows("curves"), column("lr", 1, 0.5), "plausible"),
     "a prediction too few": (rows("predictions"), drop_last, "complete"),
     "a prediction twice": (rows("predictions"), repeat_first, "complete"),

@@ -13,7 +13,7 @@ forked workers copy it each epoch (KMnP/vpt src/data/datasets/tf_dataset.py:204-
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -114,6 +114,13 @@ class ImageSet:
     @property
     def device(self) -> torch.device:
         return self.images.device
+
+    def part(self, rows: np.ndarray) -> ImageSet:
+        """The images at these places; itself where that is all of them."""
+        if len(rows) == len(self):
+            return self
+        at = torch.from_numpy(rows).to(self.device)
+        return replace(self, images=self.images[at], labels_N=self.labels_N[at])
 
     def order(self) -> Tensor:
         return torch.arange(len(self), device=self.device)

@@ -40,6 +40,7 @@ from vptcore.training import finished, fresh, stage
 from vptcore.training.choose import choose
 from vptcore.training.fit import fit, predict, scores
 from vptcore.training.recipe import Recipe, check_batch
+from vptcore.training.watched import watched_places
 
 
 def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object], say=print) -> str:
@@ -135,6 +136,7 @@ def _model(setting: _Setting, seed: int, base: str | None, backbone: nn.Module |
 def _one_seed(setting: _Setting, seed: int, model: nn.Module, *, curve: bool) -> None:
     """Train and score one seed and keep its record, predictions and tuned state in the work folder."""
     job, recipe, train, test = setting.job, setting.recipe, setting.train, setting.test
+    places = watched_places(len(test), job["curve_images"])
 
     def on_epoch(record, rate):
         progress = f"epoch {record['epoch']}/{recipe.epochs}, loss {float(record['train_loss']):.3f}"
@@ -145,7 +147,7 @@ def _one_seed(setting: _Setting, seed: int, model: nn.Module, *, curve: bool) ->
         train,
         recipe,
         seed=seed,
-        watch=test if curve else None,
+        watch=test.part(places) if curve else None,
         checkpoint=setting.work / f"seed={seed}.checkpoint",
         checkpoint_seconds=job["checkpoint_seconds"],
         on_epoch=on_epoch,
@@ -155,6 +157,9 @@ def _one_seed(setting: _Setting, seed: int, model: nn.Module, *, curve: bool) ->
     logits_NC, counts = predict(model, test), setting.probe_counts or count_parameters(model)
     loss, accuracy = scores(logits_NC, test.labels_N)
     last, diverged = history.epochs[-1], bool(history.diverged)
+    if curve:  # from the predictions that are kept, so that a curve ends where they do to the last bit
+        at = torch.from_numpy(places).to(logits_NC.device)
+        last["test_loss"], last["test_accuracy"] = scores(logits_NC[at], test.labels_N[at])
     final = {
         "seed": seed, "config": setting.config, "optimizer": recipe.optimizer,
         "lr": recipe.lr, "weight_decay": recipe.weight_decay,

@@ -22,7 +22,7 @@ from vptcore.training.choose import choose
 from vptcore.training.recipe import Recipe
 
 # What a job may be asked otherwise without another number for what it has in common with the one before.
-MANY = {"final": ("seeds", "curve_seeds"), "search": ("grid",)}
+MANY = {"final": ("seeds", "curve_seeds", "curve_images"), "search": ("grid",)}
 SETTINGS = ("optimizer", "lr", "weight_decay", "batch", "epochs")
 HOW = ("compiled", "captured")  # how the runs were computed: in a file's metadata, not in its rows
 HIVE = ("backbone", "method", "task", "train")
@@ -45,13 +45,14 @@ def final_seeds(
 ) -> dict[int, tuple[dict, list[dict], np.ndarray]]:
     """Seed -> its final row, its curve and its predictions (N, 4: label, prediction, confidence, loss).
 
-    A seed whose test curve or tuned model is asked for, and was not kept, is trained again.
+    A seed whose test curve or tuned model is asked for, and was not kept or is of other images, is trained again.
     """
     old = {row["seed"]: row for row in _rows_of(job, inputs, str(outputs["rows"]), "final")}
     if not old or not all(recorded(str(outputs[name])) for name in ("curves", "predictions")):
         return {}
     curves, predictions = (read_rows(outputs[name], name) for name in ("curves", "predictions"))
-    started_from = _same_bases(job, inputs, read_provenance(outputs["rows"]))
+    note = read_provenance(outputs["rows"])
+    started_from, as_many = _same_bases(job, inputs, note), note["job"]["curve_images"] == job["curve_images"]
     models = {Path(path).name: recorded(path) for path in outputs.get("models") or []}
     found = {}
     for position, seed in enumerate(job["seeds"]):
@@ -59,7 +60,7 @@ def final_seeds(
             continue
         curve, watched = curves[curves["seed"] == seed], position < job["curve_seeds"]
         is_right = _settings(old[seed]) == tuple(getattr(recipe, name) for name in SETTINGS)
-        if is_right and not (watched and curve["test_loss"].isna().all()):
+        if is_right and not (watched and (curve["test_loss"].isna().all() or not as_many)):
             mine = predictions.loc[predictions["seed"] == seed, ["label", "prediction", "confidence", "loss"]]
             found[seed] = (
                 old[seed] | {"config": config},

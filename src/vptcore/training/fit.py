@@ -60,16 +60,19 @@ class History:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: ImageSet, batch: int = SCORE_BATCH, *, half: bool = True) -> Tensor:
+def predict(
+    model: nn.Module, images: ImageSet, batch: int = SCORE_BATCH, *, half: bool = True, passes: int = 1
+) -> Tensor:
     """Logits (..., N, C) of every image in order. The model's mode is restored afterwards.
 
     The last batch is filled up with its first images, whose logits are dropped: one shape, so one compiled graph. Sets
-    of few images go through the plain blocks. Without `half` a GPU too computes in fp32.
+    of few images go through the plain blocks, unless `passes` says that they are scored so often. Without `half` a GPU
+    too computes in fp32.
     """
     was_training = model.training
     model.eval()
     parts = []
-    with precision_context(images, half=half), plainly(model, len(images) < FEW_IMAGES):
+    with precision_context(images, half=half), plainly(model, passes * len(images) < FEW_IMAGES):
         for rows in padded(images.order(), batch):
             stopping.check()
             parts.append(at_least_fp32(_scored(model, images, rows)))
@@ -147,7 +150,8 @@ def fit(
                 with stopping.saving():
                     record = _epoch(step, begun)
                     if watch is not None:
-                        record["test_loss"], record["test_accuracy"] = scores(predict(model, watch), watch.labels_N)
+                        logits = predict(model, watch, passes=first.epochs)
+                        record["test_loss"], record["test_accuracy"] = scores(logits, watch.labels_N)
             except stopping.Stopped as stopped:
                 if checkpoint is None or not stopped.saves:
                     raise

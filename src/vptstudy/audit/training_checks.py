@@ -16,6 +16,7 @@ import pandas as pd
 
 from vptcore.training.choose import choose
 from vptcore.training.recipe import Recipe, recipes_of
+from vptcore.training.watched import watched_places
 from vptstudy.audit.context import Found, View, only
 from vptstudy.audit.findings import Finding
 from vptstudy.graph.jobs import Job
@@ -113,6 +114,8 @@ def check_final(view: View, job: Job) -> Iterator[Found]:
         yield from ((name, finding) for finding in _ends_as_its_curves(job, final, curves))
     if final is not None and predictions is not None:
         yield from ((name, finding) for finding in _counts_its_predictions(final, predictions))
+    if curves is not None and predictions is not None:
+        yield from ((curves_name, finding) for finding in _ends_as_predicted(job, curves, predictions))
 
 
 def _seeds(job: Job, final: Rows) -> Iterator[Finding]:
@@ -227,10 +230,7 @@ def _ends_as_its_curves(job: Job, final: Rows, curves: Rows) -> Iterator[Finding
         if not len(mine) or final["diverged"][place]:
             continue
         last = mine[np.argmax(curves["epoch"][mine])]
-        pairs = ["train_loss", "train_accuracy"] + ["test_loss", "test_accuracy"] * bool(
-            np.isfinite(curves["test_loss"][last])
-        )
-        for key in pairs:
+        for key in ("train_loss", "train_accuracy"):
             if not np.isclose(final[key][place], curves[key][last], rtol=CLOSE, atol=1e-6):
                 yield Finding("plausible", f"seed {seed}: {key} {final[key][place]:.6g}, but its curve ends "
                               f"at {curves[key][last]:.6g}")  # fmt: skip
@@ -281,6 +281,21 @@ def _confidences(rows: Rows, good: np.ndarray, classes: int) -> Iterator[Finding
     gap = loss - -np.log(np.maximum(confidence, 1e-30))
     if (np.abs(gap[hit]) > 1e-5 + 1e-5 * loss[hit]).any() or (gap[~hit] < -1e-5 - 1e-5 * loss[~hit]).any():
         yield Finding("plausible", "losses do not go with their confidences")
+
+
+def _ends_as_predicted(job: Job, curves: Rows, predictions: Rows) -> Iterator[Finding]:
+    """A test curve ends where the predictions of the images it is taken on do."""
+    for seed in np.unique(curves["seed"][np.isfinite(curves["test_loss"])]).tolist():
+        mine = np.flatnonzero((curves["seed"] == seed) & np.isfinite(curves["test_loss"]))
+        theirs = np.flatnonzero(predictions["seed"] == seed)
+        at = theirs[watched_places(len(theirs), job.slice["curve_images"])]
+        last, hits = mine[np.argmax(curves["epoch"][mine])], predictions["prediction"][at] == predictions["label"][at]
+        ends = {"test_loss": predictions["loss"][at].astype(float).mean(), "test_accuracy": hits.mean()}
+        for key, value in ends.items():
+            if len(at) and np.isfinite(value) and not np.isclose(curves[key][last], value, rtol=CLOSE, atol=1e-6):
+                yield Finding("plausible", f"seed {seed}: its curve ends at {key} {curves[key][last]:.6g}, but its "
+                              f"predictions give {value:.6g}")  # fmt: skip
+                return
 
 
 def _counts_its_predictions(final: Rows, predictions: Rows) -> Iterator[Finding]:

@@ -58,7 +58,7 @@ def _of_stage(root: Path, stage: str) -> Iterable[Measured]:
             note, rows = read_provenance(path), read_rows(path, stage)
         except RowsError:  # the job that reads it will say so
             continue
-        job, first = {"curve_seeds": 0, **note["job"], "parts": ["train"]}, rows.iloc[0]
+        job, first = {"curve_seeds": 0, "curve_images": 0, **note["job"], "parts": ["train"]}, rows.iloc[0]
         test = 0 if stage == "search" else int(first["test_images"])
         val = int(first["val_images"]) if stage == "search" else 0
         # A final's train images are those of all its parts.

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from vptcore.choices import ConfigError
 
+MAX_TEST = 100_000  # more test images than any task that ships has
+
 
 @dataclass(frozen=True)
 class Switch:
@@ -35,14 +37,15 @@ def switches(config: Mapping, gpu_seconds: Callable[[Mapping], float]) -> list[S
 
 
 def _changes(config: Mapping) -> Iterator[tuple[str, str, dict]]:
-    seeds, curves = config["seeds"], config["curves"]["seeds"]
-    if curves:
-        yield "curves: {seeds: 0}", "no test loss in Figures 5, 6, 9-13", _with(config, "curves", {"seeds": 0})
-    if curves < len(seeds):
-        yield (
-            f"curves: {{seeds: {len(seeds)}}}", "test curves of every seed, as the authors' code scores them",
-            _with(config, "curves", {"seeds": len(seeds)}),
-        )  # fmt: skip
+    seeds, curves = config["seeds"], config["curves"]
+    if curves["seeds"]:
+        without = _with(config, "curves", {**curves, "seeds": 0})
+        yield "curves: {seeds: 0}", "no test loss in Figures 5, 6, 9-13", without
+        every = _with(config, "curves", {"seeds": "all", "images": MAX_TEST})
+        yield f"curves: {{seeds: all, images: {MAX_TEST}}}", "curves on every test image, as the authors' code", every
+    if curves["seeds"] not in ("all", len(seeds)):
+        every = _with(config, "curves", {**curves, "seeds": "all"})
+        yield "curves: {seeds: all}", "test curves of every seed", every
     if len(seeds) > 3:
         yield f"seeds: {seeds[:3]}", "wider intervals: three runs in place of five", _with(config, "seeds", seeds[:3])
     regrid = not config["regrid"]

@@ -121,11 +121,11 @@ def final_work(job: Mapping, counts: Counts) -> Workload:
     """The recipe under every seed, scored on test; after every epoch too for the seeds with a curve."""
     model, seeds = _Model(job), len(job["seeds"])
     images = sum(map(counts.images, job["parts"]))
-    curves = min(job["curve_seeds"], seeds) * job["recipe"]["epochs"]
+    curves, watched = job["curve_seeds"] * job["recipe"]["epochs"], min(counts.test, job["curve_images"])
     phases: list[Phase] = []
     if METHODS[job["method"]].probe:
         phases += [model.scoring("features", images), model.scoring("features", counts.test)]
-    phases += [model.train(images, seeds), model.scoring("test curve", counts.test, curves)]
+    phases += [model.train(images, seeds), model.scoring("test curve", watched, curves)]
     work = _work(job, [*phases, model.scoring("test", counts.test, seeds)], seeds)
     predictions = seeds * counts.test * 14  # a row of kind `predictions`, compressed
     return replace(work, written=seeds * tuned_bytes(job) + predictions)

@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw
 
 from vptcore.training.choose import choose
 from vptcore.training.recipe import Recipe
+from vptcore.training.watched import watched_places
 from vptstudy import slices
 from vptstudy.rehearsal.levels import parameters, rng_of, seconds
 from vptstudy.study import Cell, Study
@@ -126,7 +127,9 @@ def finals(study: Study, cell: Cell, level: float, searched: Mapping[str, list])
         predictions.append({"seed": np.full(len(test), seed), "row": test, "label": labels, **answers})
         hits, loss = float((answers["prediction"] == labels).mean()), float(answers["loss"].mean())
         taken = seconds(cell, study) * _images(cell.train) / 800 * rng.uniform(0.95, 1.1)
-        curve = _curve(study, cell, loss, hits, rng, tested=place < slice_["curve_seeds"])
+        at = watched_places(len(test), slice_["curve_images"])
+        ends = answers["loss"][at].mean(), (answers["prediction"] == labels)[at].mean()
+        curve = _curve(study, cell, *map(float, ends), rng, tested=place < slice_["curve_seeds"])
         curves.append({"seed": np.full(len(curve["epoch"]), seed), "lr": rates, **curve})
         final.append(
             {
@@ -168,7 +171,7 @@ def _answers(labels: np.ndarray, difficulty: np.ndarray, accuracy: float, classe
 
 
 def _curve(study: Study, cell: Cell, last: float, hits: float, rng, tested: bool) -> dict[str, np.ndarray]:
-    """Losses and accuracies that end at the final's; on far objectives with few images the test loss turns up again."""
+    """A curve that ends where the predictions do; on far objectives with few images its test loss turns up again."""
     epochs = study.config["epochs"]
     at, start = np.arange(1, epochs + 1), math.log(study.tasks[cell.task].classes)
     falls = np.exp(-5 * rng.uniform(0.7, 1.3) * at / epochs)

@@ -46,7 +46,7 @@ def finished(root: Path, method: str, *, kept: int) -> Path:
     checkpoint = weights(root)
     job = job_of(method, TINY, True, checkpoint) | dict(
         recipe=asdict(Recipe("sgd", 0.0, 0.0, 8, 2, 0)), device="cpu", compile="never", checkpoint_seconds=0,
-        seeds=SEEDS, curve_seeds=0, parts=["train", "val"],
+        seeds=SEEDS, curve_seeds=0, curve_images=0, parts=["train", "val"],
     )  # fmt: skip
     inputs = {"images": at["data"] / "images.npy", "search": root / "search" / cell / "rows.parquet",
               "index": at["index"] / "rows.parquet", "splits": at["splits"] / "rows.parquet"}  # fmt: skip

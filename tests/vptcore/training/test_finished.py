@@ -76,6 +76,9 @@ def test_only_the_missing_seeds_are_trained(cells, job):
     assert cell.final(job(seeds=[3, 1])) == ["seed 3"], "the first seed's test curve is asked for and was not kept"
     fresh.final(job(seeds=[3, 1]))
     alike(cell, fresh, *ROWS)
+    assert cell.final(job(seeds=[3], curve_seeds=0, curve_images=20)) == [], "without a curve its images do not matter"
+    assert cell.final(job(seeds=[3], curve_images=20)) == ["seed 3"], "the curve is of other images now"
+    cell.final(job(seeds=[3, 1]))
     assert cell.final(job(seeds=[3])) == []
     assert cell.frames("final")[0]["seed"].tolist() == [3]
 

@@ -76,6 +76,7 @@ def job(checkpoint):
             fixed_decay=False,
             seeds=[1, 2],
             curve_seeds=1,
+            curve_images=10,
             parts=["train", "val"],
             resize="bilinear",
         )
@@ -158,6 +159,25 @@ def test_finals_use_the_chosen_recipe_and_say_what_made_them(job, task, tmp_path
     predictions = read_rows(tmp_path / "predictions.parquet", "predictions")
     assert predictions.groupby("seed").size().tolist() == [20, 20]
     assert sorted(predictions["row"].unique()) == list(range(40, 60))
+
+
+def test_a_curve_on_a_sample_ends_where_its_predictions_do_and_changes_nothing_else(job, task, tmp_path):
+    (tmp_path / "s").mkdir()
+    run_search(job(), task, tmp_path / "s")
+    inputs = task | {"search": str(tmp_path / "s/rows.parquet")}
+    for images in (7, 20):
+        made = outputs(tmp_path / str(images), "curves", "predictions")
+        final.run(job(curve_seeds=2, curve_images=images), inputs, made, say=lambda _: None)
+    few, all_ = (read_rows(tmp_path / f"{n}/curves.parquet", "curves").set_index(["seed", "epoch"]) for n in (7, 20))
+    assert few["train_loss"].equals(all_["train_loss"])
+    predictions = read_rows(tmp_path / "7/predictions.parquet", "predictions")
+    for seed, mine in predictions.groupby("seed"):
+        part = mine.iloc[np.random.default_rng(0).permutation(20)[:7]]
+        assert few["test_loss"][seed, 3] == pytest.approx(part["loss"].mean(), rel=1e-6)
+        assert few["test_accuracy"][seed, 3] == pytest.approx((part["label"] == part["prediction"]).mean())
+        assert all_["test_loss"][seed, 3] == pytest.approx(mine["loss"].mean(), rel=1e-6)
+    assert few["test_loss"].notna().all()
+    assert (few["test_loss"] != all_["test_loss"]).all()
 
 
 def test_scoring_val_every_epoch_changes_no_row(job, task, tmp_path):

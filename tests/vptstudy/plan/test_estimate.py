@@ -43,8 +43,9 @@ def test_one_cell_by_hand():
     step = 3 * forward - patches
     search, final = work_of(STUDY, "search", cell), work_of(STUDY, "final", cell)
     assert np.isclose(search.flops, 16 * (100 * 800 * step + 200 * forward), rtol=1e-9)
-    scored = 512 * -(-26032 // 512)
-    assert np.isclose(final.flops, 5 * 100 * 1000 * step + (100 + 5) * scored * forward, rtol=1e-9)
+    scored, watched = 512 * -(-26032 // 512), 2048
+    expected = 5 * 100 * 1000 * step + (5 * 100 * watched + 5 * scored) * forward
+    assert np.isclose(final.flops, expected, rtol=1e-9)
     assert [p.steps for p in search.phases if p.name == "train"] == [16 * 100 * 7]
     seconds = 16 * 100 * 800 * step / (989e12 * 0.325) + 16 * 200 * forward / (989e12 * 0.30)
     parts = H100.seconds_by_phase(search)
@@ -141,9 +142,12 @@ def test_switches_are_differences_of_whole_plans():
     def cost(config):
         return Plan(load_study(config), ["all"], Speed(DEVICES["cpu"]), whole=True).cpu_seconds
 
-    found = {s.keys: s.gpu_seconds for s in switches(DEMO, cost)}
-    assert found["curves: {seeds: 5}"] == pytest.approx(cost(DEMO | {"curves": {"seeds": 5}}) - cost(DEMO))
+    one = DEMO | {"curves": {"seeds": 1, "images": 250}}
+    found = {s.keys: s.gpu_seconds for s in switches(one, cost)}
+    assert found["curves: {seeds: all}"] == pytest.approx(cost(DEMO) - cost(one))
+    assert found["curves: {seeds: all, images: 100000}"] > found["curves: {seeds: all}"] > 0
     assert found["regrid: true"] > 0 > found["curves: {seeds: 0}"]
+    assert "curves: {seeds: all}" not in {s.keys for s in switches(DEMO, cost)}
 
 
 def test_devices_by_their_full_names():
