@@ -12,29 +12,36 @@ Shapes: B batch, N tokens, D width.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from timm.models import beit, eva, swin_transformer, vision_transformer
 from torch import Tensor, nn
 
 
 class MlpBranch(nn.Module):
     """A block's MLP branch as one module, so that an adapter sees the tokens before the norm.
 
-    It takes the norm, the MLP, the layer scale and the stochastic depth out of the block, which then adds its output
-    to the tokens as before. `behind`: the adapter reads the block's result, and not the tokens that enter the branch.
+    It takes the norm, the MLP, the scale and the stochastic depth out of the block, which then adds its output to the
+    tokens as before. `behind`: the adapter reads the block's result, and not the tokens that enter the branch.
     """
 
     def __init__(self, block: nn.Module, adapter: nn.Module, *, behind: bool):
         super().__init__()
         self.norm, self.mlp, self.adapter, self.behind = block.norm2, block.mlp, adapter, behind
         self.scale, self.drop_path = getattr(block, "ls2", nn.Identity()), block.drop_path2
+        self.gamma = getattr(block, "gamma_2", None)
         block.norm2, block.drop_path2, block.mlp = nn.Identity(), nn.Identity(), self
         if hasattr(block, "ls2"):
             block.ls2 = nn.Identity()
+        if self.gamma is not None:  # the scale of EVA's and BEiT's blocks
+            del block.gamma_2
+            block.gamma_2 = 1.0
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.drop_path(self.scale(self.mlp(self.norm(x))))
+        out = self.scale(self.mlp(self.norm(x)))
+        out = self.drop_path(out if self.gamma is None else self.gamma * out)
         return out + self.adapter(x + out if self.behind else x)
 
 
@@ -90,9 +97,17 @@ class ScaleShift(nn.Module):
         return out * self.scale.view(shape) + self.shift.view(shape)
 
 
-def add_bottlenecks(backbone: nn.Module, make, *, behind: bool) -> None:
-    """An adapter at the MLP of every block; `make` takes the block's width."""
-    for block in [m for m in backbone.modules() if hasattr(m, "norm2") and hasattr(m, "mlp")]:
+# Blocks that add MLP(norm(x)) to x; others norm behind the MLP, or have none of their own.
+_BRANCHED = (vision_transformer.Block, eva.EvaBlock, beit.Block, swin_transformer.SwinTransformerBlock)
+
+
+def add_bottlenecks(backbone: nn.Module, make: Callable[[int], nn.Module], *, behind: bool) -> None:
+    """An adapter at the MLP of every block; `make` takes the block's width. Raises ValueError (one line) for blocks
+    without such a branch."""
+    stages = backbone.layers if hasattr(backbone, "layers") else [backbone]
+    for block in [block for stage in stages for block in stage.blocks]:
+        if not isinstance(block, _BRANCHED):
+            raise ValueError(f"{type(block).__name__}: no MLP branch that starts with a norm, so no adapter beside it")
         MlpBranch(block, make(len(block.norm2.weight)), behind=behind)
 
 
@@ -102,3 +117,10 @@ def add_scales(backbone: nn.Module) -> None:
     for name in layers:
         parent, _, last = name.rpartition(".")
         setattr(backbone.get_submodule(parent), last, ScaleShift(backbone.get_submodule(name)))
+
+
+def call_adapted(backbone: nn.Module) -> None:
+    """Have BEiT's and EVA's attention call a projection that was adapted: left alone it reads the weight alone."""
+    for attn in backbone.modules():
+        if hasattr(attn, "qkv_bias_separate") and type(attn.qkv) is not nn.Linear:
+            attn.qkv_bias_separate = True

@@ -183,8 +183,15 @@ def _beit_attend(attn: nn.Module, x_BND: Tensor, prompts_BPD: Tensor | None, han
         length = prompts_BPD.shape[1]
         x_BND = torch.cat([prompts_BPD.expand(len(x_BND), -1, -1), x_BND], dim=1)
         bias = None if bias is None else F.pad(bias, (length, 0))
-    stacked = None if attn.q_bias is None else torch.cat((attn.q_bias, attn.k_bias, attn.v_bias))
-    q, k, v = _split_heads(attn, F.linear(x_BND, attn.qkv.weight, stacked), 3)
+    q, k, v = _split_heads(attn, _beit_project(attn, x_BND), 3)
     dropout = attn.attn_drop.p if attn.training else 0.0
     mixed = F.scaled_dot_product_attention(q[:, :, length:], k, v, attn_mask=bias, dropout_p=dropout)
     return attn.proj_drop(attn.proj(mixed.transpose(1, 2).flatten(2)))
+
+
+def _beit_project(attn: nn.Module, x_BND: Tensor) -> Tensor:
+    """Its biases stand beside the layer; an adapted layer is called, and its weight never read."""
+    stacked = None if attn.q_bias is None else torch.cat((attn.q_bias, attn.k_bias, attn.v_bias))
+    if type(attn.qkv) is nn.Linear:
+        return F.linear(x_BND, attn.qkv.weight, stacked)
+    return attn.qkv(x_BND) if stacked is None else attn.qkv(x_BND) + stacked

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from vptcore.models.adapters import ChannelAdapter, ParallelAdapter, add_bottlenecks, add_scales
+from vptcore.models.adapters import ChannelAdapter, ParallelAdapter, add_bottlenecks, add_scales, call_adapted
 from vptcore.models.backbones import Backbone
 from vptcore.models.heads import MlpHead, at_least_fp32, linear_head
 from vptcore.models.methods_table import METHODS, Method, is_target, settings_of
@@ -97,6 +97,7 @@ def build(
         encoder.backbone.pos_embed.requires_grad_(False)
     if spec.row.branch:
         BRANCHES[spec.row.branch](encoder.backbone, spec)
+        call_adapted(encoder.backbone)
     return model
 
 
@@ -178,7 +179,8 @@ def _inject(backbone: nn.Module, spec: ModelSpec, kind: str, config: dict, key: 
 
     targets = config["target_modules"]
     if not isinstance(targets, str):
-        config["target_modules"] = [name for name, _ in backbone.named_modules() if is_target(name, targets)]
+        wanted = [name for target in targets for name in _as_named(backbone, target)]
+        config["target_modules"] = [name for name, _ in backbone.named_modules() if is_target(name, wanted)]
     try:
         if not config["target_modules"]:
             raise ValueError("no layer")
@@ -188,6 +190,17 @@ def _inject(backbone: nn.Module, spec: ModelSpec, kind: str, config: dict, key: 
     except ValueError:
         named = targets if isinstance(targets, str) else ", ".join(targets)
         raise ValueError(f"{key}: {named} name no layer of {spec.backbone.timm}; try qkv or proj") from None
+
+
+# What one layer of timm's plain ViT is called where a model has it in parts (EVA-02, DINOv3).
+PARTS = {"qkv": ("q_proj", "k_proj", "v_proj"), "fc1": ("fc1_g", "fc1_x")}
+
+
+def _as_named(backbone: nn.Module, target: str) -> tuple[str, ...]:
+    """The target itself, or its parts in a model that has only those."""
+    parts = PARTS.get(target, ())
+    ends = {name.rpartition(".")[2] for name, layer in backbone.named_modules() if isinstance(layer, nn.Linear)}
+    return parts if parts and target not in ends and ends.issuperset(parts) else (target,)
 
 
 def _adaptformer(backbone: nn.Module, spec: ModelSpec) -> None:

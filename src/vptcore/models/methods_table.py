@@ -51,8 +51,8 @@ def everything(place: Place, settings: Settings) -> bool:
 
 
 def biases(place: Place, settings: Settings) -> bool:
-    """Every bias, and nothing else (Ben Zaken et al., ACL 2022)."""
-    return place.name.endswith(".bias")
+    """Every bias, and nothing else (Ben Zaken et al., ACL 2022): EVA's and BEiT's `q_bias` and `v_bias` too."""
+    return place.name.endswith((".bias", "_bias"))
 
 
 def norms(place: Place, settings: Settings) -> bool:

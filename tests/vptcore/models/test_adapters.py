@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.vptcore.models.tiny import SWIN, VIT, job_of, without_weights
+from tests.vptcore.models.tiny import SWIN, VIT, job_of, peft_settings, without_weights
 from vptcore.models.methods import build, spec_of
 from vptcore.models.methods_table import METHODS, PEFT_TYPES, is_target
 from vptcore.models.prompts import run_block
@@ -143,15 +143,7 @@ def test_targets_adapt_blocks_alone():
 @pytest.mark.parametrize("kind", PEFT_TYPES)
 def test_any_adapter_of_peft_trains(kind):
     """Under a name of the config's own: one step changes what is added, the backbone stays."""
-    own = {
-        "peft_type": kind, "target_modules": ["norm1", "norm2"] if kind == "LN_TUNING" else ["qkv"],
-        **{"FOURIERFT": {"n_frequency": 20}, "WAVEFT": {"n_frequency": 24}, "IA3": {"feedforward_modules": []},
-           "OFT": {"r": 0, "oft_block_size": 4}, "BOFT": {"boft_block_size": 4}, "C3A": {"block_size": 12},
-           "ADALORA": {"total_step": 10}, "SHIRA": {"r": 2}, "LN_TUNING": {},
-           "ROAD": {"group_size": 2}, "MISS": {"r": 4},
-           }.get(kind, {"r": 4}),
-    }  # fmt: skip
-    model = build(spec_of(job_of(VIT, "my_own", settings={"peft": own})), seed=0).train()
+    model = build(spec_of(job_of(VIT, "my_own", settings=peft_settings(kind))), seed=0).train()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
     for _ in range(2):
