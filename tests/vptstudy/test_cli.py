@@ -134,6 +134,21 @@ def test_a_missing_key_is_named(tmp_path, capsys):
     assert "the key 'experiments' is missing" in refusal(capsys, "check", str(tmp_path / "study.yaml"))
 
 
+def test_a_home_that_the_shell_left_alone(tmp_path, monkeypatch, capsys):
+    """As in `--config=~/study.yaml`, and inside the config."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = yaml.safe_load(Path("profiles/demo/study.yaml").read_text())
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(config | {"results": "~/out"}))
+    assert check("~/study.yaml") == 0
+    assert check("--all", "~/study.yaml") == 0
+    assert f"results: {tmp_path}/out\n" in capsys.readouterr().out
+    assert main.main(["data", "list", "digits", "--config=~/study.yaml"]) == 0
+    assert main.main(["plan", "--config=~/study.yaml"]) == 0
+    capsys.readouterr()
+    assert f"{tmp_path}/none: no such file" in refusal(capsys, "audit", "~/none")
+    assert f"{tmp_path}/a: no rows of finals" in refusal(capsys, "compare", "~/a", "~/b")
+
+
 def test_help_names_every_command(capsys):
     with pytest.raises(SystemExit) as ended:
         main.main(["--help"])

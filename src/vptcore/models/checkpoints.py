@@ -68,7 +68,7 @@ def find_checkpoint(spec: Backbone) -> Path:
         return _download(where.removeprefix("hub:"), spec)
     assets = resources.files("vptcore") / "assets"
     is_asset = where.startswith("asset:")
-    path = Path(str(assets / where.removeprefix("asset:"))) if is_asset else Path(where).expanduser()
+    path = Path(str(assets / where.removeprefix("asset:"))) if is_asset else Path(where)
     if not path.is_file():
         raise ValueError(
             f"backbone {spec.id}: no file {path}; backbones.{spec.id}.checkpoint expects a .safetensors, .pth "

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from os.path import expanduser
+
+from vptstudy.cli.arguments import path_of
 
 
 def add(commands) -> None:
     parser = commands.add_parser("advise", help="which method for your own images, how sure, and the tuned model")
     parser.add_argument(
-        "images", type=Path, metavar="FOLDER", help="class folders, a csv of paths and labels, a parquet"
+        "images", type=path_of, metavar="FOLDER", help="class folders, a csv of paths and labels, a parquet"
     )
     parser.add_argument("--minutes", type=_minutes, default=30.0, help="about how long it may take (default: 30)")
     parser.add_argument(
         "--backbone", default="", metavar="NAME", help="a backbone of this package (vptcore check) or timm"
     )
-    parser.add_argument("--checkpoint", default="", metavar="FILE", help="its weights, where timm is not to fetch them")
+    parser.add_argument(
+        "--checkpoint", type=expanduser, default="", metavar="FILE", help="its weights, where timm is not to fetch them"
+    )
     parser.add_argument("--name", default="", help="the study's name (default: the folder's)")
     parser.add_argument(
-        "--results", default="results", metavar="DIR", help="where the study is written (default: results)"
+        "--results", type=expanduser, default="results", metavar="DIR", help="where it is written (default: results)"
     )
     parser.add_argument(
         "--profile", default="", help="a folder in profiles/ (default: gpu where there is one, else demo)"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from vptstudy.cli.arguments import path_of
 
 
 def add(commands) -> None:
     parser = commands.add_parser("audit", help="check a study's files against its config, their inputs and its rows")
-    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="a study's folder, or files in one")
-    parser.add_argument("--configfile", type=Path, help="the config of today (default: that of the last run)")
+    parser.add_argument("paths", nargs="*", type=path_of, metavar="PATH", help="a study's folder, or files in one")
+    parser.add_argument("--configfile", type=path_of, help="the config of today (default: that of the last run)")
     parser.add_argument("--deep", action="store_true", help="read big files again, and decode every image again")
     parser.add_argument("--complete", action="store_true", help="what is not yet made counts as wrong")
     parser.add_argument("--fix", action="store_true", help="remove what is broken, so that the next run makes it again")

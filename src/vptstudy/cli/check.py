@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from vptstudy.cli.arguments import path_of
 from vptstudy.config.schema import read_config
 
 
 def add(commands) -> None:
     parser = commands.add_parser("check", help="check a config and say what it asks for")
-    parser.add_argument("config", type=Path, nargs="?", default=Path("config.yaml"))
+    parser.add_argument("config", type=path_of, nargs="?", default=Path("config.yaml"))
     parser.add_argument("--all", action="store_true", help="print the whole config, with every default")
     parser.set_defaults(do=run)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vptstudy.cli.arguments import path_of
+
 
 def add(commands) -> None:
     parser = commands.add_parser("clean", help="remove the results of the demo and the rehearsal, or of named studies")
     parser.add_argument("studies", nargs="*", metavar="STUDY", help="folders of results (default: demo, rehearsal)")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    parser.add_argument("--results", type=path_of, default=Path("results"), metavar="DIR", help="default: results")
     parser.add_argument("--yes", action="store_true", help="do not ask before more than an hour of work is removed")
     parser.set_defaults(do=run)
 

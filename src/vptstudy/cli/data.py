@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from vptcore.choices import choose_one
+from vptstudy.cli.arguments import path_of
 from vptstudy.config.schema import read_config
 
 
@@ -13,7 +14,7 @@ def add(commands) -> None:
     parser = commands.add_parser("data", help="the tasks' images: list what is there, fetch what is missing")
     parser.add_argument("action", choices=["list", "fetch"])
     parser.add_argument("task", nargs="*", help="task ids (default: all of the config's)")
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"))
+    parser.add_argument("--config", type=path_of, default=Path("config.yaml"))
     parser.set_defaults(do=run)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from vptstudy.cli.arguments import path_of
 
 
 def add(commands) -> None:
     parser = commands.add_parser("export", help="write a finished cell's tuned model as a folder that timm loads")
-    parser.add_argument("results", type=Path, metavar="RESULTS", help="the study's folder, such as results/demo")
+    parser.add_argument("results", type=path_of, metavar="RESULTS", help="the study's folder, such as results/demo")
     parser.add_argument("cell", metavar="CELL", help="words that name one cell: vpt/digits/160, method=vpt/task=digits")
-    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write")
+    parser.add_argument("out", type=path_of, metavar="OUT", help="the folder to write")
     parser.add_argument("--seed", type=int, help="the final of this seed (default: the first)")
     parser.add_argument("--onnx", action="store_true", help="model.onnx too (needs pip install 'vptcore[onnx]')")
     parser.set_defaults(do=run)

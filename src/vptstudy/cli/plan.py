@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vptstudy.cli.arguments import path_of
 from vptstudy.config.schema import read_config
 
 
@@ -12,13 +13,13 @@ def add(commands) -> None:
     parser.add_argument(
         "targets", nargs="*", help="all (default), all_tables, all_figures, table_05, figure_13, report"
     )
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"))
+    parser.add_argument("--config", type=path_of, default=Path("config.yaml"))
     parser.add_argument("--gpus", type=int, default=1, help="how many GPUs work at a time (default: 1)")
     parser.add_argument("--device", default="", help="plan for this device (default: measured, else the config's)")
     parser.add_argument("--json", action="store_true", help="print JSON, in seconds and bytes")
     parser.add_argument("--devices", action="store_true", help="list the devices and the rates assumed for them")
     parser.add_argument(
-        "--check", type=Path, metavar="RESULTS", help="predicted against measured time of a study's finished jobs"
+        "--check", type=path_of, metavar="RESULTS", help="predicted against measured time of a study's finished jobs"
     )
     parser.set_defaults(do=run)
 

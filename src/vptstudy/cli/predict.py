@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+
+from vptstudy.cli.arguments import count, path_of
 
 
 def add(commands) -> None:
     parser = commands.add_parser("predict", help="label photographs with a model that export or advise wrote")
-    parser.add_argument("model", type=Path, metavar="MODEL", help="the model's folder")
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGES", help="image files, and folders of them")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the labels there")
-    parser.add_argument("--parquet", type=Path, metavar="FILE", help="write the labels there")
-    parser.add_argument("--top", type=_count, default=1, metavar="K", help="so many labels an image (default: 1)")
-    parser.add_argument("--batch", type=_count, default=32, help="images at a time (default: 32)")
+    parser.add_argument("model", type=path_of, metavar="MODEL", help="the model's folder")
+    parser.add_argument("images", type=path_of, nargs="+", metavar="IMAGES", help="image files, and folders of them")
+    parser.add_argument("--csv", type=path_of, metavar="FILE", help="write the labels there")
+    parser.add_argument("--parquet", type=path_of, metavar="FILE", help="write the labels there")
+    parser.add_argument("--top", type=count, default=1, metavar="K", help="so many labels an image (default: 1)")
+    parser.add_argument("--batch", type=count, default=32, help="images at a time (default: 32)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.set_defaults(do=run)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
 
 
 def run(options) -> int:

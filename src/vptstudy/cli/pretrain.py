@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from vptstudy.cli.arguments import path_of
 
 
 def add(commands) -> None:
     parser = commands.add_parser("pretrain", help="pretrain the demo's backbone on CIFAR-10 that you have")
     parser.add_argument(
         "--data",
-        type=Path,
+        type=path_of,
         required=True,
         help="a parquet file with image and label columns, or a folder of class folders",
     )
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=path_of, required=True)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--source", help="what the images are, for the model card")
     parser.add_argument("--seed", type=int, default=0)

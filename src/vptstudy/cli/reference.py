@@ -8,15 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from vptstudy import slices
+from vptstudy.cli.arguments import path_of
 from vptstudy.config.schema import read_config
 from vptstudy.study import Study
 
 
 def add(commands) -> None:
     parser = commands.add_parser("fid-reference", help="Fréchet reference statistics of images")
-    parser.add_argument("images", type=Path, help="a folder, a parquet or a tar file")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"))
+    parser.add_argument("images", type=path_of, help="a folder, a parquet or a tar file")
+    parser.add_argument("out", type=path_of)
+    parser.add_argument("--config", type=path_of, default=Path("config.yaml"))
     parser.set_defaults(do=run)
 
 

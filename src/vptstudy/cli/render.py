@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+
+from vptstudy.cli.arguments import path_of
 
 
 def add(commands) -> None:
     parser = commands.add_parser(
         "render", help="tables, figures and the report of a study that is still at work, from the rows that are there"
     )
-    parser.add_argument("study", type=Path, help="the study's folder, such as results/demo")
+    parser.add_argument("study", type=path_of, help="the study's folder, such as results/demo")
     parser.add_argument("targets", nargs="*", help="table_01, figure_05, ... (default: all, and the report)")
-    parser.add_argument("--configfile", type=Path, help="the study's config (default: what its last run was asked for)")
-    parser.add_argument("--style", type=Path, help="a matplotlib style file that the figures follow")
+    parser.add_argument("--configfile", type=path_of, help="the study's config (default: its last run's)")
+    parser.add_argument("--style", type=path_of, help="a matplotlib style file that the figures follow")
     parser.set_defaults(do=run)
 
 

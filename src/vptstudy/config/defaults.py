@@ -1,4 +1,4 @@
-"""What a config leaves out: the defaults under a person's file, and YAML 1.2's numbers.
+"""What a config leaves out: the defaults under a person's file, YAML 1.2's numbers, and where `~` is.
 
 In: a config as Snakemake or YAML gives it. Out: a whole config, which is what every other module sees.
 
@@ -8,6 +8,7 @@ In: a config as Snakemake or YAML gives it. Out: a whole config, which is what e
 from __future__ import annotations
 
 import copy
+import os
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -19,6 +20,8 @@ from vptstudy.config.schema import read_config
 FILE = Path(__file__).with_name("defaults.yaml")
 # These are named by the person, and what they hold is theirs: a default beside them would be one more experiment.
 WHOLE = ("experiments", "tasks", "backbones", "switches", "prompts.sets", "shards")
+# In a path `~` is your home. `*` is any name.
+PATHS = ("results", "data_root", "fid.weights", "fid.reference", "backbones.*.checkpoint", "tasks.*.path")
 # YAML 1.2 reads 1e-3 as a number; PyYAML, which follows 1.1, as a text.
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
 
@@ -40,6 +43,8 @@ def _defaults(config: Mapping) -> dict:
 def with_defaults(config: Mapping) -> dict:
     """The config with what it leaves out. What is no mapping stays as it is, for the schema to name."""
     merged = _merged(_defaults(config), _numbers(config), "")
+    for path in PATHS:
+        merged = _expanded(merged, path.split("."))
     merged["fid"] = _fid(merged.get("fid", False))
     experiments = merged.get("experiments")
     if isinstance(experiments, Mapping):
@@ -80,6 +85,16 @@ def _first_size(experiments: Mapping) -> object:
         if isinstance(sizes, list) and sizes:
             return sizes[0]
     return "train"
+
+
+def _expanded(value: object, path: list[str]) -> object:
+    """The config with the paths at `path` spelt out."""
+    if not path:
+        return os.path.expanduser(value) if isinstance(value, str) else value
+    if not isinstance(value, Mapping):
+        return value
+    first, *below = path
+    return {name: _expanded(inside, below) if first in ("*", name) else inside for name, inside in value.items()}
 
 
 def _numbers(value: object) -> object:

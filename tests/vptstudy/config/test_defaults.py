@@ -176,3 +176,20 @@ def test_tables_of_ones_own_tasks(tmp_path):
     study = load_study(own(leaves(tmp_path / "leaves", ash=3, elm=2)))
     assert targets.tables_of(study)[0] == "own"
     assert len(specs.cells("own", study)) == 3
+
+
+def test_a_home_in_any_path_is_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    said = {
+        **SHORT, "results": "~/a", "data_root": "~/b",
+        "fid": {"network": "inception", "weights": "~/c", "reference": "~/d"},
+        "backbones": {"own": {"timm": "vit_tiny_patch16_224", "checkpoint": "~/e"}},
+        "tasks": {"leaves": {"source": "folder", "path": "~/f"}}, "report": {"notice": "~/g"},
+    }  # fmt: skip
+    merged = with_defaults(said)
+    found = [merged["results"], merged["data_root"], merged["fid"]["weights"], merged["fid"]["reference"],
+             merged["backbones"]["own"]["checkpoint"], merged["tasks"]["leaves"]["path"]]  # fmt: skip
+    assert found == [f"/home/me/{name}" for name in "abcdef"]
+    assert merged["report"]["notice"] == "~/g"
+    assert said["results"] == "~/a"
+    assert with_defaults({**said, "tasks": None, "backbones": {"own": 3}})["backbones"] == {"own": 3}
