@@ -39,7 +39,8 @@ WITH_TORCH = {
             "windows",
         },
         "training": {
-            *{"compiling", "final", "fit", "fresh", "optimizers", "pretrain", "resume", "search", "stage", "step"}
+            *{"compiling", "final", "fit", "fresh", "optimizers", "prepared", "pretrain"},
+            *{"resume", "search", "stage", "step"},
         },
     },
     "vptstudy": {"advise": {"climb", "floor", "say"}},

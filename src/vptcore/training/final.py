@@ -39,6 +39,7 @@ from vptcore.records import read_rows, replacing, write_rows, write_text
 from vptcore.training import finished, fresh, stage
 from vptcore.training.choose import choose
 from vptcore.training.fit import fit, predict, scores
+from vptcore.training.prepared import Prepared
 from vptcore.training.recipe import Recipe, check_batch
 from vptcore.training.watched import watched_places
 
@@ -74,7 +75,7 @@ def _all_seeds(job, inputs, outputs, device: torch.device, work: Path, say) -> n
     train, test = parts.take(*job["parts"]), parts.take("test")
     check_batch(job, len(train))
     sets, counts = fresh.as_features(job, train, test) if stage.is_probe(job) else ((train, test), None)
-    setting = _Setting(job, recipe, config, *sets, device, work, say, counts)
+    setting = _Setting(job, recipe, config, *sets, device, work, say, fresh.OneModel(device), Prepared(), counts)
     bases = inputs.get("bases") or [None] * len(job["seeds"])
     backbone = None if counts else pristine(spec_of(job))
     for position, (seed, base) in enumerate(zip(job["seeds"], bases, strict=True)):
@@ -117,6 +118,8 @@ class _Setting:
     device: torch.device
     work: Path
     say: Callable[[str], None]
+    one: fresh.OneModel
+    prepared: Prepared
     probe_counts: tuple[int, int] | None = None
 
     @property
@@ -125,12 +128,12 @@ class _Setting:
 
 
 def _model(setting: _Setting, seed: int, base: str | None, backbone: nn.Module | None) -> nn.Module:
-    """A fresh model of one seed on the device; `backbone`, read once, is copied."""
+    """The model on the device as one seed begins; `backbone`, read once, is copied."""
     spec = spec_of(setting.job)
     base_state = start_state(spec.row, load_file(base)) if base else None
     if setting.is_probe:
-        return build_head(spec, seed=seed).to(setting.device)
-    return fresh.placed(build(spec, seed=seed, base_state=base_state, backbone=backbone), setting.device)
+        return setting.one.take(build_head(spec, seed=seed))
+    return setting.one.take(build(spec, seed=seed, base_state=base_state, backbone=backbone))
 
 
 def _one_seed(setting: _Setting, seed: int, model: nn.Module, *, curve: bool) -> None:
@@ -152,6 +155,7 @@ def _one_seed(setting: _Setting, seed: int, model: nn.Module, *, curve: bool) ->
         checkpoint_seconds=job["checkpoint_seconds"],
         on_epoch=on_epoch,
         compile="never" if setting.is_probe else job["compile"],
+        prepared=setting.prepared,
         say=setting.say,
     )
     logits_NC, counts = predict(model, test), setting.probe_counts or count_parameters(model)

@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ from vptcore.jobs import stopping
 from vptcore.jobs.device import no_room
 from vptcore.models.heads import at_least_fp32
 from vptcore.training.compiling import plainly
-from vptcore.training.optimizers import make_optimizer
+from vptcore.training.prepared import Prepared
 from vptcore.training.recipe import Recipe
 from vptcore.training.resume import Begun, resume, save
 from vptcore.training.step import Augment, TrainStep, cross_entropy_per_model, precision_context
@@ -115,6 +116,7 @@ def fit(
     checkpoint_seconds: float = 0.0,
     on_epoch: OnEpoch | None = None,
     compile: str = "never",
+    prepared: Prepared | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> History:
     """Train `model` on `train`.
@@ -125,13 +127,15 @@ def fit(
     `checkpoint_seconds` have passed since the last time, and at the next step when the job is asked to end
     (`vptcore.jobs.stopping`). Removing it is the caller's, who knows when the result is safe. Batches are drawn without
     replacement in an order that depends on the seed alone, and the last, smaller batch is used (KMnP/vpt: drop_last
-    False). `say` hears what was expected and did not come, as a compilation that failed.
+    False). `prepared` keeps the optimizer and the captured step for the next run of this model on this set. `say` hears
+    what was expected and did not come, as a compilation that failed.
 
     A model whose loss is no longer finite is marked in `History.diverged`; training stops when all are.
     """
     recipes = [recipe] if isinstance(recipe, Recipe) else list(recipe)
     first = recipes[0]
-    optimizer = make_optimizer(model, recipe)
+    prepared = prepared or Prepared()
+    optimizer = prepared.optimizer(model, train, recipe, resumed=checkpoint is not None and checkpoint.exists())
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     history = History()
@@ -140,7 +144,8 @@ def fit(
     shifts = [cut.shift for cut in (train, augment) if cut is not None and cut.shift is not None]
     saved = time.monotonic()
     try:
-        step = TrainStep(model, train, first, optimizer, augment, lead=lead, compile=compile, say=say)
+        make = partial(TrainStep, model, train, first, optimizer, augment, lead=lead, compile=compile, say=say)
+        step = prepared.step(recipe, optimizer, augment, compile, make)
         history.compile_seconds += step.seconds
         history.compiled, history.captured = step.compiled, step.captured
         for epoch in range(len(history.epochs), first.epochs):

@@ -53,6 +53,28 @@ class Models:
         return self._model
 
 
+class OneModel:
+    """One model on the device that takes over each newly built one's values, so that what was captured serves all."""
+
+    def __init__(self, device: torch.device):
+        self._device = device
+        self._model: nn.Module | None = None
+
+    def take(self, built: nn.Module) -> nn.Module:
+        """The model on the device, with every weight and buffer as `built` has it; all are of one kind."""
+        if self._model is None:
+            self._model = placed(built, self._device)
+            return self._model
+        with torch.no_grad():
+            for own, new in zip(_tensors(self._model), _tensors(built), strict=True):
+                own.copy_(new)
+        return self._model
+
+
+def _tensors(model: nn.Module) -> list[Tensor]:
+    return [*model.parameters(), *model.buffers()]
+
+
 HOW = ("compiled", "captured")
 
 

@@ -81,6 +81,13 @@ class _OneLr:
             else:
                 group["lr"] = lrs[0] * group["scale"]
 
+    def start_anew(self, model: nn.Module, recipe: Recipe) -> None:
+        """As newly made for a recipe of another lr and weight decay, its state zero where it is."""
+        for group, new in zip(self.param_groups, parameter_groups(model, recipe), strict=True):
+            group["weight_decay"] = new["weight_decay"]
+        for tensor in self.tensors():
+            tensor.zero_()
+
     def tensors(self) -> list[Tensor]:
         """The state that steps change."""
         return [v for state in self.state.values() for v in state.values() if isinstance(v, Tensor)]
@@ -114,6 +121,11 @@ class _AuthorsAdamW(_AdamW):
             group["steps"] = 0
         return super().on(device)
 
+    def start_anew(self, model: nn.Module, recipe: Recipe) -> None:
+        super().start_anew(model, recipe)
+        for group in self.param_groups:
+            group["steps"] = 0
+
     def step(self, closure=None):
         asked = [(group["lr"], group["weight_decay"]) for group in self.param_groups]
         for group, (lr, decay) in zip(self.param_groups, asked, strict=True):
@@ -139,14 +151,25 @@ class _AuthorsAdamWOnGpu(_AdamW):
         for group in self.param_groups:
             group["lr"] = torch.tensor(group["lr"], device=device)
             group["taken"] = torch.zeros((), dtype=torch.float64, device=device)
-            group["decay"], group["weight_decay"] = group["weight_decay"], 0.0
             for weight in group["params"]:
                 self.state[weight] = {
-                    "step": torch.full((), self._DONE, device=device),
+                    "step": torch.zeros((), device=device),
                     "exp_avg": torch.zeros_like(weight),
                     "exp_avg_sq": torch.zeros_like(weight),
                 }
+        self._take_over()
         return self
+
+    def start_anew(self, model: nn.Module, recipe: Recipe) -> None:
+        super().start_anew(model, recipe)
+        self._take_over()
+
+    def _take_over(self) -> None:
+        """What torch's kernel is not to do: decay, and count."""
+        for group in self.param_groups:
+            group["decay"], group["weight_decay"] = group["weight_decay"], 0.0
+        for state in self.state.values():
+            state["step"].fill_(self._DONE)
 
     def tensors(self) -> list[Tensor]:
         return [*super().tensors(), *(group["taken"] for group in self.param_groups)]
@@ -185,6 +208,13 @@ class StackedSGD:
 
     def set_lr(self, lrs: Sequence[float]) -> None:
         self.lr_G.copy_(upload(torch.tensor(lrs, dtype=self.lr_G.dtype), self.lr_G.device))
+
+    def start_anew(self, model: nn.Module, recipes: Sequence[Recipe]) -> None:
+        """As newly made for as many recipes of other lrs and weight decays."""
+        decays = torch.tensor([r.weight_decay for r in recipes], dtype=self.decay_G.dtype)
+        self.decay_G.copy_(upload(decays, self.decay_G.device))
+        for buffer in self.buffers:
+            buffer.zero_()
 
     def tensors(self) -> list[Tensor]:
         """The state that steps change."""

@@ -40,6 +40,7 @@ from vptcore.records import replacing, write_rows, write_text
 from vptcore.training import finished, fresh, stage
 from vptcore.training.choose import choose
 from vptcore.training.fit import fit, predict, scores
+from vptcore.training.prepared import Prepared
 from vptcore.training.recipe import Recipe, check_batch, recipes_of
 
 
@@ -55,6 +56,7 @@ class _Setting:
     work: Path
     keeps_best: bool
     say: Callable[[str], None]
+    prepared: Prepared
     probe_counts: tuple[int, int] | None = None
 
     @property
@@ -97,7 +99,8 @@ def _grid(job, inputs, outputs, device: torch.device, work: Path, say) -> list[d
     if stage.is_probe(job):
         (train, val), counts = fresh.as_features(job, train, val)
     _keep_finished(job, inputs, outputs, recipes, work)
-    return _rows(_Setting(job, train, val, device, base_state, work, "best" in outputs, say, counts), recipes)
+    setting = _Setting(job, train, val, device, base_state, work, "best" in outputs, say, Prepared(), counts)
+    return _rows(setting, recipes)
 
 
 def _keep_finished(job, inputs, outputs, recipes: list[Recipe], work: Path) -> None:
@@ -176,6 +179,7 @@ def _train_one(setting: _Setting, config: int, recipe: Recipe, model: nn.Module)
         checkpoint_seconds=job["checkpoint_seconds"],
         on_epoch=on_epoch,
         compile="never" if setting.is_probe else job["compile"],
+        prepared=setting.prepared,
         say=setting.say,
     )
     logits_NC = predict(model, setting.val)

@@ -104,6 +104,39 @@ answer(epochs={name: len(run(name, 50, 2)[1].epochs) for name in FITS})
     assert set(found["epochs"].values()) == {2}
 
 
+def test_a_grid_captures_once_a_decay_and_a_set_of_seeds_once(card):
+    """Two graphs, of a full and a smaller batch, for each weight decay; and no more memory for the other rates."""
+    found = card(
+        SETUP
+        + """
+from vptcore.training.fresh import Models, OneModel
+from vptcore.training.prepared import Prepared
+from vptcore.training.recipe import expand_grid
+
+def grid(method, optimizer, rates):
+    models, prepared = Models(lambda: vit(method), torch.device("cuda")), Prepared()
+    train = image_set(50, device="cuda")
+    recipes = expand_grid(sgd(2, optimizer), {"lr": rates, "weight_decay": [0.0, 0.01]})
+    before = counts()
+    histories = [fit(models.fresh(), train, recipe, seed=1, prepared=prepared) for recipe in recipes]
+    return [since(before)["captures"], since(before)["replays"], {h.captured for h in histories} == {"yes"},
+            [h.compile_seconds > 0 for h in histories]]
+
+def seeds(count):
+    one, prepared, train = OneModel(torch.device("cuda")), Prepared(), image_set(50, device="cuda")
+    before = counts()
+    for seed in range(count):
+        fit(one.take(vit("vpt")), train, sgd(2), seed=seed, prepared=prepared)
+    return since(before)["captures"]
+
+answer(vpt=grid("vpt", "sgd", [0.1, 0.2, 0.3]), full=grid("full", "adamw", [0.1, 0.2, 0.3]), seeds=seeds(3))
+"""
+    )
+    made = [True, True, False, False, False, False]
+    assert found["vpt"] == found["full"] == [2 * 2, 6 * 2 * 4, True, made]
+    assert found["seeds"] == 2
+
+
 def test_the_clock_is_read_after_the_only_wait(card):
     found = card(
         SETUP
