@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from vptstudy.report.bycell import PREDICTIONS
-from vptstudy.report.tables import comparisons, cost, distances, overfits, selections, whens
+from vptstudy.report.tables import claimed, comparisons, correlations, cost, distances, overfits, selections, whens
 from vptstudy.report.tables.listing import Listing
 from vptstudy.study import Study
 
@@ -48,7 +48,16 @@ EXTRAS: dict[str, ExtraTable] = {
             columns=PREDICTIONS,
             by_cell=("predictions",),
         ),
+        ExtraTable(
+            "claims",
+            claimed.TITLE,
+            claimed.reads,
+            claimed.table,
+            columns={**PREDICTIONS, "curves": ("seed", "epoch", "test_loss")},
+            by_cell=("predictions",),
+        ),
         ExtraTable("when", "When VPT beats full fine-tuning", whens.reads, whens.table),
+        ExtraTable("correlations", correlations.TITLE, correlations.reads, correlations.table),
         ExtraTable(
             "selection",
             "How much of each choice was luck of the validation images",
