@@ -96,8 +96,8 @@ def _caption(study: Study, frames: Mapping[str, pd.DataFrame], points: pd.DataFr
     networks = sorted(set(frames["fid"]["network"]))
     parts = [
         f"{TITLE}. Spearman's correlation ρ of the Fréchet distance ({', '.join(networks)} features) with VPT − FT in "
-        f"test accuracy, over tasks, at {train_phrase([study.base_train])} unless said. Below 0: the farther the images, "
-        "the better FT does, which the paper says of near objectives (§4.3) and of FGVC "
+        f"test accuracy, over tasks, at {train_phrase([study.base_train])} unless said. Below 0: the farther, "
+        "the better FT does, as the paper says of near objectives (§4.3) and of FGVC "
         f"(§F; {_printed()}). The interval is Bonett and Wright's; p by permutation of the tasks.",
         protocol_line(study),
         f"{plural(absent, 'task')} without rows of both methods, or a distance." if absent else "",
