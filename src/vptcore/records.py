@@ -107,12 +107,14 @@ KINDS: dict[str, pa.Schema] = {
     # One row per task: the Fréchet distance between its images and the reference in the features of `network`, its 95 %
     # interval over resampled images, its limit for ever more images, the kernel distance and its std over subsets.
     # reference_images is null for statistics that do not say, the kernel distance for those without features.
+    # reference_spread is the trace of the reference's covariance: how far its own images are from their mean, squared.
     "fid": _schema(
         network=_s,
         resize=_s,
         reference=_s,
         reference_sha256=_s,
         reference_images=_i,
+        reference_spread=_f,
         images=_i,
         dimensions=_i,
         fid=_f,

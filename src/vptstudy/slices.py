@@ -22,14 +22,14 @@ VERSIONS = {
     "prepare": 4,
     "split": 3,
     "features": 1,
-    "fid": 2,
+    "fid": 3,
     "search": 2,
     "final": 3,
     "explain": 2,
     "examples": 1,
-    "tables": 8,
-    "figures": 9,
-    "report": 3,
+    "tables": 9,
+    "figures": 10,
+    "report": 4,
 }
 
 

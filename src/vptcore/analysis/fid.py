@@ -89,7 +89,7 @@ def distances(features_ND: np.ndarray, found: Found, repeats: int) -> dict:
     kernel = (None, None) if sample_MD is None else frechet.kernel_distance(features_ND, sample_MD)
     return {
         "reference_sha256": found.sha256, "reference_images": found.reference.count or None,
-        "images": len(features_ND), "dimensions": features_ND.shape[1],
+        "reference_spread": comparison.trace, "images": len(features_ND), "dimensions": features_ND.shape[1],
         "fid": comparison.distance(), "fid_low": low, "fid_high": high, "fid_infinity": frechet.limit(comparison),
         "kid": kernel[0], "kid_std": kernel[1],
     }  # fmt: skip

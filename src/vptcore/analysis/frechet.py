@@ -47,6 +47,7 @@ class Comparison:
             raise ValueError(f"{len(features_ND)} images: a covariance needs at least 2")
         self.shifted_ND = features_ND - reference.mean_D
         self.squares_N = np.square(self.shifted_ND).sum(1)
+        # |x - m|^2 on average over the reference's images: its distance to one image at its mean, repeated.
         self.trace = float(np.trace(reference.covariance_DD))
         N, D = features_ND.shape
         self.is_wide = 2 * D > N

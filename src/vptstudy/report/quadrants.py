@@ -24,12 +24,13 @@ from vptstudy.study import Cell, Study
 
 @dataclass(frozen=True)
 class Verdict:
-    """VPT − FT, in points, over the tasks that both have at one train size; the wins of VPT, and the answer.
+    """VPT − FT, in points, of the tasks that both have at one train size, and over them; VPT's wins, and the answer.
 
     `partial`: cells that the study runs have no rows yet, and nothing is settled.
     """
 
     train: str
+    gaps: Mapping[str, Difference]
     gap: Difference
     wins: Wins
     answer: str
@@ -45,15 +46,23 @@ class Verdict:
         return "Not finished" if self.wins.tasks and self.partial else LEADS[self.side]
 
 
+# The paper's numbers of the quadrants, by far objective and far images (§4, Figures 1 and 18).
+NUMERALS = {(False, False): "I", (True, False): "II", (True, True): "III", (False, True): "IV"}
+
+
 @dataclass(frozen=True)
 class Quadrant:
-    """`far_objective`: not classification (§4.3: Structured). `far_images`: a distance above the median."""
+    """`far_objective`: not classification (§4.3: Structured). `far_images`: beyond the reference's own spread."""
 
     far_objective: bool
     far_images: bool
     tasks: tuple[str, ...]
     few: Verdict
     many: Verdict | None
+
+    @property
+    def numeral(self) -> str:
+        return NUMERALS[self.far_objective, self.far_images]
 
     @property
     def title(self) -> str:
@@ -74,9 +83,13 @@ def _larger(study: Study) -> list[str]:
     return [size for size in sizes(study) if base.isdigit() and int(size) > int(base)]
 
 
-def threshold(fid: pd.DataFrame) -> float:
-    """The median Fréchet distance of the tasks: above it, images count as far."""
-    return float(fid["fid"].astype(float).median())
+def is_far(fid: pd.DataFrame) -> pd.Series:
+    """Whether a task's images are further from the reference than the reference's own images are from their mean.
+
+    That spread, the trace of its covariance, is the Fréchet distance to one image at the reference's mean, repeated. It
+    is the reference's alone: no other task moves it, and it has the units of the distance in any network's features.
+    """
+    return fid["fid"].astype(float) > fid["reference_spread"].astype(float)
 
 
 def quadrants(study: Study, frames: Mapping[str, pd.DataFrame]) -> list[Quadrant]:
@@ -89,16 +102,15 @@ def quadrants(study: Study, frames: Mapping[str, pd.DataFrame]) -> list[Quadrant
         return []
     final = rows_of(frames["final"], wanted["final"])
     contrasts = Contrasts(study, final, frames.get("predictions"))
-    fid = frames["fid"].set_index("task")["fid"].astype(float)
-    fid = fid[[task for task in wanted["fid"] if task in fid.index]].dropna()
-    middle = fid.median() if len(fid) else float("nan")
+    fid = frames["fid"].set_index("task").dropna(subset="fid")
+    far = is_far(fid.loc[[task for task in wanted["fid"] if task in fid.index]])
     found = []
     for far_objective in (False, True):
         for far_images in (False, True):
             tasks = tuple(
                 task
-                for task in fid.index
-                if study.tasks[task].high_disparity == far_objective and (fid[task] > middle) == far_images
+                for task in far.index
+                if study.tasks[task].high_disparity == far_objective and far[task] == far_images
             )
             few = verdict(contrasts, dict.fromkeys(tasks, study.base_train), study.base_train)
             largest = largest_sizes(study, final, tasks)
@@ -125,6 +137,6 @@ def verdict(contrasts: Contrasts, train_of: Mapping[str, str], train: str) -> Ve
     gaps = contrasts.over_tasks("vpt", "full", contrasts.study.main_backbone, train_of)
     wins = wins_of(gaps)
     if not gaps:
-        return Verdict(train, UNKNOWN, wins, "open", bool(train_of))
+        return Verdict(train, gaps, UNKNOWN, wins, "open", bool(train_of))
     answer = SIDES[judge_group(gaps, rope_of(contrasts.study)).answer]
-    return Verdict(train, grouped(list(gaps.values())).widest, wins, answer, len(gaps) < len(train_of))
+    return Verdict(train, gaps, grouped(list(gaps.values())).widest, wins, answer, len(gaps) < len(train_of))

@@ -290,6 +290,10 @@ def test_a_tasks_row(job, study, tmp_path):
     )
     assert row["fid_low"] < row["fid"] < row["fid_high"]
     assert row["fid_infinity"] < row["fid"]
+    # The spread of the reference is its distance to an image at its mean, repeated.
+    assert row["reference_spread"] == pytest.approx(
+        by_sqrtm(np.tile(reference_ND.mean(0), (3, 1)), reference_ND), rel=1e-3
+    )
     assert np.isnan(row["kid"])
     assert f"{row['fid']:.1f} [" in line
     assert read_provenance(tmp_path / "rows.parquet")["job"]["reference"] == job["reference"]

@@ -70,22 +70,26 @@ def test_the_bootstrap_is_the_plain_loop(printed):
     assert [found.slope.low, found.slope.high] == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.25)
 
 
-def made_up(rng, tasks=20, slope=-2.0, crossing=2000.0, spread=2.0) -> pd.DataFrame:
-    """Tasks of four sizes whose differences fall along log size, each with its own level, and depend on a distance."""
+def made_up(rng, tasks=20, slope=-2.0, crossing=2000.0, spread=2.0, varied=0.0) -> pd.DataFrame:
+    """Tasks of four sizes whose differences fall along log size, each with its own level, and depend on a distance.
+
+    `varied`: the standard deviation of the tasks' own slopes.
+    """
     images, far = np.tile([400.0, 800.0, 5000.0, 10000.0], tasks), np.repeat(rng.normal(size=tasks), 4)
     level = np.repeat(rng.normal(0, spread, tasks), 4)
-    gap = slope * np.log2(images / crossing) + level + 1.5 * far + rng.normal(0, 1, 4 * tasks)
+    slopes = slope + np.repeat(varied * rng.normal(size=tasks), 4)
+    gap = slopes * np.log2(images / crossing) + level + 1.5 * far + rng.normal(0, 1, 4 * tasks)
     return pd.DataFrame({"task": np.repeat(np.arange(tasks), 4), "images": images, "gap": gap, "far": far}).assign(
         doublings=lambda frame: np.log2(frame.images)
     )
 
 
-@pytest.mark.parametrize("tasks", [8, 19])
-def test_intervals_cover_the_truth(tasks):
+@pytest.mark.parametrize(("tasks", "varied"), [(8, 0.0), (19, 0.0), (8, 0.7), (19, 0.7)])
+def test_intervals_cover_the_truth(tasks, varied):
     rng, runs = np.random.default_rng(tasks), 400
     slopes = crossings = crossed = distances = 0
     for run in range(runs):
-        points = made_up(rng, tasks)
+        points = made_up(rng, tasks, varied=varied)
         found = trend(points, repeats=400, seed=run)
         slopes += found.slope.low <= -2 <= found.slope.high
         crossed += found.crossing.value == found.crossing.value

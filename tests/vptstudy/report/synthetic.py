@@ -154,6 +154,7 @@ def fid_rows(tasks, network="vit_mini_cifar10") -> pd.DataFrame:
                 "reference": "cifar10",
                 "reference_sha256": "0" * 64,
                 "reference_images": 1000,
+                "reference_spread": 130.0,
                 "images": 1000,
                 "dimensions": 128,
                 "fid": v,

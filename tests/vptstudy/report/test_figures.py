@@ -33,7 +33,7 @@ from vptstudy.report.figures.draw import FIGURES, caption, draw, inputs, is_draw
 from vptstudy.report.figures.draw_grids import _short
 from vptstudy.report.figures.style import read_style, short
 from vptstudy.report.figures.values import descent, loss_surface
-from vptstudy.report.quadrants import largest_sizes, quadrants
+from vptstudy.report.quadrants import largest_sizes
 from vptstudy.study import Cell
 
 EMBEDDED_TASKS = [task.id for task in EMBEDDED]
@@ -220,28 +220,6 @@ def test_listing_figures_loads_no_matplotlib():
     assert done.stdout == "set()\n"
 
 
-def texts(figure) -> str:
-    return " ".join(text.get_text() for axis in figure.axes for text in axis.texts)
-
-
-def test_the_quadrant_has_each_tasks_difference(demo, frames):
-    """Of each quadrant: its tasks by group and median distance, and the mean difference over them, by pandas."""
-    mine = frames("1")
-    found = quadrants(demo, mine)
-    fid = mine["fid"].set_index("task")["fid"]
-    wide = mine["final"].query("train == '160'").pivot_table(index="task", columns="method", values="test_accuracy")
-    for one in found:
-        expected = [t for t in fid.index if demo.tasks[t].high_disparity == one.far_objective]
-        expected = [t for t in expected if (fid[t] > fid.median()) == one.far_images]
-        assert list(one.tasks) == expected
-        if expected:
-            gap = 100 * (wide.vpt - wide.full)[expected].mean()
-            assert one.few.gap.difference == pytest.approx(gap)
-    assert sum(len(one.tasks) for one in found) == 5
-    words = texts(draw("1", demo, mine))
-    assert all(demo.tasks[task].title in words for task in fid.index)
-
-
 def test_larger_sizes_answer_for_themselves(paper, paper_final):
     """'largest sizes' takes each task at the largest size that both methods have."""
     largest = largest_sizes(
@@ -250,13 +228,6 @@ def test_larger_sizes_answer_for_themselves(paper, paper_final):
     assert largest == {"cifar100": "20000", "svhn": "20000"}
     few = paper_final[~((paper_final.method == "vpt") & (paper_final.train == "20000"))]
     assert largest_sizes(paper, few[few.backbone == paper.main_backbone], ("cifar100",)) == {"cifar100": "10000"}
-
-
-def test_a_quadrant_without_rows_says_so(demo, frames):
-    mine = frames("1")
-    final = mine["final"].query("task != 'digits' and task != 'fashion_mnist'")
-    assert "no rows of both methods" in texts(draw("1", demo, {**mine, "final": final}))
-    assert "no rows" in texts(draw("1", demo, {**mine, "final": final}))
 
 
 def test_the_chosen_configuration_is_ringed(demo, frames):
@@ -331,7 +302,8 @@ def test_attributions_share_a_scale_and_state_their_error(demo, frames):
 
 
 def test_no_image_to_explain_is_said(demo, frames):
-    words = texts(draw("17", demo, {"explain": frames("17")["explain"].head(0)}))
+    figure = draw("17", demo, {"explain": frames("17")["explain"].head(0)})
+    words = " ".join(text.get_text() for axis in figure.axes for text in axis.texts)
     assert "no image that one of the two gets right" in words
 
 

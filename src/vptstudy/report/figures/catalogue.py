@@ -196,12 +196,13 @@ FIGURES: dict[str, FigureSpec] = {
         FigureSpec(
             "1",
             "VPT or full fine-tuning, by quadrant",
-            "draw_schemes:quadrant",
-            "Objective near classification or far from it, images near the reference or far (above the median "
-            "Fréchet distance of the tasks): VPT − FT in points of test accuracy as the mean over a quadrant's tasks, "
-            "with the 95 % interval over tasks like these (of one or two tasks over seeds and test images), at the "
-            "base size and at each task's largest. Beside a task its own difference at the base size, in the colour of "
-            "the better method.",
+            "draw_plane:quadrant",
+            "VPT − FT in points of test accuracy against the Fréchet distance between a task's images and the "
+            "reference: circles near objectives (classification), triangles far ones; lines 95 % intervals over seeds "
+            "and test images, coloured where they are clear (Holm). Dashed: the distance beyond which images are far, "
+            "the spread of the reference itself (the mean squared distance of its images from their mean). Bars and, "
+            "beside them, words: the mean over a quadrant's tasks with its interval over tasks like these (of one or "
+            "two tasks over seeds and test images).",
             values.quadrants,
             lambda spec, study: quadrants.reads(study),
             GROUPS,

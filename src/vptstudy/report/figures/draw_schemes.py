@@ -1,13 +1,12 @@
-"""The paper's question and its two methods, drawn: the quadrant with our verdicts, the methods, the extra dimension.
+"""Drawings from no data: the two methods, and the hypothesis of an extra dimension.
 
-In: a figure's spec, a study and for the quadrant frames of kind final and fid. Out: a matplotlib figure.
+In: a figure's spec and a study. Out: a matplotlib figure.
 
     python -m pytest tests/vptstudy/report/test_figures.py
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,69 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
 from matplotlib.patheffects import withStroke
 
-from vptcore.analysis.statistics import number
-from vptstudy.report import quadrants as plane
-from vptstudy.report.contrasts import Contrasts
-from vptstudy.report.figures.draw_bars import winner
-from vptstudy.report.figures.style import FAINT, INK, NEUTRAL, PAGE, TRAINED, method_colour, new_figure, short, tint
+from vptstudy.report.figures.style import INK, NEUTRAL, PAGE, TRAINED, method_colour, new_figure, tint
 from vptstudy.report.figures.values import START, descents, loss_surface
 from vptstudy.study import Study
-
-# The paper's numbers of the quadrants: near objective and images is I, then against the clock (§4, Figures 1 and 18).
-NUMERALS = {(False, False): "I", (True, False): "II", (True, True): "III", (False, True): "IV"}
-PLACES = {"I": (0, 1), "II": (0, 0), "III": (1, 0), "IV": (1, 1)}
-MOST_TASKS = 10
-
-
-def quadrant(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """Four fields: objective far or near (left, right), images near or far (above, below), each with its verdicts."""
-    found = plane.quadrants(study, frames)
-    gaps = Contrasts(study, frames["final"], frames.get("predictions")).pair_at(study.tasks)
-    figure = new_figure(PAGE, 4.4)
-    axes = figure.subplots(2, 2)
-    for one in found:
-        numeral = NUMERALS[one.far_objective, one.far_images]
-        _field(axes[PLACES[numeral]], numeral, one, study, gaps)
-    for axis, words in zip(axes[1], ("far objective", "near objective (classification)"), strict=True):
-        axis.set_xlabel(words)
-    middle = plane.threshold(frames["fid"])
-    for axis, words in zip(axes[:, 0], (f"near images\n(Fréchet distance ≤ {middle:.0f})", "far images"), strict=True):
-        axis.set_ylabel(words)
-    return figure
-
-
-def _field(axis: Axes, numeral: str, one: plane.Quadrant, study: Study, gaps: Mapping) -> None:
-    axis.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[])
-    colour = _colour(one.few.side)
-    axis.set_facecolor(tint(colour))
-    for spine in axis.spines.values():
-        spine.set(visible=True, color=FAINT)
-    axis.text(0.97, 0.96, numeral, ha="right", va="top", color=NEUTRAL, fontsize=9)
-    axis.text(0.03, 0.96, one.few.title, ha="left", va="top", color=colour, fontsize=9, weight="bold")
-    axis.text(0.03, 0.86, _line(one.few, f"{one.few.train} images"), ha="left", va="top")
-    if one.many:
-        axis.text(0.03, 0.72, _line(one.many, "largest sizes"), ha="left", va="top", color=_colour(one.many.side))
-    shown = one.tasks if len(one.tasks) <= MOST_TASKS else one.tasks[: MOST_TASKS - 1]
-    for place, task in enumerate(shown):
-        gap = gaps[task].difference if task in gaps else math.nan
-        x, y = 0.03 + 0.5 * (place % 2), 0.56 - 0.11 * (place // 2)
-        points = "no rows" if math.isnan(gap) else number(gap, 1, signed=True)
-        axis.text(x, y, short(study.tasks[task].title, 13), va="top")
-        axis.text(x + 0.45, y, points, va="top", ha="right", color=_colour(winner(gap)))
-    if len(shown) < len(one.tasks):
-        axis.text(0.53, 0.56 - 0.11 * (len(shown) // 2), f"and {len(one.tasks) - len(shown)} more", va="top")
-
-
-def _line(verdict: plane.Verdict, when: str) -> str:
-    if not verdict.wins.tasks:
-        return f"{when}:\nno rows of both methods"
-    gap, wins = verdict.gap, verdict.wins
-    return f"{when}: wins {len(wins.won)} of {wins.tasks},\nVPT − FT {gap.points} {gap.interval}"
-
-
-def _colour(side: str) -> str:
-    return method_colour(side) if side in ("vpt", "full") else NEUTRAL
-
 
 LAYERS = ("$L_1$", "$L_2$", "…", "$L_N$")
 

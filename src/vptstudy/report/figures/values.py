@@ -14,7 +14,7 @@ import pandas as pd
 
 from vptcore.analysis.calibration import calibration_error, reliability
 from vptcore.analysis.curves import mean_curves
-from vptcore.analysis.statistics import CELL, summarise
+from vptcore.analysis.statistics import CELL, Difference, summarise
 from vptcore.training.choose import choose
 from vptstudy.report import quadrants as plane
 from vptstudy.report.contrasts import Contrasts
@@ -60,19 +60,27 @@ def losses(spec, study: Study, frames: Frames) -> pd.DataFrame:
 
 
 def quadrants(spec, study: Study, frames: Frames) -> pd.DataFrame:
-    """One row per quadrant and number of images: its tasks, VPT − FT in points, wins."""
+    """VPT − FT in points, of each task and over each quadrant (without a task), with few images and with many.
+
+    `threshold`: the distance beyond which a task's images are far.
+    """
+    measured = frames["fid"].set_index("task").rename(columns={"reference_spread": "threshold"})
     rows = []
     for one in plane.quadrants(study, frames):
-        for verdict in filter(None, (one.few, one.many)):
-            gap = verdict.gap
-            rows.append(
-                {
-                    "far_objective": one.far_objective, "far_images": one.far_images, "train": verdict.train,
-                    "tasks": " ".join(one.tasks), "difference": gap.difference, "low": gap.low, "high": gap.high,
-                    "wins": len(verdict.wins.won), "of": verdict.wins.tasks,
-                }
-            )  # fmt: skip
-    return pd.DataFrame(rows)
+        place = {"quadrant": one.numeral, "far_objective": one.far_objective, "far_images": one.far_images}
+        for images, verdict in (("few", one.few), ("many", one.many)):
+            if verdict is None or not one.tasks:
+                continue
+            at, wins = {"images": images} | place, verdict.wins
+            for task, gap in verdict.gaps.items():
+                rows.append(at | {"task": task, **measured.loc[task, ["fid", "threshold"]], **_interval(gap)})
+            rows.append(at | {"task": "", **_interval(verdict.gap), "wins": len(wins.won), "of": wins.tasks})
+    columns = ["images", "quadrant", "far_objective", "far_images", "task", "fid", "threshold"]
+    return pd.DataFrame(rows, columns=[*columns, "difference", "low", "high", "wins", "of"])
+
+
+def _interval(gap: Difference) -> dict[str, float]:
+    return {"difference": gap.difference, "low": gap.low, "high": gap.high}
 
 
 def searches(spec, study: Study, frames: Frames) -> pd.DataFrame:

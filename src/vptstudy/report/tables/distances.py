@@ -23,6 +23,7 @@ COLUMNS = (
     ListingColumn("fid", "Fréchet distance", 1),
     ListingColumn("fid_low", "95 % from", 1),
     ListingColumn("fid_high", "to", 1),
+    ListingColumn("spreads", "In spreads", 2),
     ListingColumn("fid_infinity", "Limit", 1),
     ListingColumn("kid", "KID", 4),
     ListingColumn("kid_std", "± std", 4),
@@ -37,6 +38,7 @@ def reads(study: Study) -> dict[str, list]:
 def table(study: Study, frames: Mapping[str, pd.DataFrame]) -> Listing:
     wanted, fid = study.used("task"), frames["fid"]
     fid = fid[fid["task"].isin(wanted)]
+    fid = fid.assign(spreads=fid["fid"].astype(float) / fid["reference_spread"].astype(float))
     if fid["task"].duplicated().any():
         task = fid.loc[fid["task"].duplicated(), "task"].iloc[0]
         raise RowsError(f"fid rows: task {task} occurs twice; expected one distance per task")
@@ -57,8 +59,10 @@ def _caption(title: str, fid: pd.DataFrame, absent: int) -> str:
     settings = fid[KEPT].drop_duplicates().to_dict("records")
     described = [_described(row) for row in settings]
     parts = [
-        f"{title}. Fréchet distance with its 95 % interval over resampled images, its limit for ever more images (a "
-        "hint only where images are fewer than dimensions), and the kernel distance, which has no such bias.",
+        f"{title}. Fréchet distance with its 95 % interval over resampled images; in spreads of the reference, the "
+        "mean squared distance of its own images from their mean (above 1 a task's images count as far, Figure 1); its "
+        "limit for ever more images (a hint only where images are fewer than dimensions); and the kernel distance, "
+        "which has no such bias.",
         f"{'; '.join(described)}." if described else "",
         "More than one setting: the numbers are not comparable with each other." if len(settings) > 1 else "",
         f"{captions.plural(absent, 'task')} {captions.have_verb(absent)} no rows yet (–)." if absent else "",

@@ -1,0 +1,106 @@
+"""Names beside the points of a figure, placed so that they cover nothing.
+
+In: an axis that has been laid out, and each point's name. Out: the names on the axis, with thin lines where they stand
+off.
+
+    python -m pytest tests/vptstudy/report/test_plane.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+
+from vptstudy.report.figures.style import NEUTRAL
+
+# Where a point's name may be, in points from it: beside, above, below, then further off in rings.
+PLACES = [(5, 0), (-5, 0), (0, 6), (0, -6), (5, 6), (-5, 6), (5, -6), (-5, -6)]
+PLACES += [(round(r * np.cos(a)), round(r * np.sin(a))) for r in (13, 20, 28, 38) for a in np.arange(24) * np.pi / 12]
+PLACES_P2 = np.array(PLACES)
+LED = 10  # points from which on a thin line leads back to the point
+PASSES, TRIES = 3, 8
+# What a square point of area is worth that sticks out, or covers another name, against one that covers anything else
+# and against a point of distance.
+OUTSIDE, NAMED, OFF = 5.0, 3.0, 0.4
+
+
+def name_points(axis: Axes, xs: Sequence[float], ys: Sequence[float], names: Sequence[str]) -> None:
+    """Each point's name where it covers no words, point, interval or edge, as near as it can; after the layout.
+
+    The names take no part in later layouts, which must not move the axis.
+    """
+    if not names:
+        return
+    scale = axis.figure.dpi / 72
+    dots_N2 = axis.transData.transform(np.column_stack([xs, ys]))
+    boxes_NP4 = np.stack([_boxes(dot, _size(axis, name), scale) for dot, name in zip(dots_N2, names, strict=True)])
+    for i, place in enumerate(_places(boxes_NP4, _taken(axis, dots_N2, scale), axis.bbox.extents, scale)):
+        led = {"arrowprops": {"arrowstyle": "-", "lw": 0.4, "color": NEUTRAL, "shrinkA": 0}}
+        style = _aligned(*PLACES[place]) | (led if np.hypot(*PLACES[place]) > LED else {})
+        words = axis.annotate(names[i], (xs[i], ys[i]), PLACES[place], textcoords="offset points", **style)
+        words.set(in_layout=False, path_effects=[withStroke(linewidth=1.5, foreground="white", alpha=0.8)])
+
+
+def _places(boxes_NP4: np.ndarray, taken_M4: np.ndarray, frame: np.ndarray, scale: float) -> np.ndarray:
+    """The place of each name: one after the other takes its best given all others', from several orders; (N,)."""
+    N, area_NP = len(boxes_NP4), np.prod(boxes_NP4[..., 2:] - boxes_NP4[..., :2], -1)
+    alone_NP = OUTSIDE * (area_NP - _common(boxes_NP4, frame[None])[..., 0]) + _common(boxes_NP4, taken_M4).sum(-1)
+    alone_NP = alone_NP / scale**2 + OFF * np.hypot(*PLACES_P2.T)
+    rng, best, least = np.random.default_rng(0), np.zeros(N, int), np.inf
+    for _ in range(TRIES):
+        chosen = np.argmin(alone_NP, 1)
+        for i in np.concatenate([rng.permutation(N) for _ in range(PASSES)]):
+            others_M4 = np.delete(boxes_NP4[np.arange(N), chosen], i, 0)
+            chosen[i] = np.argmin(alone_NP[i] + NAMED * _common(boxes_NP4[i], others_M4).sum(-1) / scale**2)
+        mine_N4 = boxes_NP4[np.arange(N), chosen]
+        pairs = np.triu(_common(mine_N4, mine_N4), 1).sum()
+        total = alone_NP[np.arange(N), chosen].sum() + NAMED * pairs / scale**2
+        if total < least:
+            best, least = chosen, total
+    return best
+
+
+def _taken(axis: Axes, dots_N2: np.ndarray, scale: float) -> np.ndarray:
+    """What is there already, as boxes (M, 4) in pixels: points, words, and upright and level lines but faint bars."""
+    points = np.hstack([dots_N2 - 3 * scale, dots_N2 + 3 * scale])
+    words = [text.get_window_extent().extents for text in axis.texts]
+    lines = [line.get_window_extent().extents for line in axis.lines if line.get_marker() == "None" and _is_thin(line)]
+    return np.vstack([points, *words, *lines])
+
+
+def _is_thin(line) -> bool:
+    return line.get_linewidth() < 2 and min(map(len, (set(line.get_xdata()), set(line.get_ydata())))) == 1
+
+
+def _size(axis: Axes, name: str) -> tuple[float, float]:
+    """(width, height) of words in pixels."""
+    words: Text = axis.text(0, 0, name)
+    box = words.get_window_extent()
+    words.remove()
+    return box.width, box.height
+
+
+def _boxes(dot: np.ndarray, size: tuple[float, float], scale: float) -> np.ndarray:
+    """A name's box at every place, (P, 4): left, bottom, right, top in pixels."""
+    shares = {"left": 0.0, "bottom": 0.0, "center": 0.5, "right": 1.0, "top": 1.0}
+    share_P2 = np.array([[shares[way] for way in _aligned(*place).values()] for place in PLACES])
+    corner_P2 = dot + scale * PLACES_P2 - share_P2 * size
+    return np.hstack([corner_P2, corner_P2 + size])
+
+
+def _aligned(right: int, up: int) -> dict[str, str]:
+    return {
+        "ha": "left" if right > 1 else "right" if right < -1 else "center",
+        "va": "bottom" if up > 1 else "top" if up < -1 else "center",
+    }
+
+
+def _common(a_X4: np.ndarray, b_M4: np.ndarray) -> np.ndarray:
+    """The area that each box of one set shares with each of another: (X…, M)."""
+    a_X14 = a_X4[..., None, :]
+    sides = np.minimum(a_X14[..., 2:], b_M4[:, 2:]) - np.maximum(a_X14[..., :2], b_M4[:, :2])
+    return np.prod(np.clip(sides, 0, None), -1)
