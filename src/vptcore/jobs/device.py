@@ -18,6 +18,8 @@ from pathlib import Path
 
 import torch
 
+from vptcore.jobs import visible
+
 ANOTHERS = 2 * 2**30  # bytes on the card that this process's own context does not explain
 
 
@@ -26,7 +28,7 @@ def open_device(name: str, say: Callable[[str], None] | None = None) -> torch.de
 
     Says in one line what the job found: Python, torch, CUDA, driver, the GPU that was asked for and the one it got.
     """
-    handed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    handed = ",".join(visible.ids(os.environ.get("CUDA_VISIBLE_DEVICES", "")))
     there = torch.cuda.is_available() if name != "cpu" else False
     if not there and (name.startswith("cuda") or (name == "auto" and handed)):
         what = f"GPU {handed} was handed to this job" if handed else f"{name} was asked for"
@@ -102,14 +104,14 @@ def _why_none() -> str:
 def driver_version() -> str | None:
     """The version of the NVIDIA kernel driver."""
     try:
-        text = Path("/proc/driver/nvidia/version").read_text()
+        text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
     except OSError:
         return None
     found = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", text)
     return found[0] if found else "unknown"
 
 
-def _found(device: torch.device, handed: str | None) -> str:
+def _found(device: torch.device, handed: str) -> str:
     parts = [f"python {platform.python_version()}", f"torch {torch.__version__}", f"on {platform.node()}"]
     if job := os.environ.get("SLURM_JOB_ID"):
         parts.append(f"Slurm job {job}")

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vptcore.jobs import locks
+from vptcore.jobs import locks, visible
 
 POLL_SECONDS = 0.5
 
@@ -37,8 +37,7 @@ def devices() -> list[str]:
     """The ids of the devices that may be handed out."""
     for name in ("VPTCORE_GPUS", "CUDA_VISIBLE_DEVICES"):
         if name in os.environ:
-            ids = [word.strip() for word in os.environ[name].split(",") if word.strip()]
-            return [] if "-1" in ids or "NoDevFiles" in ids else list(dict.fromkeys(ids))
+            return visible.ids(os.environ[name])
     count = sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in Path("/dev").glob("nvidia*"))
     return [str(i) for i in range(count or _listed_by_driver())]
 
