@@ -99,7 +99,7 @@ def _work_folder(work: Path | str | None, decides: dict, images_path: Path) -> I
     # thousands costs one chunk.
     folder, made_by = Path(work), digest({k: v for k, v in decides.items() if k != "signature"})
     mark = folder / "made_by"
-    if folder.exists() and (not mark.is_file() or mark.read_text() != made_by):
+    if folder.exists() and (not mark.is_file() or mark.read_text(encoding="utf-8") != made_by):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     records.write_text(mark, made_by)

@@ -114,7 +114,11 @@ class Chunks:
 
     def _forms_of_before(self) -> list[Form]:
         path = self.folder / "forms.json"
-        return [Form(tuple(shape), native) for shape, native in json.loads(path.read_text())] if path.is_file() else []
+        return (
+            [Form(tuple(shape), native) for shape, native in json.loads(path.read_text(encoding="utf-8"))]
+            if path.is_file()
+            else []
+        )
 
     def _file(self, form: Form) -> Path:
         return self.folder / f"{form.name}.npy"
@@ -125,7 +129,7 @@ class Chunks:
     def _finished(self, chunk: Chunk, form: Form, marks: list[str]) -> list[dict] | None:
         """The rows of a chunk that is on disk in `form`, made of the same items, with the bytes it was written with."""
         try:
-            note = json.loads(self._note(chunk, form).read_text())
+            note = json.loads(self._note(chunk, form).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         if note["marks"] != marks:

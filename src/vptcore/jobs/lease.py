@@ -71,7 +71,7 @@ def myself() -> Owner:
 def _process_space() -> str:
     """The machine, its boot and its pid namespace: where a process id means something. Empty if unknown."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
@@ -80,7 +80,7 @@ def _process_space() -> str:
 def _born(pid: int) -> str:
     """When a process started, in its machine's ticks; empty if it is gone or a zombie."""
     try:
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        state, *rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
         return "" if state == "Z" else rest[18]
     except OSError:
         return ""
@@ -230,7 +230,7 @@ def last(folder: Path) -> tuple[int, Owner | None]:
         return 0, None
     number = max(numbers)
     try:
-        note = json.loads(_file(folder, number).read_text())
+        note = json.loads(_file(folder, number).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return 0, None
     except ValueError:  # only where links are unknown and the writer died, or is, in the middle
@@ -273,7 +273,7 @@ def _file(folder: Path, number: int) -> Path:
 def _create(path: Path, text: str) -> bool:
     """Create `path` with `text` in one step; False if it is there. Raises FileNotFoundError without its folder."""
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    beside.write_text(text)
+    beside.write_text(text, encoding="utf-8")
     try:
         os.link(beside, path)
     except FileExistsError:
@@ -289,7 +289,7 @@ def _create(path: Path, text: str) -> bool:
 
 def _create_plainly(path: Path, text: str) -> bool:
     try:
-        with open(path, "x") as file:
+        with open(path, "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         return False

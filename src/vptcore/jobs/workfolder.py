@@ -69,12 +69,12 @@ class WorkFolder:
         Those of a process that died while it did so, and those of another copy, if this job was asked for before.
         """
         mark = self.folder / "finished"
-        if mark.is_file() and (note := json.loads(mark.read_text()))["made_by"] == self._made_by:
+        if mark.is_file() and (note := json.loads(mark.read_text(encoding="utf-8")))["made_by"] == self._made_by:
             self.summary = self._publish(note["summary"])
             return
         finished = _finished(self.folder)
         try:
-            note = json.loads((finished / "finished").read_text())
+            note = json.loads((finished / "finished").read_text(encoding="utf-8"))
             since = (finished / "finished").stat().st_mtime
         except (OSError, ValueError):
             return
@@ -113,7 +113,7 @@ def open_work(outputs: Outputs, note: Mapping, say: Callable[[str], None] = prin
 def _keep_only(folder: Path, made_by: str) -> None:
     """Throw away what was not made by this very job, but for the lease."""
     mark = folder / "made_by"
-    if not mark.is_file() or mark.read_text() != made_by:
+    if not mark.is_file() or mark.read_text(encoding="utf-8") != made_by:
         for path in folder.iterdir():
             if not path.name.startswith(("lease.", ".lease.", "waiting.")):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

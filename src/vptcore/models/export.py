@@ -89,7 +89,7 @@ def write_model(
     try:
         save_file(state, beside / "model.safetensors", metadata={"format": "pt"})
         (beside / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        (beside / "predict.py").write_text(PREDICT.format(load=OWN if "prompts" in config else PLAIN))
+        (beside / "predict.py").write_text(PREDICT.format(load=OWN if "prompts" in config else PLAIN), encoding="utf-8")
         (beside / "README.md").write_text(card(config), encoding="utf-8")
         if "prompts" in config:
             shutil.copyfile(portable.__file__, beside / "model.py")

@@ -42,7 +42,7 @@ class Prompted(torch.nn.Module):
 def load(folder):
     """The model in evaluation mode; its label names, size, mean and std are in `model.pretrained_cfg`."""
     folder = Path(folder).resolve()
-    prompts = json.loads((folder / "config.json").read_text()).get("prompts")
+    prompts = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("prompts")
     if prompts is None:
         return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     state = load_file(folder / "model.safetensors")

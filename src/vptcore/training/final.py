@@ -60,7 +60,7 @@ def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object
         if work.summary:
             return work.summary
         test_rows = _all_seeds(job, inputs, outputs, device, work.folder, say)
-        rows = [json.loads((work.folder / f"seed={seed}.json").read_text()) for seed in job["seeds"]]
+        rows = [json.loads((work.folder / f"seed={seed}.json").read_text(encoding="utf-8")) for seed in job["seeds"]]
         kept = [Path(path).name for path in outputs.get("models") or []]
         note |= stage.timing(started) | fresh.taken_out([row["final"] for row in rows])
         _write(job, work.staged, rows, work.folder, kept, test_rows, note)

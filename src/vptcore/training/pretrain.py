@@ -128,4 +128,4 @@ def _write(out: Path, backbone: nn.Module, features_ND: torch.Tensor, card: dict
     }
     save_file(statistics, out / f"{MINI.id}.reference.safetensors", metadata={"network": MINI.id})
     card["sha256"] = file_sha256(weights)
-    (out / f"{MINI.id}.json").write_text(json.dumps(card, indent=2) + "\n")
+    (out / f"{MINI.id}.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")

@@ -123,7 +123,7 @@ def _rows(setting: _Setting, recipes: list[Recipe]) -> list[dict]:
         done = work / f"config={config}.json"
         if not done.exists():
             _record(setting, config, recipe, models)
-        rows.append(json.loads(done.read_text()))
+        rows.append(json.loads(done.read_text(encoding="utf-8")))
         if setting.keeps_best:
             _drop_worse(rows, work)
         settings = f"lr {recipe.lr:g}, weight decay {recipe.weight_decay:g}"

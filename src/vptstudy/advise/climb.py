@@ -125,7 +125,7 @@ def _sized(look: Look, images: Study) -> Budget:
 def _planned(look: Look, setting: Setting, budget: Budget, first: Study, minutes: float) -> Budget:
     """The schedule that fits into the minutes, timed once: a run that goes on keeps the first one's."""
     file, asked = Path(setting.root) / "budget.json", {"minutes": minutes, "backbone": setting.backbone}
-    known = json.loads(file.read_text()) if file.is_file() else {}
+    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if known.get("asked") != asked or known.get("train") != budget.train:
         (cell,) = first.cells
         labels = {part: len(matrices.labels_of(first, cell, part)) for part in ("train", "val")}
@@ -201,7 +201,7 @@ def _floor(setting: Setting, first: Study) -> dict[str, float]:
     file = Path(setting.root) / "neighbours.json"
     (cell,) = first.cells
     made_of = read_provenance(first.path("search", cell))["job_hash"]
-    known = json.loads(file.read_text()) if file.is_file() else {}
+    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if known.get("made_of") != made_of:
         found = {part: float(right.mean()) for part, right in floor.neighbours(first, cell).items()}
         known = {"made_of": made_of, **found}

@@ -28,6 +28,7 @@ from vptstudy.cli import (
     render,
     run,
 )
+from vptstudy.run import streams
 
 COMMANDS = (
     advise,
@@ -48,14 +49,30 @@ COMMANDS = (
 
 
 def main(arguments: list[str] | None = None) -> int:
+    streams.settle()
+    try:
+        try:
+            return _do(_parser().parse_args(arguments))
+        finally:
+            sys.stdout.flush()
+    except OSError as unwritten:
+        return streams.abandon(unwritten)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vptcore", description="Visual prompt tuning, or full fine-tuning?")
     parser.add_argument("--version", action="version", version=f"vptcore {metadata.version('vptcore')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def _do(options: argparse.Namespace) -> int:
     try:
         return options.do(options) or 0
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError) as mistake:
         print(f"vptcore {options.command}: {' '.join(str(mistake).split())}", file=sys.stderr)
         return 2

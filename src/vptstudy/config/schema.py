@@ -44,7 +44,7 @@ def _validator():
         return is_whole(_, value) or (isinstance(value, float) and math.isfinite(value))
 
     types = Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": is_whole, "number": is_number})
-    return extend(Draft202012Validator, type_checker=types)(json.loads(SCHEMA.read_text()))
+    return extend(Draft202012Validator, type_checker=types)(json.loads(SCHEMA.read_text(encoding="utf-8")))
 
 
 def check_schema(config: object) -> None:
