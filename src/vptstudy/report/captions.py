@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import pandas as pd
 
-from vptcore.analysis.curves import RISE, overfitting
+from vptcore.analysis.curves import NATS, RISE, overfitting
 from vptcore.analysis.statistics import CELL
 from vptcore.models.methods_table import METHODS, in_order
 from vptcore.training.recipe import final_parts
@@ -283,13 +283,35 @@ def _overfitting_line(frames: Mapping[str, pd.DataFrame]) -> str:
     if "curves" not in frames:
         return ""
     found = overfitting(frames["curves"], frames.get("final"))
+    known = found[found["seeds"] > 0]
     counts = [
         f"{METHODS[method].title} {int(mine['overfits'].sum())} of {len(mine)}"
-        for method in in_order(found["method"])
-        if len(mine := found[found["method"] == method])
+        for method in in_order(known["method"])
+        if len(mine := known[known["method"] == method])
     ]
-    rule = f"the test loss ends above its minimum by more than seeds differ, or than {RISE:.0%} of it with one seed"
-    return f"Overfitting, where {rule.replace('%', ' %')}: {', '.join(counts)}." if counts else ""
+    said = f"Overfitting, which is {overfitting_rule()}: {', '.join(counts)}." if counts else ""
+    return " ".join(filter(None, (said, diverged_line(found["diverged"]))))
+
+
+def overfitting_rule() -> str:
+    """What counts as overfitting, for a caption (analysis.curves)."""
+    share = f"{RISE:.0%}".replace("%", " %")
+    return f"a rise of at least {share} of the minimum and {NATS:g} nats, clear over seeds (95 %)"
+
+
+def curves_on(study: Study) -> str:
+    """On which test images a curve is taken."""
+    return f"Curves are taken on a fixed sample of at most {study.config['curves']['images']:,} test images."
+
+
+def diverged_line(counts: Iterable[int]) -> str:
+    """How many seeds left a curve unfinished; '' where none did."""
+    lost, cells = sum(counts), sum(count > 0 for count in counts)
+    return (
+        f"{plural(lost, 'run')} of {plural(cells, 'cell')} diverged, and {have_verb(lost)} no part in it."
+        if lost
+        else ""
+    )
 
 
 def target(kind: str, number: int | str) -> str:

@@ -26,7 +26,7 @@ def make_study(cells, name="made_up", base="800", seeds=(42, 44, 82, 100, 800), 
         "base_train": base,
         "fid": {"network": "main", "images": 1000, "bootstrap": 10},
         "regrid": False,
-        "curves": {"seeds": 1},
+        "curves": {"seeds": "all", "images": 250},
         "report": report or {},
         "results": "results",
         "explain": {"tasks": explained, "images": 2},
@@ -124,7 +124,7 @@ def curve_rows(study: Study, cells, epochs=30, tested=1) -> pd.DataFrame:
         for place, seed in enumerate(study.seeds):
             for epoch in range(epochs):
                 train = 2.3 * np.exp(-speed * epoch) + 0.01 + rng.random() * 0.02
-                test = floor + 1.8 * np.exp(-speed * epoch) + (0.02 * epoch if hard else 0)
+                test = floor + 1.8 * np.exp(-speed * epoch) + (0.04 * epoch if hard else 0) + 0.02 * rng.random()
                 rows.append(
                     {
                         "backbone": cell.backbone,

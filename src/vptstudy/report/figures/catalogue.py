@@ -111,7 +111,7 @@ def _larger(spec: FigureSpec, study: Study) -> Wanted:
 
 
 def _with_finals(spec: FigureSpec, study: Study, found: list[Cell]) -> Wanted:
-    """Whether a curve overfits is held against the spread between seeds, which only the finals have for every seed."""
+    """The finals say which seeds diverged."""
     found = _first_of_each_group(spec, found, study)
     return {"curves": found, "final": found} if found else {}
 
@@ -146,7 +146,7 @@ def _searches(spec: FigureSpec, study: Study) -> Wanted:
     return {"search": found} if found else {}
 
 
-_LOSSES = "Cross-entropy per epoch, training solid, test dashed, averaged over the seeds whose curves are kept."
+_LOSSES = "Cross-entropy per epoch, training solid, test dashed, averaged over the seeds that have them."
 _CHANCE = "Dotted in grey: chance, one over the number of classes."
 _SIZES = (
     "Test accuracy against the number of training images (logarithmic), mean ± standard deviation over seeds. FT full "

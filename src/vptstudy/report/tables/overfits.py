@@ -12,10 +12,18 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from vptcore.analysis.curves import RISE, overfitting
+from vptcore.analysis.curves import overfitting
 from vptcore.analysis.statistics import number
 from vptcore.models.methods_table import METHODS
-from vptstudy.report.captions import have_verb, plural, protocol_line, train_phrase
+from vptstudy.report.captions import (
+    curves_on,
+    diverged_line,
+    have_verb,
+    overfitting_rule,
+    plural,
+    protocol_line,
+    train_phrase,
+)
 from vptstudy.report.tables.build import rows_of
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.listing import Listing, ListingColumn
@@ -43,7 +51,11 @@ def table(study: Study, frames: Mapping[str, pd.DataFrame]) -> Listing:
         *(ListingColumn(method, METHODS[method].title) for method in methods),
         *([ListingColumn("both", "FT and VPT")] if set(PAIR) <= set(methods) else []),
     )
-    hidden = [f"{method}_{name}" for method in methods for name in ("rise", "spread", "minimum", "epoch", "overfits")]
+    hidden = [
+        f"{method}_{name}"
+        for method in methods
+        for name in ("rise", "low", "high", "minimum", "epoch", "overfits", "diverged")
+    ]
     columns = ["setting", "backbone", "train", "group", "task", *(column.name for column in shown), *hidden]
     title = "Overfitting: where the test loss ends above its minimum"
     frame = pd.DataFrame(rows, columns=columns)
@@ -75,22 +87,31 @@ def _task_row(study: Study, backbone: str, train: str, task, methods: list[str],
         if curve is None:
             row[method] = None if cell in study.cell_set else ""
             continue
-        row[method] = f"{number(curve['rise'], 2, signed=True)}{f' {MARK}' if curve['overfits'] else ''}"
-        row |= {
-            f"{method}_rise": curve["rise"], f"{method}_spread": curve["std"], f"{method}_minimum": curve["minimum"],
-            f"{method}_epoch": curve["minimum_epoch"], f"{method}_overfits": curve["overfits"],
-        }  # fmt: skip
+        row[method] = _shown(curve)
+        row |= {f"{method}_{name}": curve[name] for name in ("rise", "low", "high", "minimum", "diverged")}
+        row |= {f"{method}_epoch": curve["minimum_epoch"]}
+        row |= {f"{method}_overfits": curve["overfits"]} if curve["seeds"] else {}
     sides = [row.get(f"{method}_overfits") for method in PAIR]
     row["both"] = None if None in sides else MARK if all(sides) else "no"
     return row
 
 
+def _shown(curve: Mapping) -> str:
+    """'+0.25 ●', with the seeds that diverged, if any; 'diverged' where all of them did."""
+    if not curve["seeds"]:
+        return "diverged"
+    lost = f" ({curve['diverged']} diverged)" if curve["diverged"] else ""
+    return f"{number(curve['rise'], 2, signed=True)}{f' {MARK}' if curve['overfits'] else ''}{lost}"
+
+
 def _count_row(group: str, rows: list[dict], methods: list[str]) -> dict:
-    """'3 of 8' per method, over the tasks that have a test curve."""
+    """'3 of 8' per method, over the tasks that have a test curve; tasks all of whose seeds diverged beside them."""
     counts: dict = {"group": group, "task": "mean", "title": f"{GROUP_TITLES[group]}: overfit"}
     for method in methods:
         known = [row[f"{method}_overfits"] for row in rows if f"{method}_overfits" in row]
+        lost = sum(row.get(method) == "diverged" for row in rows)
         counts[method] = f"{sum(known)} of {len(known)}" if known else ""
+        counts[method] += f"{', ' if known else ''}{lost} diverged" if lost else ""
     both = [row["both"] == MARK for row in rows if row["both"] is not None]
     counts["both"] = f"{sum(both)} of {len(both)}" if both else ""
     return counts
@@ -99,9 +120,10 @@ def _count_row(group: str, rows: list[dict], methods: list[str]) -> dict:
 def _caption(title: str, study: Study, cells: list[Cell], found: Mapping[Cell, dict]) -> str:
     absent = sum(cell not in found for cell in cells)
     parts = [
-        f"{title}. Test cross-entropy at the last epoch minus its minimum over epochs, in nats; {MARK}: overfitting, "
-        "which is a rise above the standard deviation of the last test loss between seeds.",
-        _alone(sum(pd.isna(row["std"]) for row in found.values())),
+        f"{title}. Test cross-entropy at the last epoch minus that at its smoothed minimum, in nats, mean over seeds; "
+        f"{MARK}: overfitting, which is {overfitting_rule()}. {curves_on(study)}",
+        _alone(sum(row["seeds"] == 1 for row in found.values())),
+        diverged_line([row["diverged"] for row in found.values()]),
         _paper(study, found),
         protocol_line(study),
         f"{absent} of {plural(len(cells), 'cell')} {have_verb(absent)} no test curve yet (–)." if absent else "",
@@ -112,8 +134,7 @@ def _caption(title: str, study: Study, cells: list[Cell], found: Mapping[Cell, d
 def _alone(cells: int) -> str:
     if not cells:
         return ""
-    share = f"{RISE:.0%}".replace("%", " %")
-    return f"{plural(cells, 'cell')} {have_verb(cells)} one seed: there a rise above {share} of the minimum."
+    return f"{plural(cells, 'cell')} {have_verb(cells)} one seed: there the size alone decides."
 
 
 def _paper(study: Study, found: Mapping[Cell, dict]) -> str:
