@@ -26,6 +26,7 @@ from vptcore.data.tensors import ImageSet, draw_epoch, upload
 from vptcore.jobs import stopping
 from vptcore.jobs.device import no_room
 from vptcore.models.heads import at_least_fp32
+from vptcore.training.batches import FEW_IMAGES, SCORE_BATCH
 from vptcore.training.compiling import plainly
 from vptcore.training.prepared import Prepared
 from vptcore.training.recipe import Recipe
@@ -33,10 +34,6 @@ from vptcore.training.resume import Begun, resume, save
 from vptcore.training.step import Augment, TrainStep, cross_entropy_per_model, precision_context
 
 OnEpoch = Callable[[dict, float], None]
-
-SCORE_BATCH = 512
-# Below so many images a compiled pass saves less than its compilation costs.
-FEW_IMAGES = 2048
 
 
 @dataclass

@@ -11,7 +11,6 @@ sum(flops x (1 + operands with a gradient)); which operands those are is followe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,30 +18,7 @@ from functools import lru_cache
 from vptcore.models.changes import HIDDEN, changes_of
 from vptcore.models.methods_table import METHODS, Added
 from vptcore.models.outline import Layer, Shape, layers, shape_of
-
-# Dense bf16 peak with sums in fp32, in FLOP/s, by a word of the device's name (vendors' data sheets); the first that
-# occurs counts. A V100 has no bf16 units: its fp16 peak.
-PEAKS = {
-    "B200": 2250e12,
-    "GH200": 990e12,
-    "H200 NVL": 835e12,
-    "H200": 989e12,
-    "H100 PCIe": 756e12,
-    "H100 NVL": 835e12,
-    "H100": 989e12,
-    "A100": 312e12,
-    "A40": 149.7e12,
-    "A10": 125e12,
-    "RTX A6000": 154.8e12,
-    "RTX 6000 Ada": 364e12,
-    "L40S": 362e12,
-    "L40": 181e12,
-    "L4": 121e12,
-    "RTX 5090": 209.5e12,
-    "RTX 4090": 165e12,
-    "RTX 3090": 71e12,
-    "V100": 125e12,
-}
+from vptcore.training.cards import card_of
 
 
 @dataclass(frozen=True)
@@ -266,8 +242,5 @@ def mfu(flops_per_image: float, images_per_second: float, device: str) -> float 
 
 def peak_of(device: str) -> float | None:
     """FLOP/s of a device by its full name. A MIG slice has its sevenths of the card ("… MIG 2g.20gb": two)."""
-    peak = next((value for name, value in PEAKS.items() if re.search(rf"\b{name}\b", device)), None)
-    slices = re.search(r"\bMIG (?:(\d)c\.)?(\d)g\b", device)
-    if peak is None or slices is None:
-        return peak
-    return peak * int(slices[1] or slices[2]) / 7
+    card = card_of(device)
+    return None if card is None else card.peak

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from vptcore.data.tensors import ImageSet
 from vptcore.models.heads import at_least_fp32
+from vptcore.training.batches import batch_sizes
 from vptcore.training.compiling import cause, compile_blocks, is_wanted, plain_blocks
 from vptcore.training.recipe import Recipe
 
@@ -141,16 +142,11 @@ class TrainStep:
         self.sums[0] += losses.detach().double() * len(rows_B)
         self.sums[1] += (logits.detach().argmax(-1) == labels_B).sum(-1).double()
 
-    def _shapes(self) -> list[int]:
-        """The sizes of an epoch's batches."""
-        batch, count = min(self.recipe.batch, len(self.train)), len(self.train)
-        return [batch, count % batch] if count % batch else [batch]
-
     def _examples(self) -> list[Tensor]:
         """Draws of each size that cut nothing."""
         parts = 1 + 3 * ((self.train.shift is not None) + (self.augment is not None))
         draws = torch.zeros(parts, self.recipe.batch, dtype=torch.int64, device=self.train.device)
-        return [draws[:, :count].contiguous() for count in self._shapes()]
+        return [draws[:, :count].contiguous() for count in batch_sizes(len(self.train), self.recipe.batch)]
 
     def _get_ready(self, compile: str) -> None:
         if is_wanted(compile, self.train.device):

@@ -16,6 +16,10 @@ def add(commands) -> None:
     parser.add_argument("--config", type=path_of, default=Path("config.yaml"))
     parser.add_argument("--gpus", type=int, default=1, help="how many GPUs work at a time (default: 1)")
     parser.add_argument("--device", default="", help="plan for this device (default: measured, else the config's)")
+    parser.add_argument(
+        "--rates", default="assumed", metavar="assumed|computed",
+        help="until rows are measured: assumed rates (default), or those that follow from peak and bandwidth",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON, in seconds and bytes")
     parser.add_argument("--devices", action="store_true", help="list the devices and the rates assumed for them")
     parser.add_argument(
@@ -33,5 +37,7 @@ def run(options) -> int:
         printout.check(options.check, options.device, options.json)
     else:
         config = read_config(options.config)
-        printout.plan(config, options.targets, device=options.device, gpus=options.gpus, as_json=options.json)
+        printout.plan(
+            config, options.targets, device=options.device, gpus=options.gpus, rates=options.rates, as_json=options.json
+        )
     return 0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from vptcore.choices import ConfigError, choose_one
 from vptcore.data.sources import READERS
 from vptcore.data.tasks import TASKS
+from vptcore.training.cards import CARDS, card_of
 
 if TYPE_CHECKING:
     from vptstudy.study import Cell, Study
@@ -27,6 +28,9 @@ def check_settings(study: Study) -> None:
     config = study.config
     if "main_backbone" in config["report"]:
         choose_one("report.main_backbone", config["report"]["main_backbone"], study.used("backbone"))
+    planned = config.get("plan", {}).get("device", "cpu")
+    if card_of(planned) is None:
+        choose_one("plan.device", planned, [*(card.name for card in CARDS), "cpu"])
     _check_fid(config["fid"])
     for name, setting in config["backbones"].items():
         _check_file(f"backbones.{name}.checkpoint", setting.get("checkpoint", ""))

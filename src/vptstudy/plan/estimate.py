@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from vptstudy.graph.jobs import Graph, Job
-from vptstudy.plan import schedule
+from vptstudy.plan import assumed, schedule
 from vptstudy.plan.devices import DEVICES
 from vptstudy.plan.images import bytes_each, counts_of, pool_images, test_images
 from vptstudy.plan.limits import slice_of, work_of
@@ -42,11 +42,12 @@ PREDICTION_BYTES, ROW_BYTES = 14, 40_000
 
 @dataclass(frozen=True)
 class Cost:
-    """One job: seconds by phase, on a GPU or not, and the bytes that it leaves on disk."""
+    """One job: seconds by phase, on a GPU or not, the bytes that it leaves on disk, and what is compiled after it."""
 
     phases: Mapping[str, float]
     on_gpu: bool
     disk: float
+    compiles: frozenset[Hashable] = frozenset()
 
     @property
     def seconds(self) -> float:
@@ -64,9 +65,18 @@ class Plan:
         self.study, self.speed, self.graph = study, speed, Graph(study)
         self.targets = list(targets)
         self.jobs = {job.key: job for job in self.graph.behind(self.targets)}
-        self.costs = {id: cost_of(study, job, speed) for id, job in self.jobs.items()}
         self.done = set() if whole else {id for id, job in self.jobs.items() if all(map(os.path.exists, job.files))}
+        self.costs = self._costs()
         self.left = {id: job for id, job in self.jobs.items() if id not in self.done}
+
+    def _costs(self) -> dict[tuple[str, ...], Cost]:
+        """Every job's. What several jobs compile alike, the first of them pays for, those that are done before all."""
+        compiled: set[Hashable] = set()
+        costs = {}
+        for id in sorted(self.jobs, key=lambda id: id not in self.done):
+            costs[id] = cost_of(self.study, self.jobs[id], self.speed, compiled)
+            compiled |= costs[id].compiles
+        return costs
 
     @cached_property
     def gpu_seconds(self) -> float:
@@ -134,6 +144,14 @@ class Plan:
         """GPU seconds of what is left, by stage and phase, the largest first."""
         return self._largest(lambda job, cost: {f"{stage_of(job)}: {name}": s for name, s in cost.phases.items()})
 
+    @property
+    def assumptions(self) -> list[str]:
+        """What the costs of what is left rest on beside the rates, a line each; empty where nothing is left."""
+        on_gpu = self.speed.device.is_gpu
+        phases = {name for id in self.left for name, seconds in self.costs[id].phases.items() if seconds}
+        compiled = {form for id in self.left for form in self.costs[id].compiles}
+        return assumed.lines(phases, on_gpu=on_gpu, forms=len(compiled)) if self.left else []
+
     def by_method(self) -> dict[str, float]:
         return self._largest(lambda job, cost: {job.of["method"]: cost.seconds} if "method" in job.of else {})
 
@@ -164,19 +182,19 @@ def stage_of(job: Job) -> str:
     return "merge" if "shards" in job.inputs else job.kind
 
 
-def cost_of(study: Study, job: Job, speed: Speed) -> Cost:
-    """A job's seconds by phase at this speed, and its bytes on disk."""
+def cost_of(study: Study, job: Job, speed: Speed, compiled: Collection[Hashable] = ()) -> Cost:
+    """A job's seconds by phase at this speed, and its bytes on disk. What is `compiled` before is only loaded."""
     stage = stage_of(job)
-    if stage in LIGHT:
-        disk = 0.0 if stage == "fetch" else ROW_BYTES
-        return Cost({"other": LIGHT[stage]}, job.gpu and speed.device.is_gpu, disk)
     on_gpu = job.gpu and speed.device.is_gpu
+    if stage in LIGHT:
+        return Cost({"other": LIGHT[stage]}, on_gpu, 0.0 if stage == "fetch" else ROW_BYTES)
     mine = speed if job.gpu else Speed(DEVICES["cpu"])
     if stage not in ("search", "final"):
         return Cost(mine.seconds_by_phase(work_of(study, stage, job.subject)), on_gpu, disk_of(study, job))
     row = slice_of(study, stage, job.subject)
-    phases = mine.seconds_by_phase(work_of(study, stage, job.subject, row).share(job.share), key_of(row))
-    return Cost(phases, on_gpu, _models_and_rows(study, job, row))
+    work = work_of(study, stage, job.subject, row).share(job.share)
+    phases = mine.seconds_by_phase(work, key_of(row), compiled)
+    return Cost(phases, on_gpu, _models_and_rows(study, job, row), work.steps | work.scorings)
 
 
 def _models_and_rows(study: Study, job: Job, row: Mapping) -> float:

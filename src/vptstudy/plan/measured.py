@@ -26,7 +26,8 @@ WORK = {"search": search_work, "final": final_work}
 
 @dataclass(frozen=True)
 class Measured:
-    """One finished job. `trained` is the seconds of its training epochs, `seconds` of all of it but its start."""
+    """One finished job. `trained` is the seconds of its training epochs, `ready` of compiling and capturing before
+    them, `seconds` of all of it but its start."""
 
     stage: str
     job: Mapping
@@ -34,6 +35,7 @@ class Measured:
     device: str
     trained: float
     seconds: float
+    ready: float = 0.0
 
     @property
     def regime(self) -> str:
@@ -66,12 +68,13 @@ def _of_stage(root: Path, stage: str) -> Iterable[Measured]:
         trained, seconds = float(rows["seconds"].sum()), float(note.get("duration", note.get("seconds", 0.0)))
         # A diverged run stops early, and a resumed job took longer than its file says: neither measures a rate.
         if seconds >= trained > 0 and not rows["diverged"].any():
-            yield Measured(stage, job, WORK[stage](job, counts), str(first["device"]), trained, seconds)
+            ready = float(rows["compile_seconds"].fillna(0).sum())
+            yield Measured(stage, job, WORK[stage](job, counts), str(first["device"]), trained, seconds, ready)
 
 
 def calibrated(device: Device, jobs: Iterable[Measured]) -> Speed:
     """The device's rates as these jobs measured them: medians by regime, and each model's own training rate."""
-    mine = [job for job in jobs if is_known(job.device) and device_of(job.device) == device]
+    mine = [job for job in jobs if is_known(job.device) and device_of(job.device).name == device.name]
     plain, scale = Speed(device), {}
     rates: defaultdict[tuple, list[float]] = defaultdict(list)
     ratios: defaultdict[str, list[float]] = defaultdict(list)
@@ -86,22 +89,26 @@ def calibrated(device: Device, jobs: Iterable[Measured]) -> Speed:
 
 
 def _training(job: Measured, speed: Speed) -> float:
-    return speed.seconds_by_phase(job.work, key_of(job.job))["train"]
+    return _parts(job, speed)["train"]
 
 
 def _scoring_ratio(job: Measured, speed: Speed) -> float | None:
     """Predicted over measured seconds of scoring: what is left of a job when its other parts are taken away."""
-    parts = speed.seconds_by_phase(job.work)
+    parts = _parts(job, speed)
     scoring = sum(speed.phase_seconds(phase) for phase in job.work.phases if phase.regime == "score")
-    rest = sum(parts.get(name, 0.0) for name in ("compile", "build", "other"))
-    left = job.seconds - job.trained - rest
+    rest = sum(parts.get(name, 0.0) for name in ("build", "read", "other"))
+    left = job.seconds - job.trained - job.ready - rest
     return scoring / left if scoring > 0.2 * job.seconds and left > 0 else None
 
 
 def predicted(job: Measured, speed: Speed) -> float:
     """Seconds of a job but for its start, which its file does not time."""
-    parts = speed.seconds_by_phase(job.work, key_of(job.job))
-    return sum(seconds for name, seconds in parts.items() if name != "start")
+    return sum(seconds for name, seconds in _parts(job, speed).items() if name != "start")
+
+
+def _parts(job: Measured, speed: Speed) -> dict[str, float]:
+    """A finished job's seconds by phase, as of one that found everything compiled: its file does not say."""
+    return speed.seconds_by_phase(job.work, key_of(job.job), job.work.steps | job.work.scorings)
 
 
 def comparison(jobs: Iterable[Measured], before: Speed, after: Speed) -> list[dict]:

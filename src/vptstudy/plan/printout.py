@@ -27,13 +27,22 @@ from vptstudy.study import Study
 
 
 def plan(
-    config: Mapping, targets: Sequence[str] = (), *, device: str = "", gpus: int = 1, as_json: bool = False
+    config: Mapping,
+    targets: Sequence[str] = (),
+    *,
+    device: str = "",
+    gpus: int = 1,
+    rates: str = "assumed",
+    as_json: bool = False,
 ) -> None:
-    """Print the plan of `targets` (all, if none). Raises ConfigError of one line for an unknown target or device."""
+    """Print the plan of `targets` (all, if none). Raises ConfigError of one line for an unknown target or device.
+
+    `rates`, until rows are measured: the device's assumed ones, or those computed from its peak and bandwidth.
+    """
     if gpus < 1:
         raise ConfigError(f"--gpus: {gpus}; expected at least 1")
     study, targets = load_study(config), list(targets) or ["all"]
-    speed, basis = speed_of(study, device)
+    speed, basis = speed_of(study, device, rates)
     made = Plan(study, targets, speed)
 
     def cost(changed: Mapping) -> float:
@@ -67,7 +76,7 @@ def check(root: Path | str, device: str = "", as_json: bool = False) -> None:
         summary.show_check(mine, rows, before, after, str(root))
 
 
-def speed_of(study: Study, device: str = "") -> tuple[Speed, str]:
+def speed_of(study: Study, device: str = "", rates: str = "assumed") -> tuple[Speed, str]:
     """The rates to plan with, and one line on where they are from.
 
     `device` by name; else the one that most of the study's jobs ran on; else the config's.
@@ -77,8 +86,9 @@ def speed_of(study: Study, device: str = "") -> tuple[Speed, str]:
     except RowsError:
         jobs = []
     chosen = device_of(device) if device else _most_used(jobs) or _configured(study)
+    chosen = chosen.at(rates)
     speed = calibrated(chosen, jobs)
-    count = sum(is_known(job.device) and device_of(job.device) == chosen for job in jobs)
+    count = sum(is_known(job.device) and device_of(job.device).name == chosen.name for job in jobs)
     if count:
         return speed, f"Rates as {count} finished jobs of this study measured them on {chosen.name}"
     return speed, f"Rates are estimates, nothing here has been measured: {chosen.source}"
@@ -91,5 +101,5 @@ def _configured(study: Study) -> Device:
 
 
 def _most_used(jobs: Sequence[Measured]) -> Device | None:
-    names = Counter(device_of(job.device).name for job in jobs if is_known(job.device))
-    return DEVICES[names.most_common(1)[0][0]] if names else None
+    found = Counter(device_of(job.device) for job in jobs if is_known(job.device))
+    return found.most_common(1)[0][0] if found else None

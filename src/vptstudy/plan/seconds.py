@@ -8,15 +8,12 @@ seconds by phase, start-up and model building included.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 
+from vptstudy.plan.assumed import seconds_of
 from vptstudy.plan.devices import SWIN_SHARE, Device
 from vptstudy.plan.workload import Phase, Workload
-
-# timm draws every weight before a checkpoint replaces it: 1.7 s for ViT-B/16's 86 M on one core.
-BUILD_SECONDS_A_WEIGHT = 20e-9
-WRITE_BYTES_A_SECOND = 300e6
 
 
 @dataclass(frozen=True)
@@ -43,19 +40,36 @@ class Speed:
         overhead = phase.steps * device.step if phase.regime == "train" else 0.0
         return (phase.flops / (device.peak * share * swin) + overhead) / scale
 
-    def seconds_by_phase(self, work: Workload, key: tuple | None = None) -> dict[str, float]:
-        """What a job spends on each phase; `start` is Python and torch, `build` models, `other` everything else."""
+    def seconds_by_phase(
+        self, work: Workload, key: tuple | None = None, compiled: Collection[Hashable] = ()
+    ) -> dict[str, float]:
+        """What a job spends on each phase; `start` is Python and torch, `build` models, `other` everything else.
+
+        `compiled` is what other jobs have compiled before: it is only loaded.
+        """
         seconds = {"start": self.device.start}
-        if work.compiles:
-            seconds["compile"] = self.device.compile
+        seconds |= self._ready(work, compiled)
         for phase in work.phases:
             seconds[phase.name] = seconds.get(phase.name, 0.0) + self.phase_seconds(phase, key)
         if work.builds:
-            seconds["build"] = work.builds * work.parameters * BUILD_SECONDS_A_WEIGHT
-        seconds["other"] = work.extra + work.written / WRITE_BYTES_A_SECOND
+            bytes_copied = 4 * work.copies * work.parameters
+            seconds["build"] = work.builds * work.parameters * seconds_of("build") + bytes_copied / seconds_of("copy")
+        if work.read:
+            seconds["read"] = work.read / seconds_of("read")
+        seconds["other"] = work.extra + work.written / seconds_of("write")
         return seconds
 
+    def _ready(self, work: Workload, compiled: Collection[Hashable]) -> dict[str, float]:
+        """Compiling and capturing, which only a GPU's jobs do."""
+        if not self.device.is_gpu:
+            return {}
+        made = seconds_of("compile") * len(work.steps - set(compiled))
+        made += seconds_of("compile_score") * len(work.scorings - set(compiled))
+        made += seconds_of("load") * len((work.steps | work.scorings) & set(compiled))
+        return {"compile": made, "capture": work.captures * seconds_of("capture")}
+
     def seconds(self, work: Workload, key: tuple | None = None) -> float:
+        """As of a job that finds nothing compiled."""
         return sum(self.seconds_by_phase(work, key).values())
 
 

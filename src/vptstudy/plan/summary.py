@@ -29,6 +29,7 @@ def as_json(plan: Plan, gpus: int, found: Sequence[Switch], basis: str) -> dict:
     """Everything that the tables show, in seconds and bytes."""
     return {
         "study": plan.study.name, "targets": plan.targets, "device": plan.speed.device.name, "basis": basis,
+        "assumptions": plan.assumptions,
         "gpus": gpus, "jobs": len(plan.jobs), "jobs_done": len(plan.done), "gpu_seconds": plan.gpu_seconds,
         "cpu_seconds": plan.cpu_seconds, "disk_bytes": plan.disk, "wall_seconds": plan.wall_seconds(gpus),
         "wall_seconds_by_gpus": {n: plan.wall_seconds(n) for n in sorted({*MANY_GPUS, gpus})},
@@ -51,6 +52,11 @@ def show(plan: Plan, gpus: int, found: Sequence[Switch], basis: str, console: Co
     console.print(_dominating(plan))
     if found:
         console.print(_switches(found, unit))
+    if plan.assumptions:
+        console.print(Text("\nAssumed beside the rates", style="bold"))
+    for line in plan.assumptions:
+        console.print(Text(f"- {line}"), soft_wrap=True)
+    console.print()
     for line in _summary(plan, gpus):
         console.print(Text(line), soft_wrap=True)
 
@@ -160,12 +166,22 @@ def _total(rows: Sequence[Mapping]) -> dict:
 def show_devices() -> None:
     console = Console(width=None if sys.stdout.isatty() else 140)
     table = _table(
-        "Assumed rates", "device", "peak", "training", "scoring", "memory", "where from", numbers=(1, 2, 3, 4)
+        "Assumed rates",
+        "device",
+        "peak",
+        "training",
+        "scoring",
+        "computed",
+        "memory",
+        "where from",
+        numbers=(1, 2, 3, 4, 5),
     )
     for device in DEVICES.values():
-        shares = (f"{device.peak * share / 1e12:,.2f} TFLOP/s" for share in (device.train, device.score))
+        shares = (f"{device.peak * share / 1e12:,.2f}" for share in (device.train, device.score))
         memory = f"{device.memory_gib} GiB" if device.memory_gib else ""
-        table.add_row(device.name, f"{device.peak / 1e12:,.2f}", *shares, memory, device.source)
+        computed = (f"{device.peak * share / 1e12:,.1f}" for share in device.computed or ())
+        table.add_row(device.name, f"{device.peak / 1e12:,.2f}", *shares, " / ".join(computed), memory, device.source)
+    table.caption = "TFLOP/s; computed: training / scoring, from peak and bandwidth. MIG slices by their full name."
     console.print(table)
 
 

@@ -10,7 +10,7 @@ In: a job slice of a study (or one found in the metadata of a finished file) and
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 
 from vptcore.analysis.frechet import LINE_SIZES
@@ -18,11 +18,11 @@ from vptcore.analysis.reference import SAMPLE
 from vptcore.models.changes import count_tuned
 from vptcore.models.methods_table import METHODS
 from vptcore.models.outline import shape_of
+from vptcore.training.batches import FEW_IMAGES, SCORE_BATCH, batch_sizes
 from vptcore.training.flops import forward_flops, step_flops
 from vptcore.training.recipe import recipes_of
 from vptstudy.plan.images import Counts
 
-SCORE_BATCH = 512  # training.fit.predict
 INCEPTION_FLOPS = 11.5e9  # Inception-v3 at 299 px
 FLOAT64_RATE = 15e9  # linear algebra on one core: 3.9 s for all numbers of 1,000 images in 2,048 dimensions (bench.fid)
 
@@ -48,17 +48,22 @@ class Phase:
 
 @dataclass(frozen=True)
 class Workload:
-    """A job's phases; `builds` counts models that are made anew and filled with `parameters` weights each.
+    """A job's phases, and what is no network's arithmetic.
 
-    `compiles`: whether its networks are compiled. `extra` is CPU seconds that are no network's. `written` is bytes of
-    tuned models and rows; `kept` those that stay.
+    `builds` counts models of `parameters` weights that are made; `copies` those that are only given other weights.
+    `steps` and `scorings` name what is compiled, by what decides a compiled form; `captures` counts captured steps.
+    `extra` is CPU seconds. `read` is bytes of images, `written` of tuned models and rows.
     """
 
     phases: tuple[Phase, ...] = ()
     builds: float = 0
+    copies: float = 0
     parameters: float = 0
-    compiles: bool = False
+    steps: frozenset[Hashable] = frozenset()
+    scorings: frozenset[Hashable] = frozenset()
+    captures: int = 0
     extra: float = 0.0
+    read: float = 0.0
     written: float = 0.0
 
     @property
@@ -66,9 +71,9 @@ class Workload:
         return sum(phase.flops for phase in self.phases)
 
     def share(self, share: float) -> Workload:
-        """A shard's part: less of everything but the features that every shard computes for itself."""
+        """A shard's part: less of all but what every shard reads, makes ready and computes for itself."""
         phases = tuple(p if p.name == "features" else p.times(share) for p in self.phases)
-        return replace(self, phases=phases, builds=self.builds * share, written=self.written * share)
+        return replace(self, phases=phases, copies=self.copies * share, written=self.written * share)
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,10 @@ def search_work(job: Mapping, counts: Counts) -> Workload:
         phases.append(model.scoring("features", counts.train + counts.val))
     stacked = {"runs": 1, "heads": configs} if is_stacked else {"runs": configs}
     phases += [model.train(counts.train, **stacked), model.scoring("val", counts.val, often)]
-    return _work(job, phases, configs)
+    decays = 1 if is_stacked else len({(r.optimizer, r.weight_decay) for r in recipes_of(job)})
+    work = _work(job, phases, counts.train, decays)
+    passes = often / configs
+    return replace(work, scorings=_scorings(job, (counts.val, passes)), read=counts.bytes_of("train", "val"))
 
 
 def final_work(job: Mapping, counts: Counts) -> Workload:
@@ -126,18 +134,37 @@ def final_work(job: Mapping, counts: Counts) -> Workload:
     if METHODS[job["method"]].probe:
         phases += [model.scoring("features", images), model.scoring("features", counts.test)]
     phases += [model.train(images, seeds), model.scoring("test curve", watched, curves)]
-    work = _work(job, [*phases, model.scoring("test", counts.test, seeds)], seeds)
+    work = _work(job, [*phases, model.scoring("test", counts.test, seeds)], images, 1)
     predictions = seeds * counts.test * 14  # a row of kind `predictions`, compressed
-    return replace(work, written=seeds * tuned_bytes(job) + predictions)
+    is_probe, watched_often = METHODS[job["method"]].probe, (watched, job["recipe"]["epochs"] if curves else 0)
+    return replace(
+        work, copies=0 if is_probe else seeds, scorings=_scorings(job, (counts.test, 1), watched_often),
+        read=counts.bytes_of(*job["parts"], "test"), written=seeds * tuned_bytes(job) + predictions,
+    )  # fmt: skip
 
 
-def _work(job: Mapping, phases: list[Phase], builds: int) -> Workload:
-    is_probe = METHODS[job["method"]].probe
-    compiles = job["compile"] != "never" and job["device"] != "cpu" and not is_probe
-    parameters = shape_of(job["backbone"]).parameters
+def _work(job: Mapping, phases: list[Phase], images: int, decays: int) -> Workload:
+    """Of a search or a final: its model is made once, its step captured for each size of batch and weight decay."""
+    sizes = batch_sizes(images, job["recipe"]["batch"])
+    steps = frozenset(("step", _form(job), size) for size in sizes) if _compiles(job) else frozenset()
     kept = tuple(phase for phase in phases if phase.images)
-    # A probe makes its backbone once for the features, and once a seed or configuration to count parameters.
-    return Workload(kept, builds + is_probe, parameters, compiles)
+    captures = len(sizes) * decays if job["device"] != "cpu" else 0
+    return Workload(kept, 1, 0, shape_of(job["backbone"]).parameters, steps, captures=captures)
+
+
+def _compiles(job: Mapping) -> bool:
+    return job["compile"] != "never" and job["device"] != "cpu" and not METHODS[job["method"]].probe
+
+
+def _form(job: Mapping) -> Hashable:
+    """What decides a block's compiled form, but for the batch."""
+    return shape_of(job["backbone"]), job["backbone"]["pool"], job["method"], job["prompt_length"], job["deep"]
+
+
+def _scorings(job: Mapping, *sets: tuple[int, float]) -> frozenset[Hashable]:
+    """What scoring compiles: sets of so many images, scored so often. Few images go through plain blocks."""
+    sizes = {min(SCORE_BATCH, images) for images, passes in sets if passes and images * passes >= FEW_IMAGES}
+    return frozenset(("scoring", _form(job), size) for size in sizes) if _compiles(job) else frozenset()
 
 
 def tuned_bytes(job: Mapping) -> int:

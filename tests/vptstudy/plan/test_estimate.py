@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vptcore.choices import ConfigError
+from vptcore.models.backbones import BACKBONES
+from vptcore.models.outline import shape_of
+from vptcore.training.flops import forward_flops, step_flops
+from vptcore.training.protocol import PROTOCOLS
+from vptcore.training.recipe import Recipe
 from vptstudy.cli import main
 from vptstudy.config.resolve import load_study
 from vptstudy.graph.jobs import Graph
 from vptstudy.plan import printout
-from vptstudy.plan.devices import DEVICES, device_of
+from vptstudy.plan.devices import DEVICES, Device, device_of
 from vptstudy.plan.estimate import Plan
+from vptstudy.plan.images import Counts
 from vptstudy.plan.limits import work_of
 from vptstudy.plan.seconds import Speed
 from vptstudy.plan.switches import switches
+from vptstudy.plan.workload import final_work, search_work
 from vptstudy.study import Cell
 
 PAPER = yaml.safe_load(Path("config.yaml").read_text())
@@ -43,13 +51,108 @@ def test_one_cell_by_hand():
     step = 3 * forward - patches
     search, final = work_of(STUDY, "search", cell), work_of(STUDY, "final", cell)
     assert np.isclose(search.flops, 16 * (100 * 800 * step + 200 * forward), rtol=1e-9)
-    scored, watched = 512 * -(-26032 // 512), 2048
+    scored, watched = 512 * -(-26032 // 512), 500
     expected = 5 * 100 * 1000 * step + (5 * 100 * watched + 5 * scored) * forward
     assert np.isclose(final.flops, expected, rtol=1e-9)
     assert [p.steps for p in search.phases if p.name == "train"] == [16 * 100 * 7]
     seconds = 16 * 100 * 800 * step / (989e12 * 0.325) + 16 * 200 * forward / (989e12 * 0.30)
     parts = H100.seconds_by_phase(search)
     assert parts["train"] + parts["val"] == pytest.approx(seconds)
+    weights = shape_of(BACKBONES["vit_b16_sup21k"].__dict__).parameters
+    # Batches of 128 and 32 of 800, four decays; of 128 and 104 of 1,000. Test is scored 512 at a time.
+    assert (len(search.steps), search.captures, len(search.scorings), search.builds) == (2, 2 * 4, 0, 1)
+    assert (len(final.steps), final.captures, len(final.scorings), final.builds) == (2, 2, 2, 1)
+    assert {size for *_, size in final.scorings} == {500, 512}
+    assert parts["compile"] == 2 * 16
+    assert parts["capture"] == 8 * 0.5
+    assert parts["build"] == pytest.approx(20e-9 * weights)
+    again = H100.seconds_by_phase(final, compiled=final.steps | final.scorings)
+    assert again["compile"] == 4 * 3
+    assert again["build"] == pytest.approx(20e-9 * weights + 5 * 4 * weights / 2e9)
+    assert again["read"] == pytest.approx((1000 + 26032) * 32 * 32 * 3 / 500e6)
+
+
+TINY = {
+    "backbone": BACKBONES["vit_b16_sup21k"].__dict__, "pool": "token", "deep": True, "classes": 5, "compile": "auto",
+    "device": "auto", "method": "vpt", "prompt_length": 10, "settings": None, "seeds": [1, 2],
+    "parts": ["train", "val"], "curve_seeds": 1, "curve_images": 40,
+    "protocol": {**asdict(PROTOCOLS["paper"]), "val_every_epoch": False},
+    "recipe": asdict(Recipe("sgd", 0.0, 0.0, 8, 3, 0)), "grid": {"lr": [1.0, 2.0, 3.0], "weight_decay": [0.0, 0.1]},
+}  # fmt: skip
+
+
+def test_a_tiny_search_and_final_by_hand():
+    """20 train, 5 val, 600 test images: batches of 8 and 4 in the search, of 8 and 1 in the finals of 25."""
+    counts = Counts(20, 5, 600, 1000)
+    search, final = search_work(TINY, counts), final_work(TINY, counts)
+    shown = [(p.name, p.images, p.steps) for p in search.phases]
+    assert shown == [("train", 6 * 3 * 20, 6 * 3 * 3), ("val", 6 * 5, 6)]
+    shown = [(p.name, p.images, p.steps) for p in final.phases]
+    assert shown == [("train", 2 * 3 * 25, 2 * 3 * 4), ("test curve", 3 * 40, 3), ("test", 2 * 1024, 2 * 2)]
+    assert {size for *_, size in search.steps} == {8, 4}
+    assert {size for *_, size in final.steps} == {8, 1}
+    assert not search.scorings | final.scorings, "600 images once, 40 three times: fewer than 2,048"
+    assert (search.captures, final.captures) == (2 * 2, 2)
+    assert (search.read, final.read) == (25 * 1000, 625 * 1000)
+    card = Device("tiny", 1e12, 0.5, 0.25, "", start=7.0)
+    seconds = Speed(card).seconds_by_phase(search, compiled={next(iter(search.steps))})
+    step, forward = step_flops(TINY), forward_flops(TINY)
+    weights = shape_of(TINY["backbone"]).parameters
+    by_hand = {
+        "start": 7, "compile": 16 + 3, "capture": 2, "train": 360 * step / 0.5e12, "val": 30 * forward / 0.25e12,
+        "build": 20e-9 * weights, "read": 25_000 / 500e6, "other": 0,
+    }  # fmt: skip
+    assert seconds == pytest.approx(by_hand)
+    cpu = search_work(TINY | {"device": "cpu"}, counts)
+    assert (cpu.captures, len(cpu.steps)) == (0, 0)
+    assert search_work(TINY | {"compile": "never"}, counts).captures == 4, "captured, though not compiled"
+
+
+def test_what_one_job_compiles_the_others_load():
+    """FT's finals of two tasks with as many images: the same steps and scorings, paid for once."""
+    one = PAPER["experiments"]["strategies"] | {"methods": ["full"], "tasks": ["svhn", "dtd", "cifar100"]}
+    plan = Plan(load_study(PAPER | {"experiments": {"strategies": one}}), ["all_tables"], H100, whole=True)
+    finals = [cost for id, cost in plan.costs.items() if id[0] == "final"]
+    compile = sorted(cost.phases["compile"] for cost in finals)
+    # 128 images a step are the searches' too, 104 are not; 500 and 512 a scoring pass, but for DTD's 1,880 test images.
+    assert compile == [3 * 3, 4 * 3, 3 + 16 + 2 * 6]
+    searches = sorted(cost.phases["compile"] for id, cost in plan.costs.items() if id[0] == "search")
+    assert searches == [2 * 3, 2 * 3, 2 * 16]
+    assert len({form for cost in plan.costs.values() for form in cost.compiles}) == 3 + 2
+    assert any("5 compiled forms, on one machine or with one cache folder" in line for line in plan.assumptions)
+
+
+def test_full_as_the_base_of_ft_then_pt_is_counted_once():
+    def seconds(*methods):
+        one = PAPER["experiments"]["strategies"] | {"methods": list(methods), "tasks": ["svhn"]}
+        study = load_study(PAPER | {"experiments": {"strategies": one}, "explain": {"tasks": [], "images": 1}})
+        plan = Plan(study, ["all_tables"], H100, whole=True)
+        return {id: cost.gpu_seconds for id, cost in plan.costs.items() if id[0] in ("search", "final")}
+
+    both, full = seconds("full", "ft_then_pt"), seconds("full")
+    assert {(stage, method) for stage, _, method, *_ in both} == {
+        (stage, method) for stage in ("search", "final") for method in ("full", "ft_then_pt")
+    }
+    assert len(both) == 4
+    assert {id: both[id] for id in full} == pytest.approx(full)
+
+
+PAPERS_BARS = [
+    ({}, "assumed", 115), ({"without": "fgvc"}, "assumed", 92), ({"without": "fgvc"}, "computed", 85),
+    ({"core": True}, "computed", 20),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "rates", "most"), PAPERS_BARS)
+def test_the_papers_h100_hours(asked, rates, most):
+    """The core: 19 tasks by full, VPT, Mixed, FT-then-PT and linear."""
+    experiments = {name: e for name, e in PAPER["experiments"].items() if name != asked.get("without")}
+    if asked.get("core"):
+        methods = ["full", "vpt", "mixed", "ft_then_pt", "linear"]
+        experiments = {"strategies": PAPER["experiments"]["strategies"] | {"methods": methods}}
+    study = load_study(PAPER | {"experiments": experiments})
+    plan = Plan(study, ["all"], Speed(DEVICES["H100"].at(rates)), whole=True)
+    assert 0.8 * most < plan.gpu_seconds / 3600 <= most
 
 
 def test_a_probe_pays_for_its_features_once():
@@ -150,7 +253,38 @@ def test_switches_are_differences_of_whole_plans():
     assert "curves: {seeds: all}" not in {s.keys for s in switches(DEMO, cost)}
 
 
+def test_every_card_has_rates():
+    for device in DEVICES.values():
+        assert 0.2 < device.score < 0.7
+        assert 0.2 < device.train < 0.7
+        assert device.computed is None or all(0.2 < share < 0.6 for share in device.computed)
+
+
+def test_computed_rates_by_hand():
+    """VPT of 50 at batch 64 on an H100: 4.5 TFLOP of products at 600 TFLOP/s, 13.7 GB at 3.0 TB/s, a twentieth more."""
+    share = DEVICES["H100"].at("computed").train
+    flops = 64 * 70.3e9
+    seconds = 1.05 * (flops / 600e12 + flops * 3.05e-3 / 3.0e12)
+    assert share == pytest.approx(flops / seconds / 989e12, rel=2e-3)
+    assert DEVICES["A100"].at("assumed") == DEVICES["A100"]
+    with pytest.raises(ConfigError, match="--rates: computed rates are for GPUs with bf16 units, cpu has none"):
+        DEVICES["cpu"].at("computed")
+    with pytest.raises(ConfigError, match="--rates: 'computd' is unknown; did you mean 'computed'"):
+        DEVICES["H100"].at("computd")
+
+
 def test_devices_by_their_full_names():
+    slice_ = device_of("NVIDIA A100-SXM4-40GB MIG 3g.20gb")
+    assert (slice_.name, slice_.memory_gib) == ("A100 MIG 3g.20gb", 20)
+    assert slice_.peak == pytest.approx(312e12 * 3 / 7)
+    assert slice_.train > 0.9 * 0.9 * DEVICES["A100"].computed[0], "3/7 of the products, half of the bandwidth"
+    names = {
+        "NVIDIA H100 NVL": "H100 NVL",
+        "NVIDIA L40": "L40",
+        "4090": "RTX 4090",
+        "NVIDIA GeForce RTX 3090": "RTX 3090",
+    }
+    assert {full: device_of(full).name for full in names} == names
     assert device_of("NVIDIA H100 80GB HBM3").name == "H100"
     assert device_of("cpu x86_64").name == "cpu"
     with pytest.raises(ConfigError, match="device: 'H10' is unknown; did you mean 'H100'"):

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vptcore.choices import ConfigError
 from vptstudy import plan
 from vptstudy.config.resolve import load_study
-from vptstudy.config.schema import SCHEMA
-from vptstudy.plan.devices import DEVICES
+from vptstudy.plan.devices import DEVICES, device_of
 from vptstudy.plan.images import Counts
 from vptstudy.plan.limits import LEAST_MINUTES
 from vptstudy.plan.workload import fid_work
@@ -70,11 +70,15 @@ def test_an_unknown_stage_is_named():
         plan.runtime(STUDY, "train", SVHN["full"])
 
 
-def test_the_config_knows_the_devices():
-    import json
+@pytest.mark.parametrize("name", [*DEVICES, "A100 MIG 3g.40gb", "NVIDIA H100 80GB HBM3"])
+def test_the_config_knows_the_devices(name):
+    load_study(PAPER | {"plan": {"device": name}})
+    assert device_of(name).memory_gib or name == "cpu"
 
-    known = json.loads(SCHEMA.read_text())["properties"]["plan"]["properties"]["device"]["enum"]
-    assert known == list(DEVICES)
+
+def test_a_device_that_no_plan_knows_is_one_line():
+    with pytest.raises(ConfigError, match=r"plan.device: 'H10' is unknown; did you mean 'H100'"):
+        load_study(PAPER | {"plan": {"device": "H10"}})
 
 
 def test_no_torch():
