@@ -19,9 +19,10 @@ from pathlib import Path
 from vptcore.analysis.release import release
 from vptcore.analysis.statistics import percent
 from vptcore.records import read_provenance, read_rows, write_text
-from vptstudy.advise import decide, floor, matrices, rungs, say, twins
+from vptstudy.advise import decide, floor, ladder, matrices, rungs, say, twins
+from vptstudy.advise.ladder import Tried
 from vptstudy.advise.look import Look, lines
-from vptstudy.advise.rungs import ARMS, RATES, Arm, Budget, Setting
+from vptstudy.advise.rungs import ARMS, Arm, Budget, Setting
 from vptstudy.advise.twins import Twins
 from vptstudy.config.resolve import load_study
 from vptstudy.graph import flow
@@ -90,11 +91,11 @@ def _advise(look: Look, minutes: float, setting: Setting, run: Runner) -> int:
     _title(3, f"rates, on schedules of {budget.short} epochs")
     tried = _rates(setting, budget, run, first)
     _title(4, f"methods, on schedules of {budget.epochs} epochs")
-    best, choice, cost = _methods(setting, budget, run, first, tried, linear)
+    full, choice = _methods(setting, budget, run, first, tried)
     _title(5, f"{' and '.join(map(say.name_of, choice.finalists))}: {len(budget.seeds)} seeds, then test")
-    chosen = {arm: best[arm] for arm in best if arm.id in choice.finalists} | {Arm("linear"): linear.best}
+    chosen = {arm: _distinct(one) for arm, one in full.items() if arm.id in (*choice.finalists, "linear")}
     study = _shared(first, rungs.study(setting, budget, chosen), run)
-    return _tell(study, setting, near, linear, choice, cost, shared)
+    return _tell(study, setting, near, full, choice, shared)
 
 
 def _title(number: int, words: str) -> None:
@@ -164,36 +165,34 @@ def _shared(first: Study, config: Mapping, run: Runner, targets=None) -> Study:
     return run(config, targets)
 
 
-def _rates(setting: Setting, budget: Budget, run: Runner, first: Study) -> dict[Arm, matrices.Tried]:
+def _rates(setting: Setting, budget: Budget, run: Runner, first: Study) -> dict[Arm, Tried]:
     """Arm -> its search on short schedules; of the lengths of prompts, the better one."""
-    found: dict[Arm, matrices.Tried] = {}
-    for config in rungs.rates(setting, budget, {arm: RATES[arm.method] for arm in ARMS}):
-        found |= matrices.tried(_shared(first, config, run, searches))
-    edges = {arm: more for arm, one in found.items() if (more := rungs.beyond(one.rates, one.best))}
-    for config in rungs.rates(setting, budget, edges, "_edge") if edges else ():
-        for arm, one in matrices.tried(_shared(first, config, run, searches)).items():
-            found[arm] = matrices.merged(found[arm], one)
+
+    def short(arms: Mapping[Arm, tuple[float, ...]], suffix: str) -> dict[Arm, Tried]:
+        configs = rungs.rates(setting, budget, arms, suffix)
+        return {arm: one for c in configs for arm, one in matrices.tried(_shared(first, c, run, searches)).items()}
+
+    found = ladder.search(short)
     for arm, one in sorted(found.items()):
-        print(f"  {say.name_of(arm.id)}: best of {len(one.rates)} rates {one.best:.2g}, val {percent(one.accuracy)} %")
-    best: dict[str, Arm] = {}
-    for arm in sorted(found, key=lambda a: (found[a].accuracy, -a.length)):
-        best[arm.method] = arm
-    return {arm: found[arm] for arm in best.values()}
+        rates = " or ".join(f"{rate:.2g}" for rate in sorted(set(one.best)))
+        print(f"  {say.name_of(arm.id)}: best of {len(one.rates)} rates {rates}, val {percent(one.accuracy)} %")
+    return ladder.better_length(found)
 
 
-def _methods(
-    setting, budget: Budget, run: Runner, first: Study, tried: Mapping[Arm, matrices.Tried], linear: matrices.Tried
-):
-    """Each method once on a full schedule. Returns arm -> rate, the choice and the cost of each."""
-    config = rungs.schedules(setting, budget, {arm: one.best for arm, one in tried.items()})
-    full = matrices.tried(_shared(first, config, run, searches)) | {Arm("linear"): linear}
-    full = {next((arm for arm in tried if arm.method == a.method), a): one for a, one in full.items()}
-    cost = {arm.id: float(one.tuned) for arm, one in full.items()}
-    choice = decide.choose_finalists({arm.id: one.right_N for arm, one in full.items()}, cost)
+def _methods(setting: Setting, budget: Budget, run: Runner, first: Study, tried: Mapping[Arm, Tried]):
+    """Each method on a full schedule, and a linear probe at all of its rates. Returns the searches and the choice."""
+    config = rungs.schedules(setting, budget, {arm: _distinct(one) for arm, one in tried.items()})
+    found = matrices.tried(_shared(first, config, run, searches))
+    full = {next((arm for arm in tried if arm.method == a.method), a): one for a, one in found.items()}
+    choice = ladder.finalists(full)
     for arm, one in sorted(full.items(), key=lambda pair: -pair[1].accuracy):
         why = next((f": {drop.why}" for drop in choice.dropped if drop.arm == arm.id), ", goes on")
         print(f"  {say.name_of(arm.id)}: val {percent(one.accuracy)} %{why}")
-    return {arm: one.best for arm, one in full.items()}, choice, cost
+    return full, choice
+
+
+def _distinct(one: Tried) -> tuple[float, ...]:
+    return tuple(sorted(set(one.best)))
 
 
 def _floor(setting: Setting, first: Study) -> dict[str, float]:
@@ -213,14 +212,13 @@ def _tell(
     study: Study,
     setting: Setting,
     near: Mapping,
-    linear: matrices.Tried,
+    full: Mapping[Arm, Tried],
     choice: decide.Choice,
-    cost,
     shared: list[Twins],
 ) -> int:
     """The verdict from test, on the terminal and in files, and the model of the method to take."""
     found = {arm.id: one for arm, one in matrices.finished(study).items()}
-    verdict = decide.decide({arm: found[arm].right_SN for arm in choice.finalists}, cost)
+    verdict = decide.decide({arm: found[arm].right_SN for arm in choice.finalists}, ladder.cost_of(full))
     arms = {arm: _told(arm, one) for arm, one in found.items()}
     test = found[verdict.take].right_SN.shape[1]
     below = {"nearest neighbours": near["test"], arms["linear"].name: arms["linear"].accuracy}
@@ -228,7 +226,7 @@ def _tell(
     root, cell = Path(study.root), found[verdict.take].cell
     saved = release(root, cell.folder, root / "model")
     tables = _tables(study, verdict, found)
-    advice = _as_data(verdict, arms, choice, near, linear, tables, text) | {"duplicates": list(map(asdict, shared))}
+    advice = _as_data(verdict, arms, choice, near, full, tables, text) | {"duplicates": list(map(asdict, shared))}
     write_text(root / "advice.json", json.dumps(advice, indent=1, ensure_ascii=False))
     links = {"The report: tables and figures of the finalists": "report/index.html", "The model": "model/README.md"}
     write_text(root / "advice.html", say.page(setting.look.name, text, list(arms.values()), tables, links))
@@ -241,7 +239,7 @@ def _told(arm: str, one: matrices.Finished) -> say.Told:
     return say.told(arm, say.name_of(arm), one.right_SN, one.labels_N, one.tuned, one.total, one.seconds, one.rate)
 
 
-def _as_data(verdict, arms, choice, near, linear, tables, text) -> dict:
+def _as_data(verdict, arms, choice, near, full, tables, text) -> dict:
     contrast = verdict.contrast and {
         name: getattr(verdict.contrast, name) for name in ("difference", "low", "high", "p", "seeds", "images")
     }
@@ -250,7 +248,7 @@ def _as_data(verdict, arms, choice, near, linear, tables, text) -> dict:
         "same": verdict.same, "points": contrast, "more_test_images": verdict.more,
         "methods": {arm: asdict(one) | {"bytes": one.bytes} for arm, one in arms.items()},
         "val": {"chance_of_best": dict(choice.chances), "dropped": {d.arm: d.why for d in choice.dropped},
-                "linear": linear.accuracy, "nearest_neighbours": near["val"]},
+                "accuracy": {arm.id: one.accuracy for arm, one in full.items()}, "nearest_neighbours": near["val"]},
         "test": {"nearest_neighbours": near["test"]},
         **{name.lower().replace(" ", "_"): [dict(zip(head, row, strict=True)) for row in body]
            for name, (head, body) in tables.items()},

@@ -11,25 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from vptcore.records import read_rows
 from vptcore.training.choose import choose
+from vptstudy.advise.ladder import Tried
 from vptstudy.advise.rungs import REFERENCE_BATCH, Arm
 from vptstudy.graph import flow
 from vptstudy.study import Cell, Study
-
-
-@dataclass(frozen=True)
-class Tried:
-    """An arm's search. `rates` and `best` are as the optimizer sees them; `right_N` are the best one's val answers."""
-
-    rates: tuple[float, ...]
-    best: float
-    accuracy: float
-    right_N: np.ndarray
-    tuned: int
-    seconds: float
 
 
 def labels_of(study: Study, cell: Cell, part: str) -> np.ndarray:
@@ -41,34 +29,36 @@ def labels_of(study: Study, cell: Cell, part: str) -> np.ndarray:
 
 
 def tried(study: Study) -> dict[Arm, Tried]:
-    """Arm -> its search in this study. One that diverged at every rate is left out."""
-    found = {}
+    """Arm -> its search in this study, each task of which is a fold. One that diverged at every rate is left out."""
+    cells: dict[Arm, list[Cell]] = {}
     for cell in study.searches:
-        rows = read_rows(study.path("search", cell), "search")
-        if rows["diverged"].all():
-            continue
-        found[Arm(cell.method, study.prompt_length(cell))] = _tried(study, cell, rows)
-    return found
+        cells.setdefault(Arm(cell.method, study.prompt_length(cell)), []).append(cell)
+    found = {arm: [_searched(study, cell) for cell in of_arm] for arm, of_arm in cells.items()}
+    return {arm: _joined(folds) for arm, folds in found.items() if None not in folds}
 
 
-def _tried(study: Study, cell: Cell, rows: pd.DataFrame) -> Tried:
+@dataclass(frozen=True)
+class _Searched:
+    rates: tuple[float, ...]
+    best: float
+    right_N: np.ndarray
+    tuned: int
+
+
+def _searched(study: Study, cell: Cell) -> _Searched | None:
+    rows = read_rows(study.path("search", cell), "search")
+    if rows["diverged"].all():
+        return None
     best = choose(rows)
     scale = float(best["batch"]) / REFERENCE_BATCH
     right_N = np.asarray(best["val_predictions"]) == labels_of(study, cell, "val")
     rates = tuple(sorted(float(rate) * scale for rate in set(rows["lr"])))
-    return Tried(
-        rates, float(best["lr"]) * scale, float(best["val_accuracy"]), right_N.astype(float),
-        int(best["tuned_parameters"]), float(rows["seconds"].sum()),
-    )  # fmt: skip
+    return _Searched(rates, float(best["lr"]) * scale, right_N.astype(float), int(best["tuned_parameters"]))
 
 
-def merged(first: Tried, second: Tried) -> Tried:
-    """Two searches of one arm as one: the better of both, the smaller rate where they tie."""
-    order = sorted((first, second), key=lambda one: (-one.accuracy, one.best))
-    return Tried(
-        tuple(sorted({*first.rates, *second.rates})), order[0].best, order[0].accuracy, order[0].right_N,
-        order[0].tuned, first.seconds + second.seconds,
-    )  # fmt: skip
+def _joined(folds: list[_Searched]) -> Tried:
+    first = folds[0]
+    return Tried(first.rates, tuple(one.best for one in folds), tuple(one.right_N for one in folds), first.tuned)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ a short one, does not measure the gap between methods (docs/advise.md).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,8 +19,10 @@ from vptcore.models.methods_table import METHODS
 from vptstudy.advise.look import Look
 
 SEEDS = (42, 44, 82, 100, 800)
+TRIED = 4  # rates of an arm, before those beyond an end
 SHORT = 4  # a short schedule is a quarter of a full one
 LENGTHS = (5, 20)  # prompts a layer
+ROUNDED = 0.01  # a config's rate has three digits
 REFERENCE_BATCH = 256  # a config's rate is for so many images (docs/protocol.md, scale_lr)
 # Rates as the optimizer sees them, small to large; a best one at an end buys two beyond it.
 RATES: dict[str, tuple[float, ...]] = {
@@ -133,12 +136,12 @@ def rates(setting: Setting, budget: Budget, arms: Mapping[Arm, tuple[float, ...]
     return configs
 
 
-def schedules(setting: Setting, budget: Budget, best: Mapping[Arm, float]) -> dict:
-    """Full schedules of each method at its best rate."""
-    return _at(setting, budget, "schedules", best, seeds=list(SEEDS[:1]))
+def schedules(setting: Setting, budget: Budget, best: Mapping[Arm, tuple[float, ...]]) -> dict:
+    """Full schedules of each method at its best rates, and of a linear probe, which costs nothing, at all of them."""
+    return _at(setting, budget, "schedules", {**best, Arm("linear"): RATES["linear"]}, seeds=list(SEEDS[:1]))
 
 
-def study(setting: Setting, budget: Budget, best: Mapping[Arm, float]) -> dict:
+def study(setting: Setting, budget: Budget, best: Mapping[Arm, tuple[float, ...]]) -> dict:
     """The study that is reported: the finalists and a linear probe under every seed, their models kept."""
     return _at(setting, budget, setting.look.name, best, results=setting.results, keep="best")
 
@@ -158,35 +161,35 @@ def _flow(value: object) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _at(setting: Setting, budget: Budget, name: str, best: Mapping[Arm, float], **more) -> dict:
+def _at(setting: Setting, budget: Budget, name: str, best: Mapping[Arm, tuple[float, ...]], **more) -> dict:
     length = max((arm.length for arm in best), default=0)
     prompts = prompted(length) if length else {}
-    grids = {arm.method: (rate,) for arm, rate in best.items()}
+    grids = {arm.method: rates for arm, rates in best.items()}
     return config_of(setting, budget, name, grids, **prompts, **more)
 
 
-def beyond(rates: tuple[float, ...], best: float) -> tuple[float, ...]:
-    """Two more rates beyond the end that the best one stands at, in the grid's own steps; none inside."""
-    ordered = sorted(rates)
-    if len(ordered) < 2:
+def beyond(grid: tuple[float, ...], best: float) -> tuple[float, ...]:
+    """Two more rates beyond the end of the grid that the best one stands at, in its own steps; none inside.
+
+    `best` may differ from the grid's in the fourth digit, as a config rounds it.
+    """
+    if len(grid) < 2:
         return ()
-    if best <= ordered[0]:
-        step = ordered[1] / ordered[0]
-        return tuple(sorted(ordered[0] / step**k for k in (1, 2)))
-    if best >= ordered[-1]:
-        step = ordered[-1] / ordered[-2]
-        return tuple(ordered[-1] * step**k for k in (1, 2))
+    ordered = sorted(grid)
+    for end, inner in (ordered[:2], ordered[:-3:-1]):
+        if abs(math.log(best / end)) < ROUNDED:
+            return tuple(sorted(end * (end / inner) ** k for k in (1, 2)))
     return ()
 
 
 def epochs_within(seconds: float, per_image: float, train: int, val: int, workers: float, seeds: int) -> int:
     """The longest full schedule, in epochs, that all rungs fit with into so many seconds; a multiple of four.
 
-    `per_image` are seconds of full fine-tuning, the dearest method. Counted in trainings of a whole schedule: every
-    rate of every arm for a quarter, two rates of half the arms beyond an end, one of each method, twice the chosen ones
-    for the study's own search, and two methods under every seed on train and val.
+    `per_image` are seconds of full fine-tuning, the dearest method. Counted in trainings of a whole schedule: `TRIED`
+    rates of every arm for a quarter, two rates of half the arms beyond an end, one of each method, twice the chosen
+    ones for the study's own search, and two methods under every seed on train and val.
     """
-    tried = sum(len(RATES[arm.method]) for arm in ARMS) / SHORT
+    tried = TRIED * len(ARMS) / SHORT
     edges, methods = len(ARMS) / SHORT, len({arm.method for arm in ARMS})
     on_train, on_all = tried + edges + methods + 2, 2 * seeds
     epoch = per_image * (train * on_train + (train + val) * on_all) / workers
