@@ -10,7 +10,7 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 # One thread a job: rows are the same on any number of cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help env demo test test-slow test-peers test-slurm lint rehearsal bench gpu-check faults audit-deps lock config-docs pretrain clean
+.PHONY: help env demo test test-slow test-peers test-slurm lint rehearsal bench advise-replay gpu-check faults audit-deps lock config-docs pretrain clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ rehearsal: env ## a complete synthetic study through every table and figure, int
 
 bench: env ## our steps against the plain form that other repositories use (QUICK=1: three minutes)
 	$(BIN)/python -m bench
+
+advise-replay: env ## what `vptcore advise` would have said of recorded folders, and whether it was right: nothing is trained
+	$(BIN)/python -m bench.advise_replay
 
 gpu-check: env ## what holds on this machine's GPU, in under eight minutes (PART=facts: one part, SECONDS_MOST=300: sooner)
 	$(BIN)/python -m gpu_check $(if $(PART),--part $(PART)) $(if $(SECONDS_MOST),--seconds $(SECONDS_MOST))
