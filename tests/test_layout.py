@@ -34,6 +34,7 @@ WITH_TORCH = {
             "methods",
             "onnx_form",
             "portable",
+            "portable_parts",
             "pretrained",
             "prompts",
             "windows",

@@ -176,7 +176,7 @@ def card(facts: Mapping, config: Mapping, labels: Sequence[str]) -> str:
     lines += [f"Labels an image as one of {len(labels)} classes: {named}.", "", *_bullets(facts, config), ""]
     own = 'from model import load  # model.py of this folder\nmodel = load("FOLDER")'
     plain = 'import timm\nmodel = timm.create_model("local-dir:FOLDER", pretrained=True).eval()'
-    lines += ["```python", own if "prompts" in config else plain, "```", ""]
+    lines += ["```python", own if "model_py" in config else plain, "```", ""]
     lines += ["`python predict.py photo.jpg` labels photographs; `vptcore predict FOLDER photos/` labels many.", ""]
     made = ", ".join(f"{name} {facts['packages'].get(name)}" for name in ("vptcore", "timm", "torch"))
     return "\n".join([*lines, f"Made by {made}; job {facts['job_hash']}.", ""])

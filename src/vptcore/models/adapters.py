@@ -44,6 +44,15 @@ class MlpBranch(nn.Module):
         out = self.drop_path(out if self.gamma is None else self.gamma * out)
         return out + self.adapter(x + out if self.behind else x)
 
+    def undo(self, block: nn.Module) -> nn.Module:
+        """Give the block its parts back, and return the adapter."""
+        block.norm2, block.mlp, block.drop_path2 = self.norm, self.mlp, self.drop_path
+        if hasattr(block, "ls2"):
+            block.ls2 = self.scale
+        if self.gamma is not None:
+            block.gamma_2 = self.gamma
+        return self.adapter
+
 
 class ParallelAdapter(nn.Module):
     """AdaptFormer's bottleneck: s (W2 ReLU(W1 x)), zero at the start (ShoufaChen/AdaptFormer models/adapter.py)."""
@@ -95,6 +104,16 @@ class ScaleShift(nn.Module):
         # A convolution's channels are its second dimension, a norm's and a linear layer's the last.
         shape = (-1, 1, 1) if isinstance(self.layer, nn.Conv2d) else (-1,)
         return out * self.scale.view(shape) + self.shift.view(shape)
+
+    @torch.no_grad()
+    def merged(self) -> tuple[nn.Module, Tensor | None]:
+        """The layer with scale and shift in its own weights, in place: s (W x + b) + t = (s W) x + (s b + t). Of one
+        without a bias the shift is returned beside it."""
+        self.layer.weight *= self.scale.view(-1, *[1] * (self.layer.weight.dim() - 1))
+        if self.layer.bias is None:
+            return self.layer, self.shift.detach()
+        self.layer.bias.mul_(self.scale).add_(self.shift)
+        return self.layer, None
 
 
 # Blocks that add MLP(norm(x)) to x; others norm behind the MLP, or have none of their own.

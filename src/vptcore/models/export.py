@@ -1,15 +1,16 @@
 """A tuned model as a folder in timm's hub layout, exact in plain timm wherever timm has the form.
 
 In: a final's job slice, the state that it kept, and for methods that start from another's model that one's state. Out:
-`model.safetensors`, `config.json`, `predict.py`, and with deep prompts `model.py`. Low-rank updates are merged; shallow
-prompts are the register tokens of a ViT, without a position. What was written is loaded again and held against the
-model it came from before it takes its place.
+`model.safetensors`, `config.json`, `predict.py`, and `model.py` for what timm has no form for (`portable_parts`).
+Updates of peft and scales are merged; shallow prompts are the register tokens of a ViT, without a position. What was
+written is loaded again and held against the model it came from before it takes its place.
 
     vptcore export results/demo vpt/digits/160 model
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -18,12 +19,15 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from timm.models import split_model_name_tag
+from timm.models import beit, split_model_name_tag
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from vptcore.data.tensors import Normalise
 from vptcore.models import portable
+from vptcore.models.adapters import MlpBranch, ParallelAdapter, ScaleShift
+from vptcore.models.backbones import Backbone
+from vptcore.models.heads import MlpHead
 from vptcore.models.methods import (
     ModelSpec,
     Tuned,
@@ -35,6 +39,8 @@ from vptcore.models.methods import (
     start_state,
 )
 from vptcore.models.methods_table import METHODS
+from vptcore.models.prompts import PromptedViT, pool_of
+from vptcore.models.windows import SwinPrompts
 
 # Logits of what was written against the model's own, relative to the largest: float32 sums in another order.
 AGREES = 1e-4
@@ -89,10 +95,11 @@ def write_model(
     try:
         save_file(state, beside / "model.safetensors", metadata={"format": "pt"})
         (beside / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        (beside / "predict.py").write_text(PREDICT.format(load=OWN if "prompts" in config else PLAIN), encoding="utf-8")
+        predict = PREDICT.format(load=OWN if "model_py" in config else PLAIN)
+        (beside / "predict.py").write_text(predict, encoding="utf-8")
         (beside / "README.md").write_text(card(config), encoding="utf-8")
-        if "prompts" in config:
-            shutil.copyfile(portable.__file__, beside / "model.py")
+        if "model_py" in config:
+            (beside / "model.py").write_text(portable.model_py(config["model_py"]["add"]), encoding="utf-8")
         difference = _held(beside, model, spec)
         for file in beside.iterdir():  # safetensors writes for the owner alone
             file.chmod(0o644)
@@ -105,69 +112,120 @@ def write_model(
 
 
 def timm_form(model: Tuned, spec: ModelSpec, normalise: Normalise) -> tuple[dict[str, Tensor], dict]:
-    """The state in timm's names, and config.json of it; `prompts` in both where they are deep."""
-    if not isinstance(model.head, nn.Linear):
-        raise ValueError(f"export: the head of {spec.method} is no linear layer; only linear heads have a form in timm")
-    encoder = model.encoder
-    if spec.backbone.is_swin and encoder.prompts is not None:
-        raise ValueError(
-            f"export: {spec.method} on {spec.backbone.title}: prompts in windows have no form in timm; export a "
-            "method without prompts, or one on a plain ViT"
-        )
-    backbone = encoder.swin if spec.backbone.is_swin else encoder.vit
-    if not spec.backbone.is_swin and (not isinstance(backbone, VisionTransformer) or spec.backbone.pool == "own"):
-        raise ValueError(
-            f"export: {spec.backbone.title} ({spec.backbone.timm}): only Swins and ViTs that pool their class token or "
-            "an average are exported"
-        )
-    state, arguments = _merged(backbone), dict(spec.backbone.options)
-    head = "head.fc" if spec.backbone.is_swin else "head"
-    state |= {f"{head}.{name}": value for name, value in model.head.state_dict().items()}
-    more: dict = {}
-    if not spec.backbone.is_swin:
-        arguments |= {"global_pool": spec.backbone.pool, "fc_norm": not isinstance(backbone.fc_norm, nn.Identity)}
-        state, arguments, more = _prompts(encoder, state, arguments)
-    state = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    return state, _config(spec, normalise, arguments, head) | more
+    """The state in timm's names and the config.json of it. What timm has no place for is named "added." in the one, and
+    "model_py" in the other says how it is added."""
+    encoder, row = model.encoder, spec.backbone
+    backbone, adapters, biases = plain(encoder.backbone)
+    arguments, pool = (dict(row.options), "") if row.is_swin else _pooling(backbone, row)
+    state = backbone.state_dict() | _head(backbone, model.head)
+    if _are_registers(encoder):
+        state, arguments = _as_registers(encoder, state, arguments)
+        add, how, added = "add_nothing", {}, {}
+    else:
+        add, how, added = _added(encoder, model.head, adapters, biases)
+    config = _config(spec, normalise, arguments, backbone)
+    if pool or add != "add_nothing":
+        config["model_py"] = {"add": add, "pool": pool, "with": how}
+    state |= {f"added.{name}": value for name, value in added.items()}
+    return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}, config
 
 
-def _merged(module: nn.Module) -> dict[str, Tensor]:
-    """Its state with the updates that peft keeps beside a layer added to the layer, under the layer's own names."""
-    adapted = [f"{name}." for name, part in module.named_modules() if hasattr(part, "base_layer")]
-    for part in module.modules():
-        if hasattr(part, "base_layer"):
+def plain(backbone: nn.Module) -> tuple[nn.Module, list[nn.Module], dict[str, Tensor]]:
+    """A copy without what was put into it: updates and scales merged into timm's own layers, adapters taken out, and
+    by name the biases that these layers have none of."""
+    backbone, adapters, biases = copy.deepcopy(backbone), [], {}
+    put_in = [(n, m) for n, m in backbone.named_modules() if hasattr(m, "base_layer") or isinstance(m, PUT_IN)]
+    for name, part in put_in:
+        parent, _, last = name.rpartition(".")
+        above = backbone.get_submodule(parent)
+        if isinstance(part, MlpBranch):
+            adapters.append(part.undo(above))
+        elif isinstance(part, ScaleShift):
+            layer, shift = part.merged()
+            setattr(above, last, layer)
+            biases |= _beside(above, last, name, shift)
+        else:
             part.merge()
-    state = {}
-    for name, value in module.state_dict().items():
-        above = next((prefix for prefix in adapted if name.startswith(prefix)), None)
-        if above is None:
-            state[name] = value.clone()
-        elif name.startswith(f"{above}base_layer."):
-            state[above + name.removeprefix(f"{above}base_layer.")] = value.clone()
-    for part in module.modules():
-        if hasattr(part, "base_layer"):
-            part.unmerge()
-    return state
+            setattr(above, last, part.get_base_layer())
+    return backbone, adapters, biases
 
 
-def _prompts(encoder, state: dict, arguments: dict) -> tuple[dict, dict, dict]:
-    """Prompts as register tokens where that is the same function, and as `prompts` of model.py elsewhere."""
-    if encoder.prompts is None:
-        return state, arguments, {}
-    tokens_LPD = encoder.prompts.tokens.detach()
-    is_pooled = encoder.pool == "avg" and encoder.prompts_in_pool
-    if not encoder.shallow or is_pooled:
-        return state | {"prompts": tokens_LPD}, arguments, {"prompts": {"in_pool": is_pooled}}
-    length = encoder.prompts.length
-    position_1ND = state["pos_embed"]
-    if not encoder.vit.no_embed_class:  # timm adds positions to registers too: to these, none
-        nothing = torch.zeros_like(position_1ND[:, :1]).expand(-1, length, -1)
-        position_1ND = torch.cat([position_1ND[:, :1], nothing, position_1ND[:, 1:]], dim=1)
-    tokens = {"reg_token": tokens_LPD, "pos_embed": position_1ND}
-    return state | tokens, arguments | {"reg_tokens": length}, {}
+PUT_IN = (MlpBranch, ScaleShift)
 
 
-def _config(spec: ModelSpec, normalise: Normalise, arguments: Mapping, head: str) -> dict:
+@torch.no_grad()
+def _beside(above: nn.Module, last: str, name: str, shift: Tensor | None) -> dict[str, Tensor]:
+    """The shift of a layer that has no bias, as far as it does not go to the biases that BEiT and EVA keep apart."""
+    if shift is None:
+        return {}
+    if last != "qkv" or getattr(above, "q_bias", None) is None:
+        return {f"{name}.bias": shift}
+    q, k, v = shift.chunk(3)
+    above.q_bias += q
+    above.v_bias += v
+    # Without rotary positions it adds the same to what a query makes of every key, and so nothing.
+    return {} if isinstance(above, beit.Attention) else {f"{name.removesuffix('qkv')}k_bias": k}
+
+
+def _pooling(vit: nn.Module, row: Backbone) -> tuple[dict, str]:
+    """The arguments of timm under which a model pools as its row says; or the pooling that model.py sets."""
+    arguments = dict(row.options)
+    if row.pool in ("own", pool_of(vit)):
+        return arguments, ""
+    if isinstance(vit, VisionTransformer) and getattr(vit, "attn_pool", None) is None:
+        return arguments | {"global_pool": row.pool, "fc_norm": not isinstance(vit.fc_norm, nn.Identity)}, ""
+    return arguments, row.pool
+
+
+def _head(backbone: nn.Module, head: nn.Module) -> dict[str, Tensor]:
+    """The last linear layer of the head under the name of timm's classifier, of both where a model has two."""
+    last = head.folded()[1] if isinstance(head, MlpHead) else head.state_dict()
+    names = backbone.pretrained_cfg["classifier"]
+    names = [names] if isinstance(names, str) else names
+    return {f"{name}.{key}": value for name in names for key, value in last.items()}
+
+
+def _added(encoder, head: nn.Module, adapters: list[nn.Module], biases: dict) -> tuple[str, dict, dict]:
+    """What is added, by a name of `portable.ADD`: its arguments, and its tensors."""
+    if isinstance(encoder.prompts, SwinPrompts):
+        layers = {f"layers.{index}": layer[0] for index, layer in enumerate(encoder.prompts.layers)}
+        return "add_window_prompts", {"in_pool": encoder.prompts_in_pool}, layers
+    if encoder.prompts is not None:
+        return "add_prompts", {"in_pool": _in_pool(encoder)}, {"prompts": encoder.prompts.tokens}
+    if isinstance(head, MlpHead):
+        return "add_hidden_layers", {}, head.folded()[0]
+    if adapters:
+        names = {f"{index}.{name}": value for index, a in enumerate(adapters) for name, value in a.state_dict().items()}
+        scale = {"scale": adapters[0].scale} if isinstance(adapters[0], ParallelAdapter) else {}
+        return "add_adapters", {"rank": adapters[0].down.out_features, **scale}, names
+    return "add_biases" if biases else "add_nothing", {}, biases
+
+
+def _in_pool(encoder: PromptedViT) -> bool:
+    return encoder.pool == "avg" and encoder.prompts_in_pool
+
+
+def _are_registers(encoder: nn.Module) -> bool:
+    """Whether prompts are the register tokens of timm's plain ViT: shallow, and left out where patches are pooled."""
+    if not isinstance(encoder, PromptedViT) or not encoder.shallow:
+        return False
+    vit = encoder.vit
+    return type(vit) is VisionTransformer and not (_in_pool(encoder) or vit.pool_include_prefix)
+
+
+def _as_registers(encoder: PromptedViT, state: dict, arguments: dict) -> tuple[dict, dict]:
+    """Prompts behind the registers that the model has, without a position."""
+    vit, tokens_1PD = encoder.vit, encoder.prompts.tokens
+    position_1ND, registers = state["pos_embed"], state.get("reg_token")
+    if not vit.no_embed_class:  # timm adds positions to registers too: to these, none
+        nothing = torch.zeros_like(position_1ND[:, :1]).expand(-1, encoder.prompts.length, -1)
+        prefix = vit.num_prefix_tokens
+        position_1ND = torch.cat([position_1ND[:, :prefix], nothing, position_1ND[:, prefix:]], dim=1)
+    tokens_1PD = tokens_1PD if registers is None else torch.cat([registers, tokens_1PD], dim=1)
+    return state | {"reg_token": tokens_1PD, "pos_embed": position_1ND}, arguments | {"reg_tokens": tokens_1PD.shape[1]}
+
+
+def _config(spec: ModelSpec, normalise: Normalise, arguments: Mapping, backbone: nn.Module) -> dict:
     row, (name, tag) = spec.backbone, split_model_name_tag(spec.backbone.timm)
     data = {
         "input_size": [3, normalise.size, normalise.size], "fixed_input_size": True, "interpolation": "bilinear",
@@ -175,8 +233,10 @@ def _config(spec: ModelSpec, normalise: Normalise, arguments: Mapping, head: str
         "mean": list(normalise.mean), "std": list(normalise.std),
     }  # fmt: skip
     pretrained = {"tag": tag, "custom_load": False, **data, "num_classes": spec.classes, "pool_size": None,
-                  "first_conv": "patch_embed.proj", "classifier": head, "license": row.licence}  # fmt: skip
-    return {"architecture": name, "num_classes": spec.classes, "num_features": row.width, "global_pool": row.pool,
+                  "first_conv": backbone.pretrained_cfg.get("first_conv"),
+                  "classifier": backbone.pretrained_cfg["classifier"], "license": row.licence}  # fmt: skip
+    pool = row.pool if row.pool != "own" else backbone.global_pool
+    return {"architecture": name, "num_classes": spec.classes, "num_features": row.width, "global_pool": pool,
             "model_args": dict(arguments), "pretrained_cfg": pretrained}  # fmt: skip
 
 

@@ -51,6 +51,21 @@ class MlpHead(nn.Module):
     def forward(self, x_BD: Tensor) -> Tensor:
         return self.head(self.hidden(x_BD))
 
+    @torch.no_grad()
+    def folded(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Weights and biases of the same function, scoring, without batch norms: each scales and shifts what the next
+        linear layer reads. First the hidden layers' ("0.weight", ...), ReLU behind each; then the head's."""
+        linears = [layer for layer in self.hidden if isinstance(layer, nn.Linear)] + [self.head]
+        norms = [layer for layer in self.hidden if isinstance(layer, nn.BatchNorm1d)]
+        folded = [(linears[0].weight, linears[0].bias)]
+        for norm, linear in zip(norms, linears[1:], strict=True):
+            scale_D = norm.weight / (norm.running_var + norm.eps).sqrt()
+            shift_D = norm.bias - norm.running_mean * scale_D
+            folded.append((linear.weight * scale_D, linear.bias + linear.weight @ shift_D))
+        states = [{f"{index}.weight": w, f"{index}.bias": b} for index, (w, b) in enumerate(folded[:-1])]
+        hidden = {name: value for state in states for name, value in state.items()}
+        return hidden, {"weight": folded[-1][0], "bias": folded[-1][1]}
+
 
 class StackedHeads(nn.Module):
     """G linear heads that see the same features and are trained side by side, each under its own recipe.

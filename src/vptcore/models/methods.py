@@ -117,7 +117,9 @@ def build_encoder(
     is_full = spec.row.as_full
     backbone = pristine(spec) if backbone is None else copy.deepcopy(backbone)
     if base_state is not None:
-        backbone.load_state_dict(backbone.state_dict() | base_state)  # what is fixed stays the checkpoint's
+        # What is fixed stays the checkpoint's; buffers that timm computes are in no state.
+        own, computed = backbone.state_dict(), {name for name, _ in backbone.named_buffers()}
+        backbone.load_state_dict(own | {n: v for n, v in base_state.items() if n in own or n not in computed})
     set_dropout(backbone, spec.backbone.full_dropout if is_full else float(spec.switches["prompted_dropout"]))
     torch.manual_seed(seed)
     prompted = spec.row.prompts

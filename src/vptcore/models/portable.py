@@ -1,56 +1,69 @@
-"""A tuned vision transformer out of its folder; needs torch, timm and safetensors, which timm brings.
+"""A tuned model out of its folder, and the text of the `model.py` that loads it without this package.
 
 In: a folder with config.json and model.safetensors. Out: a model from images (B, 3, H, W) to logits (B, C). Where the
-config names no prompts the model is timm's own, and timm.create_model("local-dir:FOLDER", pretrained=True) gives the
-same. Deep prompts (Jia et al., 2022) have no form in timm: they are tokens overwritten before every block, as here.
+config has no "model_py" the model is timm's own, as timm.create_model("local-dir:FOLDER", pretrained=True) gives it.
+Else "model_py" says what is added to it, and the tensors of that are named "added.".
 
-    python model.py FOLDER
+    python -c 'from model import load; print(load("."))'
 """
 
+from __future__ import annotations
+
+import inspect
 import json
-import sys
+import re
 from pathlib import Path
 
 import timm
-import torch
 from safetensors.torch import load_file
 
+from vptcore.models.portable_parts import PARTS
 
-class Prompted(torch.nn.Module):
-    """`prompts` is (L, P, D): P tokens of width D before each of the first L blocks."""
+ADD = {add.__name__: add for add in PARTS}
+# What a model.py imports where its text has the word.
+IMPORTS = (
+    ("import json", "json"), ("import math", "math"), ("from pathlib import Path", "Path"),
+    ("", ""), ("import timm", "timm"), ("import torch", "torch"), ("import torch.nn.functional as F", r"F\."),
+    ("from safetensors.torch import load_file", "load_file"), ("from torch import Tensor, nn", "Tensor"),
+    ("from torch import nn", r"nn\.(?!functional)(?s:(?!.*Tensor))"),
+)  # fmt: skip
+MODEL_PY = '''"""A tuned vision transformer that timm has no form for: `load(FOLDER)` needs torch and timm alone."""
 
-    def __init__(self, vit, prompts_LPD, in_pool):
-        super().__init__()
-        self.vit, self.prompts, self.in_pool = vit, torch.nn.Parameter(prompts_LPD), in_pool
-        self.pretrained_cfg = vit.pretrained_cfg
+{imports}
 
-    def forward(self, images_BCHW):
-        vit, length = self.vit, self.prompts.shape[1]
-        x_BND = vit.norm_pre(vit._pos_embed(vit.patch_embed(images_BCHW)))
-        for layer, block in enumerate(vit.blocks):
-            if layer < len(self.prompts):
-                old = 1 if layer == 0 else 1 + length
-                prompts_BPD = self.prompts[layer].expand(len(x_BND), -1, -1)
-                x_BND = torch.cat([x_BND[:, :1], prompts_BPD, x_BND[:, old:]], dim=1)
-            x_BND = block(x_BND)
-        x_BND = vit.norm(x_BND)
-        first = 1 if self.in_pool else 1 + length
-        feature_BD = x_BND[:, 0] if vit.global_pool == "token" else x_BND[:, first:].mean(1)
-        return vit.head(vit.fc_norm(feature_BD))
+
+{parts}
+'''
 
 
 def load(folder):
     """The model in evaluation mode; its label names, size, mean and std are in `model.pretrained_cfg`."""
     folder = Path(folder).resolve()
-    prompts = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("prompts")
-    if prompts is None:
+    how = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_py")
+    if how is None:
         return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    return assemble(folder, ADD[how["add"]])
+
+
+def assemble(folder, add):
+    """The model in evaluation mode; its label names, size, mean and std are in `model.pretrained_cfg`. It is timm's
+    with its own weights, and what `add` makes of that with the tensors that timm has no place for."""
+    folder = Path(folder).resolve()
+    how = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_py"]
     state = load_file(folder / "model.safetensors")
-    tokens_LPD = state.pop("prompts")
-    vit = timm.create_model(f"local-dir:{folder}", pretrained=False)
-    vit.load_state_dict(state)
-    return Prompted(vit, tokens_LPD, prompts["in_pool"]).eval()
+    added = {name.removeprefix("added."): state.pop(name) for name in list(state) if name.startswith("added.")}
+    model = timm.create_model(f"local-dir:{folder}", pretrained=False)
+    model.load_state_dict(state)
+    if how["pool"]:  # another than the model's own
+        model.global_pool, model.attn_pool = how["pool"], None
+    whole = add(model, added, **how["with"])
+    whole.pretrained_cfg = model.pretrained_cfg
+    return whole.eval()
 
 
-if __name__ == "__main__":
-    print(load(sys.argv[1]))
+def model_py(name):
+    """The text of a model.py whose `load` calls `name`, one of `ADD`."""
+    parts = "\n\n".join(inspect.getsource(part) for part in (*PARTS[ADD[name]], ADD[name], assemble))
+    parts = parts.strip().replace("def assemble(folder, add):", f"def load(folder, add={name}):")
+    words = [line for line, word in IMPORTS if not word or re.search(rf"\b{word}", parts)]
+    return MODEL_PY.format(imports="\n".join(words), parts=parts)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.vptcore.models.test_export import TINY, job_of
+from tests.vptcore.models.tiny import VIT, job_of
 from vptcore.analysis.release import find, release, wilson
 from vptcore.data.tensors import ImageSet, Normalise
 from vptcore.models import portable
 from vptcore.records import read_rows, write_rows
 from vptcore.training import final
 from vptcore.training.fit import predict
+from vptcore.training.protocol import PROTOCOLS
 from vptcore.training.recipe import Recipe
 
 SEEDS = [4, 2]
+TINY = replace(VIT, id="tiny", title="Tiny")
 
 
 def finished(root: Path, method: str, *, kept: int) -> Path:
@@ -44,7 +46,8 @@ def finished(root: Path, method: str, *, kept: int) -> Path:
                    device="cpu", val_predictions=[0])  # fmt: skip
     write_rows(root / "search" / cell / "rows.parquet", "search", [chosen], {})
     checkpoint = weights(root)
-    job = job_of(method, TINY, True, checkpoint) | dict(
+    job = job_of(replace(TINY, checkpoint=checkpoint), method, classes=3, protocol=asdict(PROTOCOLS["sound"])) | dict(
+        task="pets", train="32", resize="antialias",
         recipe=asdict(Recipe("sgd", 0.0, 0.0, 8, 2, 0)), device="cpu", compile="never", checkpoint_seconds=0,
         seeds=SEEDS, curve_seeds=0, curve_images=0, parts=["train", "val"],
     )  # fmt: skip
@@ -68,13 +71,13 @@ def weights(root: Path) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("method", ["vpt", "linear", "lora"])
+@pytest.mark.parametrize("method", ["vpt", "linear", "lora", "mlp"])
 def test_the_model_answers_test_as_its_final_did(tmp_path, method):
     root = finished(tmp_path / "study", method, kept=1)
     line = release(root, f"{method}/pets", tmp_path / "model")
     assert line.startswith(f"tiny/{method}/pets/32, seed 4: test ")
     images = np.load(root / "data/task=pets/images.npy")[40:]
-    sized = ImageSet.of(images, np.arange(20), Normalise(16, TINY.mean, TINY.std), "cpu")
+    sized = ImageSet.of(images, np.arange(20), Normalise(32, TINY.mean, TINY.std), "cpu")
     answers = predict(portable.load(tmp_path / "model"), sized).argmax(-1).tolist()
     rows = read_rows(root / f"predictions/backbone=tiny/method={method}/task=pets/train=32/rows.parquet", "predictions")
     assert answers == rows[rows["seed"] == SEEDS[0]]["prediction"].tolist()

@@ -10,38 +10,50 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
+from tests.vptcore.models import tiny
+from tests.vptcore.models.tiny import FAMILIES, peft_settings
 from vptcore.data.decode import resize_antialias
 from vptcore.data.tensors import Normalise
 from vptcore.models import portable
-from vptcore.models.backbones import Backbone
 from vptcore.models.export import restore, write_model
 from vptcore.models.labelling import images_in, label, open_model
-from vptcore.models.methods import build, build_head, spec_of, tuned_state
+from vptcore.models.methods import build, spec_of, start_state, tuned_state
+from vptcore.models.methods_table import METHODS, PEFT_TYPES
 from vptcore.models.onnx_form import NEEDS, write_onnx
 from vptcore.training.protocol import PROTOCOLS
 
-OPTIONS = dict(img_size=16, patch_size=4, embed_dim=24, depth=3, num_heads=3)
-TINY = Backbone("tiny", "Tiny", "vit_tiny_patch16_224", size=16, width=24, depth=3, options=OPTIONS)
-SWIN_OPTIONS = dict(img_size=32, patch_size=4, window_size=4, embed_dim=12, depths=(2, 2), num_heads=(2, 4))
-SWIN = Backbone("swin", "Swin", "swin_tiny_patch4_window7_224", pool="avg", size=32, width=24, options=SWIN_OPTIONS)
 NAMES = ["cat", "dog", "newt"]
+SIZE = 32
+NORMALISE = Normalise(SIZE, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+# Every method on four families, on the others one of each form; of prompts the shallow ones, and those that a mean over
+# the tokens reads too; and every adapter of peft.
+FORMS = ("full", "vpt", "mlp", "lora", "ssf", "adaptformer")
 CASES = {
-    "full": ("full", TINY, True), "linear": ("linear", TINY, True), "lora": ("lora", TINY, True),
-    "vpt_deep": ("vpt", TINY, True), "vpt_shallow": ("vpt", TINY, False), "mixed_shallow": ("mixed", TINY, False),
-    "ft_then_pt": ("ft_then_pt", TINY, True), "full_avg": ("full", replace(TINY, pool="avg"), True),
-    "vpt_avg": ("vpt", replace(TINY, pool="avg"), True), "swin_full": ("full", SWIN, True),
-    "swin_lora": ("lora", SWIN, True),
+    f"{family}-{method}": (family, method, True, "sound")
+    for family in FAMILIES for method in (METHODS if family in ("vit", "swin", "eva", "beit") else FORMS)
+} | {
+    f"{family}-vpt-{'deep' if deep else 'shallow'}-{protocol}": (family, "vpt", deep, protocol)
+    for family in FAMILIES for deep, protocol in ((True, "paper"), (False, "paper"), (False, "sound"))
+} | {"vit-mixed-shallow": ("vit", "mixed", False, "sound")} | {
+    f"vit-{kind}": ("vit", f"my_{kind}", True, "sound") for kind in PEFT_TYPES
 }  # fmt: skip
+# What plain timm has no form for, by method and by family.
+NEEDS_MODEL_PY = {"mlp", "adaptformer", "adapter_plus", "vpt", "mixed", "ft_then_pt"}
+SHALLOW_IN_TIMM = {"vit", "siglip", "registers"}
 
 
-def job_of(method: str, backbone: Backbone, deep: bool, checkpoint: str) -> dict:
-    return dict(
-        backbone=asdict(backbone) | {"checkpoint": checkpoint}, method=method, classes=3, deep=deep,
-        prompt_length=2 if method in ("vpt", "mixed", "ft_then_pt") else 0, protocol=asdict(PROTOCOLS["sound"]),
-        lora={"rank": 2, "alpha": 4, "targets": ["qkv", "fc1"]}, task="pets", train="32", resize="antialias",
+def job_of(case: str, checkpoint: str = "") -> dict:
+    family, method, deep, protocol = CASES[case]
+    kind = method.removeprefix("my_")
+    settings = peft_settings(kind) if kind in PEFT_TYPES else {}
+    return tiny.job_of(
+        replace(FAMILIES[family], checkpoint=checkpoint), method, classes=3, deep=deep, settings=settings,
+        protocol=asdict(PROTOCOLS[protocol]), task="pets", train="32", resize="antialias",
     )  # fmt: skip
 
 
@@ -52,40 +64,37 @@ def shaken(model: torch.nn.Module) -> torch.nn.Module:
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+        for name, buffer in model.named_buffers():
+            if "running" in name:
+                buffer += 0.3
     return model
 
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory) -> dict[str, str]:
-    import timm
-    from safetensors.torch import save_file
-
     folder, found = tmp_path_factory.mktemp("weights"), {}
-    for backbone in (TINY, SWIN):
+    for family, row in FAMILIES.items():
         torch.manual_seed(0)
-        found[backbone.id] = str(folder / f"{backbone.id}.safetensors")
-        save_file(shaken(timm.create_model(backbone.timm, num_classes=0, **backbone.options)).state_dict(),
-                  found[backbone.id])  # fmt: skip
+        found[family] = str(folder / f"{family}.safetensors")
+        weights = shaken(timm.create_model(row.timm, num_classes=0, **row.options)).state_dict()
+        save_file({name: value.contiguous() for name, value in weights.items()}, found[family])
     return found
 
 
 def tuned(case: str, checkpoints: dict[str, str]):
     """(job, state, base state, logits of the model that was tuned on the images of `pictures`)."""
-    method, backbone, deep = CASES[case]
-    job = job_of(method, backbone, deep, checkpoints[backbone.id])
-    base = None
-    if method == "ft_then_pt":
+    job = job_of(case, checkpoints[CASES[case][0]])
+    spec, base = spec_of(job), None
+    if spec.row.needs == "full":
         base = tuned_state(shaken(build(spec_of(job | {"method": "full"}), seed=3)))
-    if method == "linear":
-        state = tuned_state(shaken(build_head(spec_of(job), seed=5)))
-        model = build(spec_of(job), seed=5)
-        model.head.load_state_dict(state)
+    model = build(spec, seed=5, base_state=start_state(spec.row, base) if base else None)
+    if spec.row.probe:
+        shaken(model.head)
+        state = tuned_state(model.head)
     else:
-        backbone_only = {n.removeprefix("encoder.vit."): v for n, v in (base or {}).items() if "encoder.vit." in n}
-        model = shaken(build(spec_of(job), seed=5, base_state=backbone_only or None))
-        state = tuned_state(model)
+        state = tuned_state(shaken(model))
     with torch.inference_mode():
-        return job, state, base, model.eval()(pictures(backbone.size))
+        return job, state, base, model.eval()(pictures(SIZE))
 
 
 def pictures(size: int) -> torch.Tensor:
@@ -97,8 +106,7 @@ def exported(tmp_path_factory, checkpoints) -> dict[str, tuple[Path, torch.Tenso
     root, found = tmp_path_factory.mktemp("models"), {}
     for case in CASES:
         job, state, base, logits = tuned(case, checkpoints)
-        normalise = Normalise(job["backbone"]["size"], (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
-        write_model(root / case, job, restore(job, state, base), normalise, NAMES, {"resize": "antialias"},
+        write_model(root / case, job, restore(job, state, base), NORMALISE, NAMES, {"resize": "antialias"},
                     lambda config: "# a card\n")  # fmt: skip
         found[case] = root / case, logits
     return found
@@ -138,59 +146,57 @@ def test_timm_and_torch_alone_give_our_logits(exported):
         assert float((torch.tensor(theirs) - ours).abs().max()) <= 1e-5 * max(1, float(ours.abs().max())), case
 
 
-@pytest.mark.parametrize(
-    ("case", "own"),
-    [("full", False), ("lora", False), ("vpt_shallow", False), ("mixed_shallow", False), ("vpt_deep", True)],
-)
-def test_only_deep_prompts_need_a_module_of_their_own(exported, case, own):
-    folder = exported[case][0]
-    assert (folder / "model.py").exists() == own
+@pytest.mark.parametrize("case", CASES)
+def test_only_what_timm_has_no_form_for_needs_a_module_of_its_own(exported, case):
+    folder, (family, method, deep, _) = exported[case][0], CASES[case]
+    is_ours = (folder / "model.py").exists()
+    if not deep:
+        assert is_ours == (family not in SHALLOW_IN_TIMM)
+    elif (
+        method != "ssf" and family != "dinov3"
+    ):  # projections without a bias; a model that averages, by its class token
+        assert is_ours == (method in NEEDS_MODEL_PY)
     assert len((folder / "predict.py").read_text().splitlines()) <= 15
-    assert len(Path(portable.__file__).read_text().splitlines()) <= 60
     assert json.loads((folder / "config.json").read_text())["pretrained_cfg"]["crop_mode"] == "squash"
 
 
+def test_the_module_of_deep_prompts_is_short_and_tidy(exported, tmp_path):
+    """Each text compiles, imports what it uses and nothing else, and holds no line over 120 characters."""
+    for name in portable.ADD:
+        text = portable.model_py(name)
+        (tmp_path / f"{name}.py").write_text(text)
+        assert max(map(len, text.splitlines())) <= 120
+    assert len(portable.model_py("add_prompts").splitlines()) <= 60
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E4,E7,F", str(tmp_path)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
 def test_registers_of_shallow_prompts_have_no_position(exported):
-    model = portable.load(exported["vpt_shallow"][0])
-    assert model.num_reg_tokens == 2
+    model = portable.load(exported["vit-vpt-shallow-sound"][0])
+    assert model.num_reg_tokens == 5
     position_1ND = model.pos_embed.detach()
-    assert float(position_1ND[:, 1:3].abs().max()) == 0 < float(position_1ND[:, :1].abs().max())
+    assert float(position_1ND[:, 1:6].abs().max()) == 0 < float(position_1ND[:, :1].abs().max())
 
 
-def test_what_timm_has_no_form_for_is_one_line(tmp_path, checkpoints):
-    job = job_of("mlp", TINY, True, checkpoints["tiny"])
-    model = restore(job, tuned_state(build_head(spec_of(job), seed=0)))
-    normalise = Normalise(16, (0.5,) * 3, (0.5,) * 3)
-    with pytest.raises(ValueError, match="the head of mlp is no linear layer"):
-        write_model(tmp_path / "m", job, model, normalise, NAMES, {}, str)
-    job = job_of("vpt", SWIN, True, checkpoints["swin"])
-    model = restore(job, tuned_state(build(spec_of(job), seed=0)))
-    with pytest.raises(ValueError, match="prompts in windows have no form in timm"):
-        write_model(tmp_path / "m", job, model, Normalise(32, (0.5,) * 3, (0.5,) * 3), NAMES, {}, str)
-    assert list(tmp_path.iterdir()) == []
+def test_registers_of_the_model_stay_before_those_of_shallow_prompts(exported, checkpoints):
+    from safetensors.torch import load_file
 
-
-@pytest.mark.parametrize(("name", "pool"), [("eva02_tiny_patch14_224", "avg"), ("vit_base_patch16_siglip_256", "own")])
-def test_a_model_that_is_no_plain_vit_is_refused_in_one_line(tmp_path, name, pool):
-    import timm
-    from safetensors.torch import save_file
-
-    save_file(timm.create_model(name, num_classes=0, **OPTIONS).state_dict(), tmp_path / "weights.safetensors")
-    job = job_of("full", replace(TINY, timm=name, pool=pool), True, str(tmp_path / "weights.safetensors"))
-    with pytest.raises(ValueError, match=rf"export: Tiny \({name}\): only Swins and ViTs that pool"):
-        write_model(
-            tmp_path / "m", job, build(spec_of(job), seed=0), Normalise(16, (0.5,) * 3, (0.5,) * 3), NAMES, {}, str
-        )
-    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+    model = portable.load(exported["registers-vpt-shallow-sound"][0])
+    own = load_file(checkpoints["registers"])["reg_token"]
+    assert model.num_reg_tokens == own.shape[1] + 5
+    torch.testing.assert_close(model.reg_token[:, : own.shape[1]].detach(), own)
 
 
 def test_a_form_with_other_logits_is_refused(tmp_path, checkpoints, monkeypatch):
     """A method whose encoder does more than timm's model does, and says so nowhere."""
-    job, state, base, _ = tuned("full", checkpoints)
+    job, state, base, _ = tuned("vit-full", checkpoints)
     model = restore(job, state, base)
     model.encoder.register_forward_hook(lambda module, inputs, feature: feature * 1.01)
     with pytest.raises(ValueError, match="full has no form in timm: logits would differ by"):
-        write_model(tmp_path / "m", job, model, Normalise(16, (0.5,) * 3, (0.5,) * 3), NAMES, {}, str)
+        write_model(tmp_path / "m", job, model, NORMALISE, NAMES, {}, str)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -206,7 +212,7 @@ def photographs(tmp_path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("case", ["full", "vpt_deep", "vpt_shallow"])
+@pytest.mark.parametrize("case", ["vit-full", "vit-vpt", "vit-vpt-shallow-sound", "swin-vpt"])
 def test_labels_are_those_of_a_plain_loop_and_bad_images_are_listed(exported, photographs, case):
     folder = exported[case][0]
     found = label(open_model(folder, torch.device("cpu")), images_in([photographs]), top=2, batch=2)
@@ -215,7 +221,7 @@ def test_labels_are_those_of_a_plain_loop_and_bad_images_are_listed(exported, ph
     assert [row["image"] for row in found.rows] == [str(path) for path in paths]
     model = portable.load(folder)
     for row in found.rows:
-        pixels = resize_antialias(np.array(Image.open(row["image"]).convert("RGB")), 16) / 255
+        pixels = resize_antialias(np.array(Image.open(row["image"]).convert("RGB")), SIZE) / 255
         x = torch.tensor((pixels - (0.4, 0.5, 0.6)) / (0.2, 0.3, 0.4), dtype=torch.float32).permute(2, 0, 1)[None]
         with torch.inference_mode():
             shares = model(x)[0].softmax(-1)
@@ -227,18 +233,16 @@ def test_labels_are_those_of_a_plain_loop_and_bad_images_are_listed(exported, ph
 def test_timms_transform_prepares_images_as_training_did(exported, photographs):
     import timm
 
-    model = portable.load(exported["full"][0])
+    model = portable.load(exported["vit-full"][0])
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
     for path in photographs.rglob("*.png"):
         image = Image.open(path).convert("RGB")
-        ours = Normalise(16, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))(
-            torch.from_numpy(resize_antialias(np.array(image), 16))[None]
-        )
+        ours = NORMALISE(torch.from_numpy(resize_antialias(np.array(image), SIZE))[None])
         assert float((transform(image) - ours[0]).abs().max()) < 1e-5
 
 
 def test_the_folders_own_script_labels_photographs(exported, photographs):
-    for case in ("vpt_deep", "full"):
+    for case in ("vit-vpt", "vit-full"):
         done = subprocess.run([sys.executable, "-s", "predict.py", str(photographs / "0.png")], capture_output=True,
                               text=True, cwd=exported[case][0], env={"PATH": ""})  # fmt: skip
         expected = label(open_model(exported[case][0], torch.device("cpu")), [photographs / "0.png"]).rows[0]
@@ -259,7 +263,9 @@ def test_folders_without_a_model_and_paths_without_images(tmp_path):
         images_in([tmp_path / "none"])
 
 
-@pytest.mark.parametrize("case", ["vpt_deep", "vpt_shallow"])
+@pytest.mark.parametrize(
+    "case", ["vit-vpt", "vit-vpt-shallow-sound", "swin-vpt", "eva-vpt", "beit-vpt", "vit-adaptformer"]
+)
 def test_onnx_gives_the_same_logits(exported, case, tmp_path):
     for name in NEEDS:
         pytest.importorskip(name, reason="needs pip install 'vptcore[onnx]'")
@@ -270,11 +276,11 @@ def test_onnx_gives_the_same_logits(exported, case, tmp_path):
     folder = Path(shutil.copytree(exported[case][0], tmp_path / case))
     write_onnx(folder)
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
-    (logits,) = session.run(["logits"], {"images": pictures(16).numpy()})
+    (logits,) = session.run(["logits"], {"images": pictures(SIZE).numpy()})
     assert float((torch.from_numpy(logits) - exported[case][1]).abs().max()) <= 1e-4
 
 
 def test_without_its_packages_onnx_is_one_line(exported, monkeypatch):
     monkeypatch.setattr("vptcore.models.onnx_form.NEEDS", ("a_package_that_is_not_there",))
     with pytest.raises(ValueError, match=r"--onnx: needs a_package_that_is_not_there; pip install 'vptcore\[onnx\]'"):
-        write_onnx(exported["full"][0])
+        write_onnx(exported["vit-full"][0])
