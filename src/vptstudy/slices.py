@@ -73,6 +73,7 @@ def _one_shot(study: Study) -> dict:
     protocol = study.protocol
     return {
         "selection": study.one_shot_selection, "pool": protocol.one_shot_pool, "final": protocol.one_shot_final,
+        "picks": study.one_shot_picks,
     }  # fmt: skip
 
 
@@ -153,13 +154,22 @@ def search(study: Study, cell: Cell) -> dict:
 
 def final(study: Study, cell: Cell) -> dict:
     """What the seeds of a cell read."""
-    return _model(study, cell) | {
-        "version": VERSIONS["final"],
-        "parts": list(final_parts(study.protocol, study.tasks[cell.task].group, cell.train)),
-        "seeds": list(study.seeds),
-        "curve_seeds": study.curve_seeds,
-        "curve_images": study.config["curves"]["images"],
-    }
+    return (
+        _model(study, cell)
+        | {
+            "version": VERSIONS["final"],
+            "parts": list(final_parts(study.protocol, study.tasks[cell.task].group, cell.train)),
+            "seeds": list(study.seeds),
+            "curve_seeds": study.curve_seeds,
+            "curve_images": study.config["curves"]["images"],
+        }
+        | ({"picks": _picks(study)} if cell.train == ONE_SHOT else {})
+    )
+
+
+def _picks(study: Study) -> list[int]:
+    """Of each seed, which pick of one-shot images it trains on."""
+    return [place % study.one_shot_picks for place in range(len(study.seeds))]
 
 
 def search_shard(study: Study, cell: Cell, shard: str) -> dict:
@@ -172,7 +182,9 @@ def final_shard(study: Study, cell: Cell, shard: str) -> dict:
     """The slice of shard '2of5', which runs every fifth seed from the second on."""
     number, count = shard_of(shard)
     curves = len(range(number - 1, study.curve_seeds, count))
-    return final(study, cell) | {"seeds": list(study.seeds[number - 1 :: count]), "curve_seeds": curves}
+    whole = final(study, cell)
+    each = {key: whole[key][number - 1 :: count] for key in ("seeds", "picks") if key in whole}
+    return whole | each | {"curve_seeds": curves}
 
 
 def explain(study: Study, backbone: str, task: str, train: str) -> dict:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+from vptcore.data.one_shot import DRAWN
 from vptcore.data.tasks import Task
 from vptcore.models.backbones import Backbone
 from vptcore.models.methods_table import METHODS, in_order
@@ -164,6 +165,15 @@ class Study:
     def one_shot_selection(self) -> str:
         """How the one image per class is chosen (paper Appendix G.4), a key of `splits.SELECTIONS`."""
         return self.config.get("one_shot", {}).get("selection", "random")
+
+    @property
+    def one_shot_picks(self) -> int:
+        """How many picks of one image per class the finals train on: one a seed where the protocol says so.
+
+        A rule that draws nothing knows one pick.
+        """
+        is_drawn = self.one_shot_selection in DRAWN
+        return len(self.seeds) if self.protocol.one_shot_picks == "per_seed" and is_drawn else 1
 
     @property
     def fid_tasks(self) -> list[str]:

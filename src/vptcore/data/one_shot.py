@@ -1,7 +1,8 @@
 """One image per class for train and another for val: which, out of a pool (paper Appendix G.4).
 
 In: the pool's rows in a seeded order, their labels and, for the two rules that look at images, the task's array. Out:
-two arrays of rows in the order of the classes. Test images are never looked at.
+arrays of rows in the order of the classes: train, val, and where several picks are asked for as many more of train.
+Test images are never looked at. A rule of DRAWN picks others; the other two rules know one pick.
 
 - `first`: the first two of each class in the source's order.
 - `random`: the first two of each class in the seeded order.
@@ -24,33 +25,41 @@ import numpy as np
 import pandas as pd
 
 DRAWS, THUMB = 20, 8
-Pick = Callable[[pd.Series, np.ndarray | None, int], tuple[np.ndarray, np.ndarray]]
+Picked = tuple[np.ndarray, ...]
+Pick = Callable[[pd.Series, np.ndarray | None, int, int], Picked]
 
 
-def first(pool: pd.Series, images: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    return drawn(pool.sort_index(), images, seed)
+def first(pool: pd.Series, images: np.ndarray | None, seed: int, picks: int = 1) -> Picked:
+    return _nth(pool.sort_index(), 0), _nth(pool.sort_index(), 1)
 
 
-def drawn(pool: pd.Series, images: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    nth = pool.groupby(pool).cumcount()
-    return tuple(pool[nth == n].sort_values(kind="stable").index.to_numpy() for n in (0, 1))
+def drawn(pool: pd.Series, images: np.ndarray | None, seed: int, picks: int = 1) -> Picked:
+    again = [pool.iloc[np.random.default_rng([seed, 2, pick]).permutation(len(pool))] for pick in range(1, picks)]
+    return _nth(pool, 0), _nth(pool, 1), *(_nth(other, 0) for other in again)
 
 
-def medoid(pool: pd.Series, images: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _nth(pool: pd.Series, n: int) -> np.ndarray:
+    """The n-th image of each class that has as many, in the order of the classes."""
+    return pool[pool.groupby(pool).cumcount() == n].sort_values(kind="stable").index.to_numpy()
+
+
+def medoid(pool: pd.Series, images: np.ndarray | None, seed: int, picks: int = 1) -> Picked:
     x_ND = thumbnails(images, pool.index.to_numpy())
     total = pd.Series(0.0, pool.index)
     for label in pool.unique():
         mine = (pool == label).to_numpy()
         total[mine] = [np.linalg.norm(x_ND[mine] - x_D, axis=1).sum() for x_D in x_ND[mine]]
-    return drawn(pool.loc[total.sort_values(kind="stable").index], images, seed)
+    nearest = pool.loc[total.sort_values(kind="stable").index]
+    return _nth(nearest, 0), _nth(nearest, 1)
 
 
-def iterative(pool: pd.Series, images: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def iterative(pool: pd.Series, images: np.ndarray | None, seed: int, picks: int = 1) -> Picked:
     x_ND, rng = thumbnails(images, pool.index.to_numpy()), np.random.default_rng(seed)
     train = _representative(pool, x_ND, rng)
     left = ~pool.index.isin(train)
     val = _representative(pool[left], x_ND[left], rng) if left.any() else np.empty(0, int)
-    return train, val
+    more = (np.random.default_rng([seed, 2, pick]) for pick in range(1, picks))
+    return train, val, *(_representative(pool, x_ND, other) for other in more)
 
 
 def _representative(pool: pd.Series, x_ND: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -90,3 +99,9 @@ def thumbnails(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 SELECTIONS: dict[str, Pick] = {"first": first, "random": drawn, "medoid": medoid, "iterative": iterative}
 LOOKS = ("medoid", "iterative")  # rules that read the images
+DRAWN = ("random", "iterative")  # rules that another draw gives other images
+
+
+def of_pick(part: str, pick: int) -> str:
+    """The part of a split that holds a pick: 'train' for the first, 'train_2' for the second."""
+    return f"{part}_{pick + 1}" if pick else part

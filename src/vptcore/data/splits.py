@@ -18,7 +18,7 @@ import pandas as pd
 from vptcore import records
 from vptcore.choices import choose_one
 from vptcore.data.item import spread
-from vptcore.data.one_shot import SELECTIONS, drawn
+from vptcore.data.one_shot import SELECTIONS, drawn, of_pick
 from vptcore.data.sources import READERS
 from vptcore.data.tasks import VTAB
 from vptcore.jobs.provenance import provenance
@@ -34,7 +34,8 @@ def split(
 ) -> tuple[pd.DataFrame, dict]:
     """The rows (part, row) of a train size, each part in its own order, and notes on them.
 
-    Parts are train, val and test, and for the authors' one-shot finals, which draw anew, final.
+    Parts are train, val and test, and for the authors' one-shot finals, which draw anew, final. Further one-shot picks
+    (`job["picks"]`) are train_2, train_3, ..., or final_2, ...
 
     `job["train"]` is a number of train images, 'one_shot' or 'train'. `images` is the task's array, for one-shot rules
     that look at it; `substitutes` are those of the source, to which this split's are added. Raises ValueError with the
@@ -57,7 +58,8 @@ def split(
     else:
         known = f"a number of images from 4 on (a quarter as many are val), {ONE_SHOT!r} or {WHOLE_TRAIN!r}"
         raise ValueError(f"{task}: train size {train!r} is unknown; expected {known}")
-    parts = dict(zip(("train", "val", "final"), chosen, strict=False)) | {"test": rows["test"]}
+    named = chosen if isinstance(chosen, dict) else dict(zip(("train", "val"), chosen, strict=True))
+    parts = named | {"test": rows["test"]}
     frames = [pd.DataFrame({"part": part, "row": picked}) for part, picked in parts.items()]
     notes = {"substitutes": substitutes, "absent_classes": _absent(job, index, parts)}
     return pd.concat(frames, ignore_index=True), notes
@@ -141,18 +143,26 @@ def _one_shot_pools(job: dict, rows: dict[str, np.ndarray], substitutes: list[st
 
 def _one_shot(
     job: dict, pools: list[np.ndarray], labels: pd.Series, images: np.ndarray | None
-) -> tuple[np.ndarray, ...]:
+) -> dict[str, np.ndarray]:
     """One image per class for train and another for val, in the order of the classes (paper Appendix G.4).
 
     With `final: two_per_class`, as in the authors' code, also two a class for the finals, drawn anew from all pools.
+    What finals train on is picked `picks` times.
     """
-    pick = SELECTIONS[choose_one("one_shot.selection", job.get("selection", "random"), SELECTIONS)]
-    picked = [pick(labels.loc[pool], images, job["seed"]) for pool in pools]
-    train, val = picked[0] if len(pools) == 1 else (picked[0][0], picked[1][0])
-    if job.get("final") != "two_per_class":
-        return train, val
-    again = labels.loc[_shuffled(job | {"seed": [job["seed"], 1]}, np.concatenate(pools))]
-    return train, val, np.concatenate(drawn(again, images, job["seed"]))
+    rule = SELECTIONS[choose_one("one_shot.selection", job.get("selection", "random"), SELECTIONS)]
+    picks, again = job.get("picks", 1), job.get("final") == "two_per_class"
+    train, val, *more = rule(labels.loc[pools[0]], images, job["seed"], 1 if again else picks)
+    if len(pools) > 1:
+        val = rule(labels.loc[pools[1]], images, job["seed"], 1)[0]
+    finals = {}
+    if again:
+        orders = [_shuffled(job | {"seed": _pick_seed(job, pick)}, np.concatenate(pools)) for pick in range(picks)]
+        finals = {of_pick("final", n): np.concatenate(drawn(labels.loc[o], images, 0)) for n, o in enumerate(orders)}
+    return {"train": train, "val": val} | {of_pick("train", n): rows for n, rows in enumerate(more, 1)} | finals
+
+
+def _pick_seed(job: dict, pick: int) -> list[int]:
+    return [job["seed"], 1, pick] if pick else [job["seed"], 1]
 
 
 def _whole_train(job: dict, rows: dict[str, np.ndarray], substitutes: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from vptcore.data.one_shot import of_pick
 from vptcore.data.tensors import ImageSet
 from vptcore.jobs.device import device_name, open_device, room_on
 from vptcore.jobs.provenance import provenance
@@ -72,16 +73,19 @@ def _all_seeds(job, inputs, outputs, device: torch.device, work: Path, say) -> n
     parts = stage.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
     recipe, config = chosen(job, inputs["search"])
     _keep_finished(job, inputs, outputs, recipe, config, work, say)
-    train, test = parts.take(*job["parts"]), parts.take("test")
-    check_batch(job, len(train))
-    sets, counts = fresh.as_features(job, train, test) if stage.is_probe(job) else ((train, test), None)
-    setting = _Setting(job, recipe, config, *sets, device, work, say, fresh.OneModel(device), Prepared(), counts)
+    picks = job.get("picks") or [0] * len(job["seeds"])
+    sets = [parts.take(*(of_pick(part, pick) for part in job["parts"])) for pick in dict.fromkeys(picks)]
+    sets.append(parts.take("test"))
+    check_batch(job, len(sets[0]))
+    sets, counts = fresh.as_features(job, *sets) if stage.is_probe(job) else (sets, None)
+    trains = dict(zip(dict.fromkeys(picks), sets, strict=False))
+    setting = _Setting(job, recipe, config, sets[-1], device, work, say, fresh.OneModel(device), Prepared(), counts)
     bases = inputs.get("bases") or [None] * len(job["seeds"])
     backbone = None if counts else pristine(spec_of(job))
     for position, (seed, base) in enumerate(zip(job["seeds"], bases, strict=True)):
         if not (work / f"seed={seed}.json").exists():
             model = _model(setting, seed, base, backbone)
-            _one_seed(setting, seed, model, curve=position < job["curve_seeds"])
+            _one_seed(setting, seed, model, trains[picks[position]], curve=position < job["curve_seeds"])
     return parts.rows_of("test")
 
 
@@ -113,7 +117,6 @@ class _Setting:
     job: Mapping
     recipe: Recipe
     config: int
-    train: ImageSet
     test: ImageSet
     device: torch.device
     work: Path
@@ -136,9 +139,9 @@ def _model(setting: _Setting, seed: int, base: str | None, backbone: nn.Module |
     return setting.one.take(build(spec, seed=seed, base_state=base_state, backbone=backbone))
 
 
-def _one_seed(setting: _Setting, seed: int, model: nn.Module, *, curve: bool) -> None:
+def _one_seed(setting: _Setting, seed: int, model: nn.Module, train: ImageSet, *, curve: bool) -> None:
     """Train and score one seed and keep its record, predictions and tuned state in the work folder."""
-    job, recipe, train, test = setting.job, setting.recipe, setting.train, setting.test
+    job, recipe, test = setting.job, setting.recipe, setting.test
     places = watched_places(len(test), job["curve_images"])
 
     def on_epoch(record, rate):

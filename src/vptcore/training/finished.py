@@ -22,7 +22,7 @@ from vptcore.training.choose import choose
 from vptcore.training.recipe import Recipe
 
 # What a job may be asked otherwise without another number for what it has in common with the one before.
-MANY = {"final": ("seeds", "curve_seeds", "curve_images"), "search": ("grid",)}
+MANY = {"final": ("seeds", "picks", "curve_seeds", "curve_images"), "search": ("grid",)}
 SETTINGS = ("optimizer", "lr", "weight_decay", "batch", "epochs")
 HOW = ("compiled", "captured")  # how the runs were computed: in a file's metadata, not in its rows
 HIVE = ("backbone", "method", "task", "train")
@@ -52,7 +52,8 @@ def final_seeds(
         return {}
     curves, predictions = (read_rows(outputs[name], name) for name in ("curves", "predictions"))
     note = read_provenance(outputs["rows"])
-    started_from, as_many = _same_bases(job, inputs, note), note["job"]["curve_images"] == job["curve_images"]
+    started_from = _same_bases(job, inputs, note) & _same_picks(job, note["job"])
+    as_many = note["job"]["curve_images"] == job["curve_images"]
     models = {Path(path).name: recorded(path) for path in outputs.get("models") or []}
     found = {}
     for position, seed in enumerate(job["seeds"]):
@@ -77,6 +78,15 @@ def _same_bases(job: Mapping, inputs: Mapping[str, object], note: Mapping) -> se
         return set(job["seeds"])
     then = {seed: note["inputs"].get(f"base{i}", {}).get("sha256") for i, seed in enumerate(note["job"]["seeds"])}
     return {seed for seed, base in zip(job["seeds"], bases, strict=True) if then.get(seed) == identity(base)}
+
+
+def _same_picks(job: Mapping, then: Mapping) -> set[int]:
+    """The seeds that train on the same pick of one-shot images as before, or on a set that is not picked."""
+    before, today = (
+        {**dict.fromkeys(of["seeds"], 0), **dict(zip(of["seeds"], of.get("picks", ()), strict=False))}
+        for of in (then, job)
+    )
+    return {seed for seed in job["seeds"] if before.get(seed) == today[seed]}
 
 
 def _settings(row: Mapping) -> tuple:

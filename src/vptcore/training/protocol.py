@@ -30,6 +30,7 @@ CHOICES = {
     "adamw": ("authors", "torch"),
     "one_shot_pool": ("all", "vtab1k"),
     "one_shot_final": ("same", "two_per_class"),
+    "one_shot_picks": ("per_seed", "one"),
     "fgvc_final": ("train", "trainval"),
     "lr_zero_epoch": (True, False),
     "scale_lr": (True, False),
@@ -75,6 +76,8 @@ class Protocol:
     # `vtab1k`: one-shot images come from train800 and val200, not from all that a task has to train and validate on.
     one_shot_pool: str = "vtab1k"
     one_shot_final: str = "same"
+    # `per_seed`: every seed of the finals trains on its own pick of images, so that intervals hold how picks differ.
+    one_shot_picks: str = "per_seed"
     fgvc_final: str = "train"
     val_every_epoch: bool = False
 

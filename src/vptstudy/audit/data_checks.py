@@ -131,9 +131,10 @@ def _array(view: View, name: str, index: str) -> Iterator[Finding]:
 def check_split(view: View, job: Job) -> Iterator[Found]:
     name, (index,) = only(job, "rows"), job.inputs["index"]
     rows, source = view.rows(name, "splits"), view.rows_if(index, "index")
-    # One-shot finals may draw anew from what train and val were picked from (part final); no part shares with test.
-    for beside in (("final",), ("train", "val")):
-        used = rows["row"][~np.isin(rows["part"], beside)]
+    # One-shot finals may draw anew from what train and val were picked from; no part shares with test.
+    others = sorted(set(rows["part"].tolist()) - {"train", "val", "test"})
+    for together in (("train", "val", "test"), *((part, "test") for part in others)):
+        used = rows["row"][np.isin(rows["part"], together)]
         if len(np.unique(used)) != len(used):
             yield name, Finding("complete", "an image is used twice, or by two of train, val and test")
             break

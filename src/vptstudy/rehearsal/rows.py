@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
+from vptcore.data.one_shot import of_pick
 from vptcore.training.choose import choose
 from vptcore.training.recipe import Recipe
 from vptcore.training.watched import watched_places
@@ -212,8 +213,11 @@ def splits(study: Study, task: str, train: str) -> dict[str, list]:
     val = min(size // 4, pool_size(study, task) - size)
     test = test_rows(study, task)
     parts, rows = ["train"] * size + ["val"] * val, np.arange(size + val)
-    if train == "one_shot" and study.protocol.one_shot_final == "two_per_class":
-        parts, rows = parts + ["final"] * len(rows), np.concatenate([rows, rows])
+    if train == "one_shot":
+        again = study.protocol.one_shot_final == "two_per_class"
+        part, picked = ("final", rows) if again else ("train", rows[:size])
+        named = [of_pick(part, pick) for pick in range(0 if again else 1, study.one_shot_picks)]
+        parts, rows = parts + list(np.repeat(named, len(picked))), np.concatenate([rows, *[picked] * len(named)])
     return {"part": parts + ["test"] * len(test), "row": np.concatenate([rows, test])}
 
 

@@ -135,11 +135,13 @@ def finals_line(study: Study, cells: list[Cell]) -> str:
 
 def _trained_on(study: Study, cell: Cell) -> str:
     parts = final_parts(study.protocol, study.tasks[cell.task].group, cell.train)
-    if parts == ("final",):
-        return "Finals are trained on two images a class, drawn anew."
+    if cell.train == ONE_SHOT:
+        what = "two images a class, drawn anew" if parts == ("final",) else "one image a class"
+        several = study.one_shot_picks > 1
+        picks = "each seed on its own pick" if several else "one pick for all seeds, whose luck is in no interval"
+        return f"Finals are trained on {what}: {picks}."
     if parts == ("train",):
-        what = "the one image a class of train" if cell.train == ONE_SHOT else "train alone"
-        return f"Finals are trained on {what}."
+        return "Finals are trained on train alone."
     more = ", a quarter more images than the train size" if cell.train.isdigit() else ""
     return f"Finals are trained on train and val{more}."
 

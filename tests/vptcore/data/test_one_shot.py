@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tests.vptcore.data.test_splits import index_of, job_of
-from vptcore.data.one_shot import DRAWS, SELECTIONS, THUMB, thumbnails
+from vptcore.data.one_shot import DRAWN, DRAWS, SELECTIONS, THUMB, thumbnails
 from vptcore.data.splits import split
 
 
@@ -93,3 +93,26 @@ def test_classes_of_one_image_have_no_val():
         train, val = picked(selection, frame, images, classes=2)
         assert len(train) == 2
         assert len(val) == 1
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+@pytest.mark.parametrize("final", ["same", "two_per_class"])
+def test_further_picks_are_other_images_of_the_same_classes(selection, final):
+    """What finals train on is picked anew; the first pick and val are those of one pick alone."""
+    index, images = index_of(300, 60, 5, 6, 3), np.random.default_rng(0).integers(0, 255, (365, 8, 8, 3), np.uint8)
+    job = job_of("one_shot", classes=6, seed=3) | {"selection": selection, "final": final}
+    alone, _ = split(job, index, images)
+    frame, _ = split(job | {"picks": 3}, index, images)
+    rows = {part: found["row"].tolist() for part, found in frame.groupby("part", sort=False)}
+    for part, found in alone.groupby("part", sort=False):
+        assert rows.pop(part) == found["row"].tolist()
+    part = "final" if final == "two_per_class" else "train"
+    if selection in DRAWN or part == "final":
+        assert list(rows) == [f"{part}_2", f"{part}_3"]
+    first = alone[alone["part"] == part]["row"].tolist()
+    labels = index.set_index("row")["label"]
+    for picked in rows.values():
+        assert labels.loc[picked].tolist() == labels.loc[first].tolist()
+        assert picked != first
+        assert set(index.set_index("row")["split"].loc[picked]) <= {"train", "val"}
+    assert len({tuple(picked) for picked in rows.values()}) == len(rows)

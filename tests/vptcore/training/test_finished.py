@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from tests.vptcore.training.test_search_final import TIMES, checkpoint, job, task  # noqa: F401
+from tests.vptcore.training.test_search_final import TIMES, checkpoint, job, task, with_picks  # noqa: F401
 from vptcore.jobs.manifest import Record
 from vptcore.records import read_provenance, read_rows, write_rows
 from vptcore.training import final, search
@@ -81,6 +81,15 @@ def test_only_the_missing_seeds_are_trained(cells, job):
     cell.final(job(seeds=[3, 1]))
     assert cell.final(job(seeds=[3])) == []
     assert cell.frames("final")[0]["seed"].tolist() == [3]
+
+
+def test_another_pick_of_one_shot_images_costs_its_seed(job, task, tmp_path):
+    picked = with_picks(task, tmp_path, train=[0, 1, 2], val=[3, 4, 5], train_2=[6, 7, 8])
+    cell, one = Cell(tmp_path / "cell", picked), {"train": "one_shot", "parts": ["train"]}
+    cell.search(job(**one))
+    assert cell.final(job(**one, picks=[0, 0])) == ["seed 1", "seed 2"]
+    assert cell.final(job(**one, picks=[0, 1])) == ["seed 2"]
+    assert cell.final(job(**one, picks=[0, 1])) == []
 
 
 def test_a_model_that_is_asked_for_now_costs_its_seed(cells, job):

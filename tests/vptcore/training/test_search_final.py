@@ -161,6 +161,38 @@ def test_finals_use_the_chosen_recipe_and_say_what_made_them(job, task, tmp_path
     assert sorted(predictions["row"].unique()) == list(range(40, 60))
 
 
+def with_picks(task, folder, **parts: list[int]) -> dict:
+    """The task's files with a split that has these parts beside its test images."""
+    rows = [{"part": part, "row": row} for part, found in parts.items() for row in found]
+    rows += [{"part": "test", "row": row} for row in range(40, 60)]
+    write_rows(folder / "picked.parquet", "splits", rows, {})
+    return task | {"splits": str(folder / "picked.parquet")}
+
+
+@pytest.mark.parametrize("method", ["vpt", "linear"])
+def test_a_seed_trains_on_its_own_pick(job, task, tmp_path, method):
+    """Seed 2 on pick 1 gives the rows that it gives where that pick is all there is, to the last digit."""
+    (tmp_path / "s").mkdir()
+    run_search(job(method), task, tmp_path / "s")
+    searched = {"search": str(tmp_path / "s/rows.parquet")}
+    picked, one, two = list(range(0, 3)), {"train": "one_shot", "parts": ["train"]}, list(range(9, 12))
+
+    def rows(inputs, **more):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        final.run(job(method, **one, **more), inputs | searched, outputs(folder, "curves", "predictions"), print)
+        return read_rows(folder / "rows.parquet", "final").drop(columns=TIMES).set_index("seed")
+
+    both = rows(with_picks(task, tmp_path, train=picked, train_2=two), picks=[0, 1])
+    first = rows(with_picks(task, tmp_path, train=picked), picks=[0, 0])
+    second = rows(with_picks(task, tmp_path, train=two))
+    assert both.loc[1].equals(first.loc[1])
+    assert both.loc[2].equals(second.loc[2])
+    assert both.loc[2, "train_loss"] != first.loc[2, "train_loss"]
+    with pytest.raises(ValueError, match="no images in train_3"):
+        rows(with_picks(task, tmp_path, train=picked, train_2=two), picks=[0, 2])
+
+
 def test_a_curve_on_a_sample_ends_where_its_predictions_do_and_changes_nothing_else(job, task, tmp_path):
     (tmp_path / "s").mkdir()
     run_search(job(), task, tmp_path / "s")

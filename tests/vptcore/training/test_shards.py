@@ -106,6 +106,15 @@ def test_shards_share_out_seeds_and_curves(demo):
     first, second = (slices.final_shard(study, cell, name) for name in ("1of2", "2of2"))
     assert (first["seeds"], first["curve_seeds"]) == ([42, 82, 800], 2)
     assert (second["seeds"], second["curve_seeds"]) == ([44, 100], 1)
+    shot = Cell("vit_mini_cifar10", "vpt", "digits", "one_shot")
+    assert slices.final_shard(study, shot, "1of2")["picks"] == [0, 2, 4]
+    assert slices.final_shard(study, shot, "2of2")["picks"] == [1, 3]
+    one = load_study(demo | {"switches": {"one_shot_picks": "one"}})
+    assert slices.final(one, shot)["picks"] == [0] * 5
+    assert (slices.split(study, "digits", "one_shot")["picks"], slices.split(one, "digits", "one_shot")["picks"]) == (
+        5,
+        1,
+    )
 
 
 def test_which_cells_are_split(demo):

@@ -47,11 +47,14 @@ def test_sizes_without_a_search_of_their_own_say_whose_recipe_they_use():
     assert recipe_line(study, [small, base]) == ""
 
 
+OWN = "each seed on its own pick"
+
+
 @pytest.mark.parametrize(
     ("task", "train", "paper", "authors", "sound"),
     [
         ("cifar100", "800", "train and val, a quarter more images than the train size", "", ""),
-        ("cifar100", "one_shot", "the one image a class of train", "two images a class, drawn anew", ""),
+        ("cifar100", "one_shot", f"one image a class: {OWN}", f"two images a class, drawn anew: {OWN}", ""),
         ("cub200", "train", "train alone", "", "train and val"),
     ],
 )
@@ -61,6 +64,15 @@ def test_captions_say_what_finals_are_trained_on(task, train, paper, authors, so
     for name, words in (("paper", paper), ("authors", authors or paper), ("sound", sound or paper)):
         study = replace(make_study([cell]), protocol=PROTOCOLS[name])
         assert finals_line(study, [cell, cell]) == f"Finals are trained on {words}."
+
+
+def test_one_pick_for_all_seeds_is_said():
+    cell = Cell("vit_b16_sup21k", "vpt", "cifar100", "one_shot")
+    study = replace(make_study([cell]), protocol=replace(PROTOCOLS["paper"], one_shot_picks="one"))
+    assert "one pick for all seeds, whose luck is in no interval" in finals_line(study, [cell])
+    study = make_study([cell])
+    study.config["one_shot"] = {"selection": "medoid"}
+    assert "one pick for all seeds" in finals_line(study, [cell])
 
 
 def test_plural():
