@@ -44,6 +44,8 @@ def load_study(config: Mapping) -> Study:
     cells, left_out = _cells(config, backbones, tasks)
     for task in config["explain"]["tasks"]:
         choose_one("explain.tasks", task, tasks)
+    for task in config["explain"].get("figure_18", []):
+        choose_one("explain.figure_18", task, config["explain"]["tasks"])
     seeds = tuple(config["seeds"])
     # Counted once: who reads this config later, such as a job that draws a table, needs no images.
     counted = {name: {key: getattr(tasks[name], key) for key in COUNTED} for name in tasks if _is_counted(config, name)}

@@ -219,22 +219,31 @@ def _seeds_shown(study: Study, frames: Mapping[str, pd.DataFrame]) -> str:
 _OF_IMAGES = {"examples", "index", "fid"}
 
 
-def figure_caption(spec, study: Study, wanted: Mapping[str, list], frames: Mapping[str, pd.DataFrame]) -> str:
-    """The caption of one figure, from the rows it was drawn from."""
+def figure_caption(
+    spec,
+    study: Study,
+    wanted: Mapping[str, list],
+    frames: Mapping[str, pd.DataFrame],
+    shown: Mapping[str, pd.DataFrame],
+) -> str:
+    """The caption of one figure: `frames` is what it reads of what is `wanted`, and `shown` what of that it draws."""
     cells = next((list(v) for v in wanted.values() if v and isinstance(v[0], Cell)), [])
+    if spec.narrows:
+        drawn = {cell for frame in shown.values() for cell in _present(frame, by_cell=True)}
+        cells = [cell for cell in cells if cell in drawn]
     trains = sorted({cell.train for cell in cells}, key=lambda t: (not t.isdigit(), int(t) if t.isdigit() else 0)) or [
         study.base_train
     ]
-    where = f"{study.backbones[study.main_backbone].title}, {train_phrase(trains)}, {_seeds_shown(study, frames)}."
+    where = f"{study.backbones[study.main_backbone].title}, {train_phrase(trains)}, {_seeds_shown(study, shown)}."
     if not wanted:
         return f"{spec.title}. {spec.shows}"
     parts = [
         f"{spec.title}." if set(wanted) <= _OF_IMAGES else f"{spec.title}. {where}",
         spec.shows,
         spec.adds(study, frames) if spec.adds else "",
-        _layer_line(frames),
-        _network_line(frames),
-        _overfitting_line(frames),
+        _layer_line(shown),
+        _network_line(shown),
+        _overfitting_line(shown),
         protocol_line(study),
         recipe_line(study, cells),
     ]

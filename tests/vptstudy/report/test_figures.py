@@ -7,10 +7,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
@@ -29,11 +31,13 @@ from vptcore.choices import ConfigError
 from vptcore.data.tasks import EMBEDDED, TASKS
 from vptcore.models.methods_table import METHODS
 from vptcore.records import RowsError
+from vptstudy.config.resolve import load_study
 from vptstudy.report.figures.draw import FIGURES, caption, draw, inputs, is_drawn, numbers, save
 from vptstudy.report.figures.draw_grids import _short
 from vptstudy.report.figures.style import read_style, short
 from vptstudy.report.figures.values import descent, loss_surface
 from vptstudy.report.quadrants import largest_sizes
+from vptstudy.report.tables.specs import cells
 from vptstudy.study import Cell
 
 EMBEDDED_TASKS = [task.id for task in EMBEDDED]
@@ -64,8 +68,26 @@ def test_inputs_of_the_paper(paper):
     assert kinds["8"] == ["explain"]
     assert all(kinds[n] == ["curves", "final"] for n in ("5", "6", "9", "10", "11", "12", "13"))
     assert len(inputs("12", paper)["curves"]) == 8 * 4
-    assert {c.train for c in inputs("13", paper)["curves"]} == {"5000", "10000", "20000"}
+    assert {c.train for c in inputs("13", paper)["curves"]} == {"800", "5000", "10000", "20000"}
     assert {c.method for c in inputs("16", paper)["final"]} == {"full", "vpt"}
+
+
+def test_the_papers_config_draws_what_the_paper_shows():
+    """KITTI at 1,000 and 1,200 in Figure 13, Retinopathy in Figure 18, and no rows of those sizes in Table 6."""
+    study = load_study(yaml.safe_load(Path("config.yaml").read_text()))
+    larger = inputs("13", study)["curves"]
+    assert {c.train for c in larger if c.task == "kitti_distance"} == {"800", "1000", "1200", "5000"}
+    assert {study.tasks[c.task].group for c in larger} == {"natural", "specialized", "structured"}
+    assert set(inputs("18", study)["explain"]) == {"diabetic_retinopathy", "dmlab", "kitti_distance"}
+    assert not set(inputs("8", study)["explain"]) & set(inputs("18", study)["explain"])
+    assert {c.train for c in cells(6, study)} == {"400", "800", "5000", "10000", "20000"}
+
+
+def test_own_far_objectives_are_explained_apart(demo):
+    shown = {number: inputs(number, demo)["explain"] for number in ("8", "18")}
+    assert all(not demo.tasks[task].high_disparity for task in shown["8"])
+    assert all(demo.tasks[task].high_disparity for task in shown["18"])
+    assert {*shown["8"], *shown["18"]} == {task for _, task, _ in demo.explained}
 
 
 def test_the_demo_has_no_larger_sizes(demo):
@@ -445,11 +467,42 @@ def test_a_log_axis_has_several_labels(demo, frames):
         assert sum(low <= tick <= high for tick in labelled) >= 2
 
 
+def overfitting_frames(paper, paper_final, tasks, methods=("full", "vpt")):
+    """Curves whose test loss falls to the end, and of these tasks and methods at 800 images doubles."""
+    curves = curve_rows(paper, inputs("13", paper)["curves"], epochs=10)
+    curves = curves.assign(test_loss=np.where(curves.test_loss.notna(), 2 - 0.1 * curves.epoch, np.nan))
+    up = curves.task.isin(tasks) & curves.method.isin(methods) & (curves.train == "800")
+    curves.loc[up, "test_loss"] *= np.where(curves.epoch[up] > 5, curves.epoch[up] / 2, 1)
+    return {"curves": curves, "final": paper_final[paper_final.backbone == paper.main_backbone]}
+
+
+def test_figure_13_shows_the_tasks_that_overfit_in_both_methods_and_no_other(paper, paper_final):
+    mine = overfitting_frames(paper, paper_final, ("svhn", "dmlab"))
+    shown = [axis.get_title(loc="left") for axis in draw("13", paper, mine).axes if axis.get_visible()]
+    assert shown == [f"{task}, {size} images" for task in ("SVHN", "DMLab") for size in ("5,000", "10,000", "20,000")]
+    drawn = pd.read_csv(io.StringIO(numbers("13", paper, mine)))
+    assert set(drawn.task) == {"svhn", "dmlab"}
+    assert set(drawn.train) == {5000, 10000, 20000}
+    words = caption("13", paper, mine)
+    assert "both methods overfit at train size 800: 2 of " in words
+    assert "(SVHN and DMLab)" in words
+    assert "train sizes 5000, 10000 and 20000" in words
+    assert "yet" not in words
+    assert draw("6", paper, mine).axes[0].get_title(loc="left").startswith("DMLab")
+
+
+def test_a_figure_of_what_overfits_says_when_nothing_does(paper, paper_final):
+    mine = overfitting_frames(paper, paper_final, ("svhn",), methods=("full",))
+    assert "None of" in caption("13", paper, mine)
+    (axis,) = draw("13", paper, mine).axes
+    assert "no task on which both methods overfit" in axis.texts[0].get_text()
+    assert numbers("13", paper, mine).count("\n") == 1
+
+
 def test_panels_of_sizes_share_their_axes(paper, paper_final):
     axes = [a for a in draw("16", paper, {"final": paper_final}).axes if a.get_visible()]
     assert len({a.get_xlim() for a in axes}) == 1
-    mine = {kind: curve_rows(paper, cells, epochs=4) if kind == "curves" else paper_final
-            for kind, cells in inputs("13", paper).items()}  # fmt: skip
+    mine = overfitting_frames(paper, paper_final, ("dmlab", "clevr_count"))
     by_row = {}
     for axis in draw("13", paper, mine).axes:
         by_row.setdefault(axis.get_subplotspec().rowspan.start, set()).add(axis.get_ylim())

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 
@@ -19,7 +20,7 @@ from vptcore.analysis.statistics import CELL
 from vptcore.data.tasks import GROUPS
 from vptcore.training.choose import edge_of
 from vptstudy.report import captions, quadrants
-from vptstudy.report.figures import values
+from vptstudy.report.figures import overfitted, values
 from vptstudy.report.tables import cost, whens
 from vptstudy.report.tables.specs import PAIR, STRATEGIES, sizes
 from vptstudy.study import Cell, Study
@@ -44,9 +45,9 @@ class FigureSpec:
     for it. None: a drawing, which shows what is meant, not what was found.
 
     `per_group` limits the tasks of each group to so many, those with the most cells; 0 is all. `log`: a logarithmic
-    loss axis. `sized`: a panel's title says its train size. `method`: the one whose searches are shown. `by_cell`: its
-    predictions are read one cell at a time, and it can do without. `adds`: a further sentence of the caption, from the
-    rows.
+    loss axis. `method`: the one whose searches are shown. `by_cell`: its predictions are read one cell at a time, and
+    it can do without. `narrows`: of the rows read, those that are drawn. `adds`: a further sentence of the caption,
+    from all rows read.
     """
 
     number: str
@@ -58,9 +59,9 @@ class FigureSpec:
     groups: tuple[str, ...] = MAIN_GROUPS
     per_group: int = 0
     log: bool = False
-    sized: bool = False
     method: str = ""
     by_cell: bool = False
+    narrows: Callable[[FigureSpec, Study, Frames], dict[str, pd.DataFrame]] | None = None
     adds: Callable[[Study, Frames], str] | None = None
 
 
@@ -105,9 +106,12 @@ def _curves(spec: FigureSpec, study: Study) -> Wanted:
 
 
 def _larger(spec: FigureSpec, study: Study) -> Wanted:
-    base = study.base_train
+    """The base size too, which says what overfits."""
+    base, mine = study.base_train, _of_groups(spec, study) | {"method": PAIR}
     trains = [size for size in sizes(study) if base.isdigit() and int(size) > int(base)]
-    return _with_finals(spec, study, study.select(**_of_groups(spec, study), method=PAIR, train=trains))
+    tasks = {cell.task for cell in study.select(**mine, train=trains)}
+    found = [cell for cell in study.select(**mine, train=[base, *trains]) if cell.task in tasks]
+    return {"curves": found, "final": found} if found else {}
 
 
 def _with_finals(spec: FigureSpec, study: Study, found: list[Cell]) -> Wanted:
@@ -128,8 +132,11 @@ def _first_of_each_group(spec: FigureSpec, found: list[Cell], study: Study) -> l
     return [cell for cell in found if cell.task in kept]
 
 
-def _explained(spec: FigureSpec, study: Study) -> Wanted:
-    tasks = [task for _, task, _ in study.explained if study.tasks[task].group in spec.groups]
+def _explained(spec: FigureSpec, study: Study, apart: bool = False) -> Wanted:
+    """The explained tasks, or those of Figure 18: the config's explain.figure_18, else the far objectives."""
+    named = study.config["explain"].get("figure_18")
+    far = {t.id for t in study.tasks.values() if (t.high_disparity if named is None else t.id in named)}
+    tasks = [task for _, task, _ in study.explained if (task in far) == apart]
     return {"explain": tasks[: spec.per_group or MOST_MAPS]} if tasks else {}
 
 
@@ -164,7 +171,14 @@ _MAPS = (
 )
 
 _CURVES = {"values": values.losses, "drawer": "draw_lines:losses", "shows": _LOSSES, "reads": _curves}
-_LARGER = {"values": values.losses, "drawer": "draw_lines:losses", "shows": _LOSSES, "reads": _larger, "sized": True}
+_LARGER = {
+    "values": values.losses,
+    "drawer": "draw_lines:losses_by_size",
+    "shows": _LOSSES,
+    "reads": _larger,
+    "narrows": overfitted.larger_sizes,
+    "adds": overfitted.said,
+}
 _BY_SIZE = {"values": values.accuracies, "drawer": "draw_lines:accuracy_by_size", "shows": _SIZES, "reads": _sizes}
 _GRAD_CAM = {"values": values.answers, "drawer": "draw_maps:grad_cam", "shows": _MAPS, "reads": _explained}
 _SEARCHED = {
@@ -175,7 +189,7 @@ _SEARCHED = {
     "reads": _searches,
     "groups": GROUPS,
 }
-_EASY, _HARD = ("natural", "specialized"), ("structured",)
+_HARD = ("structured",)
 
 FIGURES: dict[str, FigureSpec] = {
     spec.number: spec
@@ -252,12 +266,12 @@ FIGURES: dict[str, FigureSpec] = {
             "no data.",
             values.paths,
         ),
-        FigureSpec("8", "Grad-CAM of full fine-tuning and VPT", groups=_EASY, **_GRAD_CAM),
+        FigureSpec("8", "Grad-CAM of full fine-tuning and VPT", **_GRAD_CAM),
         FigureSpec("9", "Training and test loss, logarithmic", per_group=2, log=True, **_CURVES),
         FigureSpec("10", "Training and test loss, Natural", groups=("natural",), **_CURVES),
         FigureSpec("11", "Training and test loss, Specialized", groups=("specialized",), **_CURVES),
         FigureSpec("12", "Training and test loss, Structured", groups=_HARD, **_CURVES),
-        FigureSpec("13", "Training and test loss with larger training sets, Structured", groups=_HARD, **_LARGER),
+        FigureSpec("13", "Training and test loss with larger training sets, all that overfit", **_LARGER),
         FigureSpec("14", "Accuracy by train size, Natural", groups=("natural",), **_BY_SIZE),
         FigureSpec("15", "Accuracy by train size, Specialized", groups=("specialized",), **_BY_SIZE),
         FigureSpec("16", "Accuracy by train size, Structured", groups=_HARD, **_BY_SIZE),
@@ -271,10 +285,13 @@ FIGURES: dict[str, FigureSpec] = {
             "with the confidence.",
             values.answers,
             _explained,
-            _EASY,
             per_group=3,
         ),
-        FigureSpec("18", "Grad-CAM of full fine-tuning and VPT, Structured", groups=_HARD, **_GRAD_CAM),
+        FigureSpec(
+            "18",
+            "Grad-CAM of full fine-tuning and VPT, other quadrants",
+            **(_GRAD_CAM | {"reads": partial(_explained, apart=True)}),
+        ),
         FigureSpec(
             "19",
             "Examples of every data set",

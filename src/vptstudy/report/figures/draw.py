@@ -56,7 +56,7 @@ def draw(
     module, _, function = spec.drawer.partition(":")
     drawer = getattr(importlib.import_module(f"vptstudy.report.figures.{module}"), function)
     with style.styled(own_style):
-        figure = drawer(spec, study, mine)
+        figure = drawer(spec, study, _shown(spec, study, mine))
         # A drawing shows no rows, and so nothing that a notice on the rows is true of.
         if spec.reads and captions.notice(study):
             style.stamp(figure, captions.notice(study))
@@ -72,8 +72,14 @@ def save(figure: Figure, pdf_path: Path | str, png_path: Path | str, own_style: 
 
 def numbers(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) -> str:
     """The numbers that the figure draws, as CSV."""
-    found = spec_of(number).values(spec_of(number), study, _only_mine(number, study, frames))
+    spec = spec_of(number)
+    found = spec.values(spec, study, _shown(spec, study, _only_mine(number, study, frames)))
     return found.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _shown(spec, study: Study, mine: dict) -> dict:
+    """Of the rows that a figure reads, those that it draws."""
+    return spec.narrows(spec, study, mine) if spec.narrows else mine
 
 
 def _only_mine(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -99,4 +105,5 @@ def _of(frame: pd.DataFrame, wanted: list) -> pd.DataFrame:
 
 def caption(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) -> str:
     """The figure's caption, computed from the same frames."""
-    return captions.figure_caption(spec_of(number), study, inputs(number, study), _only_mine(number, study, frames))
+    spec, mine = spec_of(number), _only_mine(number, study, frames)
+    return captions.figure_caption(spec, study, inputs(number, study), mine, _shown(spec, study, mine))

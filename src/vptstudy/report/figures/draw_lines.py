@@ -61,7 +61,7 @@ def accuracy_by_size(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> 
     for axis, (title, mine) in zip(axes, shown.items(), strict=True):
         _size_panel(axis, summary[summary.task.isin(mine)], mine, study, own_colours=together)
         axis.set_title(title if together else short(study.tasks[title].title, letters))
-    _size_axis(axes, sorted(set(summary["size"])))
+    _size_axis(axes, sorted(set(summary["size"])), common_sizes(summary))
     _outer_labels(axes, columns, "training images", "test accuracy (%)")
     handles = [
         Line2D([], [], color=INK if together else method_colour(m), label=METHODS[m].title, **_marks(m))
@@ -77,11 +77,17 @@ def _marks(method: str) -> dict:
     return {"ls": METHOD_LINES[method], "marker": "o", "ms": 3, "mfc": "white" if method == "vpt" else None}
 
 
-def _size_axis(axes: list[Axes], sizes: list[int]) -> None:
+def common_sizes(rows: pd.DataFrame) -> list[int]:
+    """The sizes (column `size`) that several tasks have, or all of a single task: those that an axis names."""
+    tasks = rows.groupby("size")["task"].nunique()
+    return [int(size) for size in tasks.index if tasks[size] > 1 or rows["task"].nunique() == 1]
+
+
+def _size_axis(axes: list[Axes], sizes: list[int], named: list[int]) -> None:
     """One axis of sizes for all panels: the lowest and highest stand clear of the frame."""
     axes[0].set_xscale("log")
     axes[0].set_xlim(sizes[0] / 1.4, sizes[-1] * 1.4)
-    axes[0].set_xticks(sizes, [str(s) for s in sizes])
+    axes[0].set_xticks(named, [str(size) for size in named])
     axes[0].xaxis.set_minor_locator(NullLocator())
     for axis in axes:
         axis.tick_params(axis="x", rotation=90)
@@ -106,27 +112,51 @@ def _size_panel(axis: Axes, rows: pd.DataFrame, tasks: list[str], study: Study, 
 
 
 def losses(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """Training (solid) and test (dashed) loss against epoch, mean over seeds: a panel per task and train size.
+    """Training (solid) and test (dashed) loss against epoch, mean over seeds: a panel a task."""
+    curves = mean_curves(frames["curves"])
+    tasks, columns = _tasks(study, curves), 3 if spec.per_group else 4
+    figure, axes = panels(PAGE, 1.4, len(tasks), columns, sharex=True)
+    letters = letters_in(figure.get_figwidth() / min(columns, len(axes)) - 0.2)
+    for axis, task in zip(axes, tasks, strict=True):
+        _loss_panel(axis, curves[curves.task == task], spec.log)
+        axis.set_title(short(study.tasks[task].title, letters))
+    return _loss_figure(figure, axes, columns, curves, spec.log)
 
-    The sizes of a task stand in a row and share their axis of losses.
-    """
+
+def losses_by_size(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """A row a task, a panel each of its larger train sizes, which share their axis of losses."""
     curves = mean_curves(frames["curves"])
     tasks = _tasks(study, curves)
-    trains = sorted(
-        set(curves["train"]), key=lambda train: (not train.isdigit(), int(train) if train.isdigit() else 0, train)
-    )
-    places = [(task, train) for task in tasks for train in trains]
-    columns = len(trains) if len(trains) > 1 else 3 if spec.per_group else 4
-    shared = {"sharey": "row"} if len(trains) > 1 else {}
-    figure, axes = panels(PAGE, 1.4, len(places), columns, sharex=True, **shared)
-    letters = letters_in(figure.get_figwidth() / min(columns, len(axes)) - 0.2)
-    for axis, (task, train) in zip(axes, places, strict=True):
-        after = f", {train} images" if spec.sized else ""
-        _loss_panel(axis, curves[(curves.task == task) & (curves.train == train)], spec.log)
-        axis.set_title(short(study.tasks[task].title, letters - len(after)) + after)
-        if not study.select(backbone=study.main_backbone, task=task, train=train):
+    if not tasks:
+        return _nothing("no task on which both methods overfit at the base train size")
+    cells = study.select(backbone=study.main_backbone, task=tasks)
+    sizes = {task: sorted({int(c.train) for c in cells if c.task == task and c.train.isdigit()}) for task in tasks}
+    sizes = {task: [size for size in found if size > int(study.base_train)] for task, found in sizes.items()}
+    columns = max(map(len, sizes.values()))
+    figure, axes = panels(PAGE, 1.4, len(tasks) * columns, columns, sharex=True, sharey="row")
+    letters = letters_in(figure.get_figwidth() / columns - 0.2)
+    for row, task in enumerate(tasks):
+        mine = axes[row * columns : (row + 1) * columns]
+        for axis in mine[len(sizes[task]) :]:
             axis.set_visible(False)
-    if not spec.log:
+        for axis, size in zip(mine, sizes[task], strict=False):
+            _loss_panel(axis, curves[(curves.task == task) & (curves.train == str(size))], spec.log)
+            after = f", {size:,} images"
+            axis.set_title(short(study.tasks[task].title, letters - len(after)) + after)
+    return _loss_figure(figure, axes, columns, curves, spec.log)
+
+
+def _nothing(words: str) -> Figure:
+    """A figure that says why it shows nothing."""
+    figure, (axis,) = panels(PAGE, 0.5, 1, 1)
+    axis.set_axis_off()
+    axis.text(0, 0.5, words, va="center")
+    return figure
+
+
+def _loss_figure(figure: Figure, axes: list[Axes], columns: int, curves: pd.DataFrame, log: bool) -> Figure:
+    """What all panels of losses share: their floor, labels and legend."""
+    if not log:
         for axis in axes:
             axis.set_ylim(bottom=0)
     _outer_labels(axes, columns, "epoch", "loss (nats)")

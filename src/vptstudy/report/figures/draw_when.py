@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vptcore.analysis.when import trend
+from vptstudy.report.figures.draw_lines import common_sizes
 from vptstudy.report.figures.style import FAINT, INK, NEUTRAL, PAGE, TASKS, method_colour, new_figure
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.whens import points_of
@@ -49,8 +50,8 @@ def _by_size(axis: Axes, main: pd.DataFrame) -> None:
         label = GROUP_TITLES[name] + _line(axis, main[main["group"] == name], GROUP_COLOURS[name])
         handles.append(Line2D([], [], color=GROUP_COLOURS[name], lw=2, label=label))
     axis.set_xscale("log")
-    sizes = sorted(main["images"].unique())
-    axis.set_xticks(sizes, [f"{int(size):,}" for size in sizes])
+    sizes = common_sizes(main.rename(columns={"images": "size"}))
+    axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axis.minorticks_off()
     axis.set(xlabel="training images", title="(a)")
     axis.legend(handles=handles, loc="best")

@@ -25,7 +25,7 @@ class TableSpec:
     `role` names the backbone, `trains` the train sizes: base, one_shot, train, or sizes (all numbers).
     `others`: the study's further methods follow below a rule. `tuned`: a row with tuned / total parameters of VPT.
     `fid`: a row with Fréchet distances. `gap`: a row with the last method minus the first. `only`: the tasks and sizes
-    that this method was run on.
+    that this method was run on. `common`: without the sizes that one task alone was run at.
     """
 
     number: int | str
@@ -41,6 +41,7 @@ class TableSpec:
     gap: bool = False
     mean: bool = True
     only: str = ""
+    common: bool = False
 
 
 def _three(first: int, role: str) -> tuple[TableSpec, ...]:
@@ -62,8 +63,8 @@ TABLES: dict[int | str, TableSpec] = {
         TableSpec(2, "Training strategies, Structured", _HARD, STRATEGIES, others=True, tuned=True),
         TableSpec(3, "One-shot accuracy, Natural and Specialized", _EASY, trains=ONE_SHOT, tuned=True),
         TableSpec(4, "One-shot accuracy, Structured", _HARD, trains=ONE_SHOT, tuned=True),
-        TableSpec(5, "Accuracy by train size, Natural and Specialized", _EASY, trains="sizes"),
-        TableSpec(6, "Accuracy by train size, Structured", _HARD, trains="sizes"),
+        TableSpec(5, "Accuracy by train size, Natural and Specialized", _EASY, trains="sizes", common=True),
+        TableSpec(6, "Accuracy by train size, Structured", _HARD, trains="sizes", common=True),
         *_three(7, "swin"),
         *_three(10, "mae"),
         *_three(13, "moco"),
@@ -118,7 +119,10 @@ def trains_of(spec: TableSpec, study: Study) -> list[str]:
         return [study.base_train]
     if spec.trains != "sizes":
         return [spec.trains]
-    found = sizes(study, backbone=backbone_of(spec, study), method=spec.methods)
+    mine = {"backbone": backbone_of(spec, study), "method": spec.methods}
+    found = sizes(study, **mine)
+    if spec.common and len({cell.task for cell in study.select(**mine)}) > 1:
+        found = [size for size in found if len({cell.task for cell in study.select(**mine, train=size)}) > 1]
     return found if len(found) > 1 else []
 
 
