@@ -28,7 +28,7 @@ from vptstudy.cli import (
     render,
     run,
 )
-from vptstudy.run import streams
+from vptstudy.run import caches, streams
 
 COMMANDS = (
     advise,
@@ -50,6 +50,7 @@ COMMANDS = (
 
 def main(arguments: list[str] | None = None) -> int:
     streams.settle()
+    caches.settle()
     try:
         try:
             return _do(_parser().parse_args(arguments))
