@@ -40,6 +40,7 @@ from vptcore.training import fresh, stage
 from vptcore.training.fit import fit, predict
 from vptcore.training.flops import step_flops
 from vptcore.training.recipe import recipes_of
+from vptstudy import slices
 from vptstudy.advise import rungs
 from vptstudy.advise.folds import dealt
 from vptstudy.advise.look import Look, look
@@ -130,7 +131,7 @@ class Bench:
         setting = Setting(self.of.look, "results", BACKBONE, self.backbones, "cpu")
         more = rungs.prompted(arm.length) if arm.length else {}
         study = load_study(rungs.config_of(setting, budget, "grid", {arm.method: tuple(rates)}, **more))
-        return study.search_slice(study.cells[0]) | {"resize": "antialias"}
+        return slices.search(study, study.cells[0]) | {"resize": "antialias"}
 
     def parts(self, job: Mapping, *names: Sequence[str]) -> list[ImageSet]:
         picked = [np.concatenate([self.rows[part] for part in name]) for name in names]

@@ -66,7 +66,9 @@ def split(study: Study, task: str, train: str) -> dict:
         "train": train,
         "seed": study.config["split_seed"],
         "classes": study.tasks[task].classes,
-    } | (_one_shot(study) if train == ONE_SHOT else {})
+        **({"told": told} if (told := study.told_splits(task)) else {}),
+        **(_one_shot(study) if train == ONE_SHOT else {}),
+    }
 
 
 def _one_shot(study: Study) -> dict:

@@ -139,6 +139,10 @@ class Study:
     def skips_bad_images(self, task: str) -> bool:
         return self.config["tasks"].get(task, {}).get("on_bad_image") == "skip"
 
+    def told_splits(self, task: str) -> str:
+        """The file that says each image's split; empty where the source does."""
+        return self.config["tasks"].get(task, {}).get("splits", "")
+
     def resize_of(self, task: str) -> str:
         """The task's own resize, else the config's, else that of the task's benchmark: VTAB's is the protocol's."""
         own = self.config["tasks"].get(task, {}).get("resize")

@@ -21,6 +21,7 @@ from vptcore.data.item import spread
 from vptcore.data.one_shot import SELECTIONS, drawn, of_pick
 from vptcore.data.sources import READERS
 from vptcore.data.tasks import VTAB
+from vptcore.data.told import as_told, noted
 from vptcore.jobs.provenance import provenance
 
 VTAB_TRAIN, VTAB_VAL = 800, 200
@@ -37,15 +38,17 @@ def split(
     Parts are train, val and test, and for the authors' one-shot finals, which draw anew, final. Further one-shot picks
     (`job["picks"]`) are train_2, train_3, ..., or final_2, ...
 
-    `job["train"]` is a number of train images, 'one_shot' or 'train'. `images` is the task's array, for one-shot rules
+    `job["train"]` is a number of train images, 'one_shot' or 'train'. `job["told"]` names a file whose splits stand in
+    the place of the index's (`told`). `images` is the task's array, for one-shot rules
     that look at it; `substitutes` are those of the source, to which this split's are added. Raises ValueError with the
     counts if there are too few images.
     """
-    task, train = job["task"], str(job["train"])
+    task, train, substitutes = job["task"], str(job["train"]), list(substitutes)
+    if job.get("told"):
+        index, substitutes = as_told(index, job["told"]), noted(substitutes, job["told"])
     rows = {name: index.loc[index["split"] == name, "row"].to_numpy() for name in ("train", "val", "test")}
     if not len(rows["test"]):
         raise ValueError(f"{task}: no test images; the index has {_counts(rows)}")
-    substitutes = list(substitutes)
     if train == str(VTAB_TRAIN) and task in VTAB_IDS:
         rows = _in_order(job, index, rows, substitutes)
         chosen = _vtab(task, rows, substitutes)
@@ -71,7 +74,8 @@ def run(job: dict, index_path: Path | str, out_path: Path | str, images_path: Pa
     images = np.load(images_path, mmap_mode="r") if images_path else None
     of_source = records.read_provenance(index_path).get("substitutes", ())
     frame, notes = split(job, records.read_rows(index_path, "index"), images, of_source)
-    inputs = {"index": index_path} | ({"images": images_path} if images_path else {})
+    told = {"told": job["told"]} if job.get("told") else {}
+    inputs = {"index": index_path} | ({"images": images_path} if images_path else {}) | told
     note = provenance(job, inputs, started=started, **notes)
     records.write_rows(out_path, "splits", frame, note)
     counts = frame["part"].value_counts()

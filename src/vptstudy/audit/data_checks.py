@@ -142,7 +142,8 @@ def check_split(view: View, job: Job) -> Iterator[Found]:
         return
     try:
         looked_at = [np.load(view.path(images), mmap_mode="r") for images in job.inputs.get("images", ())]
-        again, _ = splits.split(job.slice, _drawn_from(source), *looked_at)
+        told = {"told": view.store.base / job.slice["told"]} if job.slice.get("told") else {}
+        again, _ = splits.split(job.slice | told, _drawn_from(source, *(["key"] if told else [])), *looked_at)
     except (ValueError, KeyError, OSError) as error:
         yield name, Finding("plausible", f"cannot be drawn again from the index: {' '.join(str(error).split())}")
         return
@@ -152,9 +153,11 @@ def check_split(view: View, job: Job) -> Iterator[Found]:
         yield name, Finding("plausible", f"not the rows that its seed draws from the index{counts}")
 
 
-def _drawn_from(index: dict[str, np.ndarray]) -> pd.DataFrame:
+def _drawn_from(index: dict[str, np.ndarray], *more: str) -> pd.DataFrame:
     """The columns that a split is drawn from; texts stay Python's, since turning them into pandas' own takes longer."""
-    return pd.DataFrame({key: pd.Series(index[key], dtype=index[key].dtype) for key in ("row", "split", "label")})
+    return pd.DataFrame(
+        {key: pd.Series(index[key], dtype=index[key].dtype) for key in ("row", "split", "label", *more)}
+    )
 
 
 def check_fid(view: View, job: Job) -> Iterator[Found]:

@@ -21,7 +21,15 @@ FILE = Path(__file__).with_name("defaults.yaml")
 # These are named by the person, and what they hold is theirs: a default beside them would be one more experiment.
 WHOLE = ("experiments", "tasks", "backbones", "switches", "prompts.sets", "shards")
 # In a path `~` is your home. `*` is any name.
-PATHS = ("results", "data_root", "fid.weights", "fid.reference", "backbones.*.checkpoint", "tasks.*.path")
+PATHS = (
+    "results",
+    "data_root",
+    "fid.weights",
+    "fid.reference",
+    "backbones.*.checkpoint",
+    "tasks.*.path",
+    "tasks.*.splits",
+)
 # YAML 1.2 reads 1e-3 as a number; PyYAML, which follows 1.1, as a text.
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
 

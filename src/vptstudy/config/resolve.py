@@ -61,7 +61,7 @@ def load_study(config: Mapping) -> Study:
 def _tasks(extra: Mapping, data_root: str) -> dict[str, Task]:
     tasks = dict(TASKS)
     for name, setting in extra.items():
-        row = {k: v for k, v in setting.items() if k not in ("path", "on_bad_image")}
+        row = {k: v for k, v in setting.items() if k not in ("path", "on_bad_image", "splits")}
         if name in tasks:
             tasks[name] = Task(**{**asdict(tasks[name]), **row})
             continue

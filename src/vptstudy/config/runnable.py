@@ -21,7 +21,7 @@ from vptstudy.study import Study
 
 def problems(study: Study) -> list[str]:
     """Every problem that the files and timm's models show. Imports torch where the config has backbones of its own."""
-    return [*_images(study), *_checkpoints(study), *_models(study)]
+    return [*_images(study), *_splits(study), *_checkpoints(study), *_models(study)]
 
 
 def check_runnable(study: Study) -> None:
@@ -59,6 +59,13 @@ def _images(study: Study) -> Iterator[str]:
         if not found.problems and len(found.classes) != row.classes:
             first = ", ".join(found.classes[:3])
             yield f"tasks.{task}.classes: {row.classes}, but {path} has {len(found.classes)} classes ({first}, ...)"
+
+
+def _splits(study: Study) -> Iterator[str]:
+    for task in study.used("task"):
+        told = study.told_splits(task)
+        if told and not Path(told).is_file():
+            yield f"tasks.{task}.splits: {told}: no such file; expected a csv with the columns key and split"
 
 
 def _checkpoints(study: Study) -> Iterator[str]:

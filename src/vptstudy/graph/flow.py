@@ -50,10 +50,11 @@ def fetched_files(study: Study, task: str) -> list[str]:
 
 
 def split_files(study: Study, task: str, train: str) -> dict[str, str]:
-    """The index; the images too for a one-shot rule that looks at them."""
+    """The index; the images too for a one-shot rule that looks at them, and the file that tells the splits."""
     files = task_files(study, task, train)
     looks = train == ONE_SHOT and study.one_shot_selection in LOOKS
-    return {name: files[name] for name in (("index", "images") if looks else ("index",))}
+    told = {"told": told} if (told := study.told_splits(task)) else {}
+    return {name: files[name] for name in (("index", "images") if looks else ("index",))} | told
 
 
 def prepare_threads(study: Study, task: str) -> int:
