@@ -202,17 +202,27 @@ def marks_line(verdicts: Iterable[str]) -> str:
 
 
 def _seeds_shown(study: Study, frames: Mapping[str, pd.DataFrame]) -> str:
-    """How many seeds are seen: one in maps and searches, and of curves of the test loss those that were kept."""
+    """How many seeds the rows have that are seen: one in maps and searches; of test curves those that were kept."""
     if "explain" in frames:
         return "one seed"
     if set(frames) == {"search"}:
         return "each configuration run once"
-    if "curves" in frames:
-        curves = frames["curves"]
-        tested = curves.loc[curves["test_loss"].notna()].groupby(CELL)["seed"].nunique()
-        most = int(tested.max()) if len(tested) else 0
-        return f"{seeds_phrase(len(study.seeds))}, test curves of {seeds_phrase(most) if most else 'none'}"
-    return seeds_phrase(len(study.seeds))
+    kind = next((kind for kind in ("curves", "final", "predictions") if kind in frames), "")
+    if not kind or not len(frames[kind]):
+        return seeds_phrase(len(study.seeds))
+    counts = frames[kind].groupby(CELL)["seed"].nunique()
+    if kind != "curves":
+        return _from_to(counts)
+    tested = frames[kind][frames[kind]["test_loss"].notna()].groupby(CELL)["seed"].nunique().reindex(counts.index)
+    if tested.eq(counts).all():
+        return _from_to(counts)
+    return f"{_from_to(counts)}, test curves of {_from_to(tested.fillna(0).astype(int))}"
+
+
+def _from_to(counts: pd.Series) -> str:
+    """'5 seeds', 'one seed', '3 to 5 seeds', 'none'."""
+    least, most = int(counts.min()), int(counts.max())
+    return "none" if not most else seeds_phrase(most) if least == most else f"{least} to {most} seeds"
 
 
 # Kinds of rows that no training stands behind.

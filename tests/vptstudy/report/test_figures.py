@@ -111,6 +111,28 @@ def test_every_figure_draws_and_captions(number, demo, frames):
     assert "yet" not in words
 
 
+@pytest.mark.parametrize("number", [n for n in FIGURES if n not in ("6", "13")])
+def test_the_caption_says_as_many_seeds_as_there_are(number, demo, frames):
+    """With all seeds, and with one taken away everywhere: counted in the frames, not taken from the config."""
+    mine = frames(number)
+    kind = next((kind for kind in ("curves", "final", "predictions") if kind in mine), None)
+    if kind is None or "explain" in mine:
+        said = caption(number, demo, mine)
+        assert ("one seed" in said) == ("explain" in mine)
+        assert ("each configuration run once" in said) == (set(mine) == {"search"})
+        return
+    for lacking in (None, demo.seeds[-1]):
+        fewer = {k: f[f["seed"] != lacking] if k == kind else f for k, f in mine.items()}
+        count = fewer[kind]["seed"].nunique()
+        assert f", {'one seed' if count == 1 else f'{count} seeds'}" in caption(number, demo, fewer)
+    if kind == "curves":
+        tested = mine[kind][mine[kind]["test_loss"].notna()]["seed"].nunique()
+        all_seeds = mine[kind]["seed"].nunique()
+        assert (
+            f"test curves of {'one seed' if tested == 1 else f'{tested} seeds'}" in caption(number, demo, mine)
+        ) == (tested < all_seeds)
+
+
 def test_forest_shows_the_differences(demo, frames):
     mine = frames("forest")
     axis = draw("forest", demo, mine).axes[0]
@@ -444,11 +466,15 @@ def test_titles_keep_the_end_that_tells_them_apart():
 
 @pytest.mark.parametrize("number", ["4", "14", "cost", "calibration"])
 def test_chance_is_drawn_wherever_accuracy_is(number, demo, frames):
-    figure = draw(number, demo, frames(number))
+    mine = frames(number)
+    figure, found = draw(number, demo, mine), mine["predictions"]
+    if not isinstance(found, pd.DataFrame):
+        found = pd.concat([rows.assign(task=cell.task, method=cell.method) for cell, rows in found.items()])
+    counts = found.query("task == 'fashion_mnist' and method == 'vpt'").label.value_counts()
     heights = {round(float(line.get_ydata()[0]), 6) for axis in figure.axes for line in axis.lines
                if list(line.get_xdata()) == [0, 1] and len(set(line.get_ydata())) == 1}  # fmt: skip
     scale = 1 if number == "calibration" else 100
-    assert round(scale / demo.tasks["fashion_mnist"].classes, 6) in heights
+    assert round(scale * counts.max() / counts.sum(), 6) in heights
     assert "hance" in caption(number, demo, frames(number))
 
 

@@ -19,7 +19,8 @@ import pandas as pd
 from vptcore.analysis.statistics import CELL
 from vptcore.data.tasks import GROUPS
 from vptcore.training.choose import edge_of
-from vptstudy.report import captions, quadrants
+from vptstudy.report import captions, chance, quadrants
+from vptstudy.report.chance import one_cell_a_task
 from vptstudy.report.figures import overfitted, values
 from vptstudy.report.tables import cost, whens
 from vptstudy.report.tables.specs import PAIR, STRATEGIES, sizes
@@ -98,7 +99,7 @@ def _sizes(spec: FigureSpec, study: Study) -> Wanted:
     found = study.select(**_of_groups(spec, study), method=PAIR, train=sizes(study))
     several = {cell.task for cell in found if len({c.train for c in found if c.task == cell.task}) > 1}
     found = _first_of_each_group(spec, [cell for cell in found if cell.task in several], study)
-    return {"final": found} if found else {}
+    return {"final": found, "predictions": one_cell_a_task(found)} if found else {}
 
 
 def _curves(spec: FigureSpec, study: Study) -> Wanted:
@@ -140,6 +141,11 @@ def _explained(spec: FigureSpec, study: Study, apart: bool = False) -> Wanted:
     return {"explain": tasks[: spec.per_group or MOST_MAPS]} if tasks else {}
 
 
+def _costs(spec: FigureSpec, study: Study) -> Wanted:
+    found = cost.reads(study)
+    return found | {"predictions": one_cell_a_task(found["final"])} if found else {}
+
+
 def _examples(spec: FigureSpec, study: Study) -> Wanted:
     return {"examples": study.used("task")}
 
@@ -154,10 +160,9 @@ def _searches(spec: FigureSpec, study: Study) -> Wanted:
 
 
 _LOSSES = "Cross-entropy per epoch, training solid, test dashed, averaged over the seeds that have them."
-_CHANCE = "Dotted in grey: chance, one over the number of classes."
 _SIZES = (
     "Test accuracy against the number of training images (logarithmic), mean ± standard deviation over seeds. FT full "
-    "marks, VPT hollow ones. Dotted lines without marks: chance, one over the number of classes."
+    f"marks, VPT hollow ones. {chance.CAPTION}"
 )
 _SEARCH = (
     "Validation accuracy of every configuration at the last epoch, in points below the best of its task; a "
@@ -179,7 +184,13 @@ _LARGER = {
     "narrows": overfitted.larger_sizes,
     "adds": overfitted.said,
 }
-_BY_SIZE = {"values": values.accuracies, "drawer": "draw_lines:accuracy_by_size", "shows": _SIZES, "reads": _sizes}
+_BY_SIZE = {
+    "values": values.accuracies,
+    "drawer": "draw_lines:accuracy_by_size",
+    "shows": _SIZES,
+    "reads": _sizes,
+    "by_cell": True,
+}
 _GRAD_CAM = {"values": values.answers, "drawer": "draw_maps:grad_cam", "shows": _MAPS, "reads": _explained}
 _SEARCHED = {
     "adds": _edges,
@@ -309,7 +320,7 @@ FIGURES: dict[str, FigureSpec] = {
             "draw_grids:calibration",
             "Above: how often answers of a given confidence are right, in 15 bins, every task with the same "
             "weight. Below: expected calibration error of each task, mean ± standard deviation over seeds. "
-            f"{_CHANCE}",
+            f"{chance.CAPTION}",
             values.calibration,
             _predictions,
             GROUPS,
@@ -319,10 +330,12 @@ FIGURES: dict[str, FigureSpec] = {
             "What accuracy costs",
             "draw_grids:costs",
             "Mean test accuracy ± standard deviation over seeds of each method in each group, against the wall seconds "
-            f"of one seed and against the tuned share of all parameters (head included), both logarithmic. {_CHANCE}",
+            f"of one seed and against the tuned share of all parameters (head included), both logarithmic. "
+            f"{chance.CAPTION}",
             values.costs,
-            lambda spec, study: cost.reads(study),
+            _costs,
             GROUPS,
+            by_cell=True,
             adds=cost.left_out,
         ),
     )

@@ -20,6 +20,7 @@ from matplotlib.ticker import NullFormatter
 from vptcore.analysis.calibration import calibration_error, reliability
 from vptcore.models.methods_table import METHODS, in_order
 from vptcore.training.choose import HIGHEST, LOWEST, choose, edge_of
+from vptstudy.report.chance import chance_of
 from vptstudy.report.figures.draw_lines import CHANCE
 from vptstudy.report.figures.style import (
     FAINT,
@@ -127,7 +128,7 @@ def calibration(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figur
     lower = below.subplots(1, len(groups), squeeze=False, sharey=True, width_ratios=ratios)[0]
     for top, bottom, group, tasks in zip(upper, lower, groups, members, strict=True):
         _reliability(top, bins[bins["task"].isin(tasks)])
-        top.axhline(np.mean([1 / study.tasks[task].classes for task in tasks]), color=NEUTRAL, **CHANCE)
+        top.axhline(np.mean([chance_of(study, task, rows) for task in tasks]), color=NEUTRAL, **CHANCE)
         top.set_title(GROUP_TITLES[group])
         top.set_xlabel("confidence")
         _errors(bottom, errors[errors["task"].isin(tasks)], tasks, study)
@@ -192,7 +193,7 @@ def costs(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     for column, group in enumerate(groups):
         mine = frame[frame["group"] == group].set_index("method")
         axes[0, column].set_title(GROUP_TITLES[group])
-        chance = 100 * np.mean([1 / study.tasks[task].classes for task in members[group]])
+        chance = 100 * np.mean([chance_of(study, task, frames.get("predictions")) for task in members[group]])
         for axis, name in zip(axes[:, column], ("final_seconds", "tuned_percent"), strict=True):
             for order, method in enumerate(m for m in methods if m in mine.index):
                 _cost_mark(axis, mine.loc[method], name, method, order)

@@ -18,6 +18,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocato
 from vptcore.analysis.curves import mean_curves
 from vptcore.analysis.statistics import summarise
 from vptcore.models.methods_table import METHODS, in_order
+from vptstudy.report.chance import chance_of
 from vptstudy.report.figures.style import (
     COLUMN,
     INK,
@@ -59,7 +60,8 @@ def accuracy_by_size(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> 
     figure, axes = panels(PAGE, 2.7 if together else 1.5, len(shown), columns, sharex=True)
     letters = letters_in(figure.get_figwidth() / min(columns, len(axes)) - 0.2)
     for axis, (title, mine) in zip(axes, shown.items(), strict=True):
-        _size_panel(axis, summary[summary.task.isin(mine)], mine, study, own_colours=together)
+        chances = {task: chance_of(study, task, frames.get("predictions")) for task in mine}
+        _size_panel(axis, summary[summary.task.isin(mine)], chances, study, own_colours=together)
         axis.set_title(title if together else short(study.tasks[title].title, letters))
     _size_axis(axes, sorted(set(summary["size"])), common_sizes(summary))
     _outer_labels(axes, columns, "training images", "test accuracy (%)")
@@ -93,19 +95,20 @@ def _size_axis(axes: list[Axes], sizes: list[int], named: list[int]) -> None:
         axis.tick_params(axis="x", rotation=90)
 
 
-def _size_panel(axis: Axes, rows: pd.DataFrame, tasks: list[str], study: Study, own_colours: bool) -> None:
-    colours = task_colours(tasks)
+def _size_panel(axis: Axes, rows: pd.DataFrame, chances: Mapping[str, float], study: Study, own_colours: bool) -> None:
+    """The tasks of `chances`, task -> share that is right by chance."""
+    colours = task_colours(list(chances))
     for (task, method), line in rows.sort_values("size").groupby(["task", "method"], sort=False):
         colour = colours[task] if own_colours else method_colour(method)
         spread = 100 * line["std"].fillna(0)
         axis.errorbar(
             line["size"], 100 * line["mean"], spread, color=colour, capsize=1.5, elinewidth=0.6, **_marks(method)
         )
-    for task in tasks:
-        axis.axhline(100 / study.tasks[task].classes, color=colours[task] if own_colours else NEUTRAL, **CHANCE)
+    for task, chance in chances.items():
+        axis.axhline(100 * chance, color=colours[task] if own_colours else NEUTRAL, **CHANCE)
     axis.grid(axis="y")
     if own_colours:
-        handles = [Line2D([], [], color=colours[task], label=short(study.tasks[task].title, 20)) for task in tasks]
+        handles = [Line2D([], [], color=colours[task], label=short(study.tasks[task].title, 20)) for task in chances]
         # Below the sizes, which stand upright, and the axis's label.
         below = -0.26 - 0.045 * len(str(rows["size"].max()))
         axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, below), handlelength=1.2)

@@ -17,6 +17,7 @@ from vptcore.analysis.curves import mean_curves
 from vptcore.analysis.statistics import CELL, Difference, summarise
 from vptcore.training.choose import choose
 from vptstudy.report import quadrants as plane
+from vptstudy.report.chance import chance_of
 from vptstudy.report.contrasts import Contrasts
 from vptstudy.report.tables import cost, whens
 from vptstudy.study import Study
@@ -52,7 +53,7 @@ def points(spec, study: Study, frames: Frames) -> pd.DataFrame:
 def accuracies(spec, study: Study, frames: Frames) -> pd.DataFrame:
     """Mean and standard deviation of each cell's test accuracy over seeds, and the chance of its task."""
     found = summarise(frames["final"])[[*CELL, "n", "mean", "std", "low", "high"]]
-    return found.assign(chance=[1 / study.tasks[task].classes for task in found["task"]])
+    return found.assign(chance=[chance_of(study, task, frames.get("predictions")) for task in found["task"]])
 
 
 def losses(spec, study: Study, frames: Frames) -> pd.DataFrame:
