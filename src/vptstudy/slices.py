@@ -14,6 +14,7 @@ from dataclasses import asdict
 
 from vptcore.data.signature import signature
 from vptcore.models.methods_table import METHODS
+from vptcore.training.edges import MOST
 from vptcore.training.recipe import Recipe, final_parts
 from vptstudy.study import MAX_POOL, ONE_SHOT, Cell, Study
 
@@ -148,7 +149,8 @@ def _recipe(study: Study, cell: Cell) -> Recipe:
 def search(study: Study, cell: Cell) -> dict:
     """What a grid search reads."""
     grid = study.config["methods"][cell.method]["grid"]
-    return _model(study, cell) | {
+    extends = {"extend": MOST} if study.config["edges"] == "extend" else {}
+    return _model(study, cell) | extends | {
         "version": VERSIONS["search"], "seed": study.config["search_seed"], "grid": grid,
         "fixed_decay": METHODS[cell.method].as_full and study.protocol.full_decay == "fixed",
     }  # fmt: skip

@@ -22,7 +22,7 @@ from vptcore.training.choose import choose
 from vptcore.training.recipe import Recipe
 
 # What a job may be asked otherwise without another number for what it has in common with the one before.
-MANY = {"final": ("seeds", "picks", "curve_seeds", "curve_images"), "search": ("grid",)}
+MANY = {"final": ("seeds", "picks", "curve_seeds", "curve_images"), "search": ("grid", "extend")}
 SETTINGS = ("optimizer", "lr", "weight_decay", "batch", "epochs")
 HOW = ("compiled", "captured")  # how the runs were computed: in a file's metadata, not in its rows
 HIVE = ("backbone", "method", "task", "train")

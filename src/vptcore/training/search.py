@@ -39,6 +39,7 @@ from vptcore.models.methods_table import METHODS
 from vptcore.records import replacing, write_rows, write_text
 from vptcore.training import finished, fresh, stage
 from vptcore.training.choose import choose
+from vptcore.training.edges import further_recipes
 from vptcore.training.fit import fit, predict, scores
 from vptcore.training.prepared import Prepared
 from vptcore.training.recipe import Recipe, check_batch, recipes_of
@@ -93,14 +94,17 @@ def _grid(job, inputs, outputs, device: torch.device, work: Path, say) -> list[d
     check_batch(job, len(train))
     recipes = recipes_of(job)
     if METHODS[job["method"]].stacks:
-        return _stacked_rows(job, recipes, train, val, device, work if "best" in outputs else None)
+        return _stacked_rows(job, train, val, device, work if "best" in outputs else None)
     base_state = start_state(METHODS[job["method"]], load_file(inputs["base"])) if "base" in inputs else None
     counts = None
     if stage.is_probe(job):
         (train, val), counts = fresh.as_features(job, train, val)
-    _keep_finished(job, inputs, outputs, recipes, work)
     setting = _Setting(job, train, val, device, base_state, work, "best" in outputs, say, Prepared(), counts)
-    return _rows(setting, recipes)
+
+    def recall(recipes: list[Recipe]) -> None:
+        _keep_finished(job, inputs, outputs, recipes, work)
+
+    return _rows(setting, recipes, recall)
 
 
 def _keep_finished(job, inputs, outputs, recipes: list[Recipe], work: Path) -> None:
@@ -114,25 +118,41 @@ def _keep_finished(job, inputs, outputs, recipes: list[Recipe], work: Path) -> N
             write_text(work / f"config={config}.json", json.dumps(row))
 
 
-def _rows(setting: _Setting, recipes: list[Recipe]) -> list[dict]:
-    """One row per configuration, read from the work folder where it is there already."""
+def _rows(setting: _Setting, recipes: list[Recipe], recall: Callable[[list[Recipe]], None]) -> list[dict]:
+    """One row per configuration of the grid, and of the rates beyond its edge that the job buys.
+
+    `recall` puts into the work folder what an earlier run has of some recipes.
+    """
     rows, work = [], setting.work
     models = fresh.Models(lambda: _build(setting), setting.device)
     number, count = setting.job.get("shard", (1, 1))
-    for config, recipe in list(enumerate(recipes))[number - 1 :: count]:
-        done = work / f"config={config}.json"
-        if not done.exists():
-            _record(setting, config, recipe, models)
-        rows.append(json.loads(done.read_text(encoding="utf-8")))
-        if setting.keeps_best:
-            _drop_worse(rows, work)
-        settings = f"lr {recipe.lr:g}, weight decay {recipe.weight_decay:g}"
-        setting.say(f"configuration {config + 1}/{len(recipes)}: {settings}: {_verdict(rows[-1])}")
+    tried = list(enumerate(recipes))[number - 1 :: count]
+    while tried:
+        recall(recipes)
+        rows += _tried(setting, tried, len(recipes), rows, models)
+        further = [] if "shard" in setting.job else further_recipes(setting.job, pd.DataFrame(rows))
+        tried = list(enumerate(further, len(recipes)))
+        recipes = recipes + further
     finite = [row for row in rows if not row["diverged"]]
     best = int(choose(pd.DataFrame(finite))["config"]) if setting.keeps_best and finite else None
     if best is not None and not (work / f"config={best}.safetensors").exists():
         # Its row was kept from a run in which another one was the best, and so its model was not.
         _record(setting, best, recipes[best], models)
+    return rows
+
+
+def _tried(setting: _Setting, tried, many: int, before: list[dict], models: fresh.Models) -> list[dict]:
+    """A row for each of these configurations, read from the work folder where it is there already."""
+    rows, work = [], setting.work
+    for config, recipe in tried:
+        done = work / f"config={config}.json"
+        if not done.exists():
+            _record(setting, config, recipe, models)
+        rows.append(json.loads(done.read_text(encoding="utf-8")))
+        if setting.keeps_best:
+            _drop_worse(before + rows, work)
+        settings = f"lr {recipe.lr:g}, weight decay {recipe.weight_decay:g}"
+        setting.say(f"configuration {config + 1}/{many}: {settings}: {_verdict(rows[-1])}")
     return rows
 
 
@@ -188,27 +208,38 @@ def _train_one(setting: _Setting, config: int, recipe: Recipe, model: nn.Module)
     return row | {"train_images": len(setting.train)}
 
 
-def _stacked_rows(job, recipes, train: ImageSet, val: ImageSet, device, keep_in: Path | None) -> list[dict]:
+def _stacked_rows(job, train: ImageSet, val: ImageSet, device, keep_in: Path | None) -> list[dict]:
     """All configurations of a probe at once: features computed once, heads trained side by side.
 
     The best head is kept in the folder `keep_in`, if there is one.
     """
-    spec, seed = spec_of(job), job["seed"]
-    (train, val), counts = fresh.as_features(job, train, val)
+    sets, counts = fresh.as_features(job, train, val)
+    rows, heads, recipes = [], [], recipes_of(job)
+    while recipes:
+        more, stack = _stack(job, recipes, len(rows), sets, counts, device)
+        rows += more
+        heads += zip(stack.weight, stack.bias, strict=True)
+        recipes = further_recipes(job, pd.DataFrame(rows))
+    if keep_in is not None:
+        best = int(choose(pd.DataFrame(rows))["config"])
+        head = dict(zip(("weight", "bias"), heads[best], strict=True))
+        with replacing(keep_in / f"config={best}.safetensors") as beside:
+            save_file({name: value.detach().cpu().contiguous() for name, value in head.items()}, beside)
+    return rows
+
+
+def _stack(job, recipes: list[Recipe], first: int, sets, counts, device) -> tuple[list[dict], StackedHeads]:
+    """The rows of one stack, whose configurations are counted from `first`, and its trained heads."""
+    (train, val), spec, seed = sets, spec_of(job), job["seed"]
     heads = StackedHeads(lambda: build_head(spec, seed=seed), seed, len(recipes)).to(device)
     history = fit(heads, train, recipes, seed=seed)
     logits_GNC = predict(heads, val)
     rows = [
-        search_row(job, config, recipe, history, logits_GNC[config], val, counts, device, of=config)
+        search_row(job, first + place, recipe, history, logits_GNC[place], val, counts, device, of=place)
         | {"train_images": len(train)}
-        for config, recipe in enumerate(recipes)
+        for place, recipe in enumerate(recipes)
     ]
-    if keep_in is not None:
-        best = int(choose(pd.DataFrame(rows))["config"])
-        head = {"weight": heads.weight[best], "bias": heads.bias[best]}
-        with replacing(keep_in / f"config={best}.safetensors") as beside:
-            save_file({name: value.detach().cpu().contiguous() for name, value in head.items()}, beside)
-    return rows
+    return rows, heads
 
 
 def search_row(

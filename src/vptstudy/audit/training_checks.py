@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from vptcore.training.choose import choose
-from vptcore.training.recipe import Recipe, recipes_of
+from vptcore.training.edges import recipes_tried
+from vptcore.training.recipe import Recipe
 from vptcore.training.watched import watched_places
 from vptstudy.audit.context import Found, View, only
 from vptstudy.audit.findings import Finding
@@ -43,8 +44,9 @@ def check_search(view: View, job: Job) -> Iterator[Found]:
 
 
 def _grid(job: Job, rows: Rows) -> Iterator[Finding]:
-    """Every configuration once, each the one that the grid has at its number."""
-    recipes = recipes_of(job.slice)
+    """Every configuration once, each the one that the grid, or what was bought beyond its edges, has at its number."""
+    scores = ("config", "lr", "weight_decay", "val_accuracy", "diverged")
+    recipes = recipes_tried(job.slice, pd.DataFrame({key: rows[key] for key in scores}))
     found = rows["config"].tolist()
     if len(set(found)) != len(found):
         yield Finding("complete", f"configuration {_first_twice(found)} occurs twice")

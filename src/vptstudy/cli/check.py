@@ -22,6 +22,7 @@ def run(options) -> int:
     from vptstudy.audit.locate import check_owner
     from vptstudy.config.resolve import load_study
     from vptstudy.config.runnable import problems, remarks
+    from vptstudy.report.on_edge import edge_lines
 
     study = load_study(read_config(options.config))
     check_owner(study, [str(options.config)])
@@ -42,6 +43,8 @@ def run(options) -> int:
         print(f"  left out   {len(study.left_out)}, too few images for this size: {pairs}")
     for line in remarks(study):
         print(f"  note       {line}")
+    for line in edge_lines(study):
+        print(f"  edge       {line}")
     found = problems(study)
     for line in found:
         print(f"  cannot run {line}")

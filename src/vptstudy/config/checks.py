@@ -97,6 +97,11 @@ def check_shards(study: Study) -> None:
         most = len(study.seeds)
         raise ConfigError(f"shards.final: {shards['final']} is more than the {most} seeds; choose {most} or less")
     for cell in study.searches:
+        if study.config["edges"] == "extend" and study.shards("search", cell) > 1:
+            raise ConfigError(
+                f"edges: extend: the grid of {cell.method} is split over {shards['search']} jobs, none of which sees "
+                "all scores; take shards.search out, or set edges: mark"
+            )
         grid = study.config["methods"][cell.method]["grid"]
         most = len(grid["lr"]) * len(grid["weight_decay"])
         if study.shards("search", cell) > most:

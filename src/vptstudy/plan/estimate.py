@@ -19,7 +19,7 @@ from vptstudy.plan.devices import DEVICES
 from vptstudy.plan.images import bytes_each, counts_of, pool_images, test_images
 from vptstudy.plan.limits import slice_of, work_of
 from vptstudy.plan.seconds import Speed, key_of
-from vptstudy.plan.workload import dimensions_of, tuned_bytes
+from vptstudy.plan.workload import beyond, dimensions_of, tuned_bytes
 from vptstudy.study import MAX_POOL, Study
 
 STAGES = (
@@ -85,6 +85,12 @@ class Plan:
     @cached_property
     def cpu_seconds(self) -> float:
         return sum(self.costs[id].seconds - self.costs[id].gpu_seconds for id in self.left)
+
+    @cached_property
+    def beyond(self) -> float:
+        """Seconds of one further rate for every search that is left, under `edges: extend`."""
+        searches = {id: job for id, job in self.left.items() if stage_of(job) == "search"}
+        return sum(self.costs[id].seconds * beyond(job.slice) for id, job in searches.items())
 
     @property
     def disk(self) -> float:

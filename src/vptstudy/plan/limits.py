@@ -19,6 +19,7 @@ from vptstudy.plan.images import bytes_each, counts_of, pool_images, test_images
 from vptstudy.plan.seconds import Speed
 from vptstudy.plan.workload import (
     Workload,
+    beyond,
     dimensions_of,
     explain_work,
     features_work,
@@ -48,7 +49,11 @@ def resources(study: Study, stage: str, of: Cell | str, attempt: int = 1, share:
 
 def runtime(study: Study, stage: str, of: Cell | str, attempt: int = 1, share: float = 1.0) -> int:
     """Minutes: three times the estimate on the device that the config plans for, and as much again an attempt."""
-    estimate = Speed(limit_device(study, stage)).seconds(work_of(study, stage, of).share(share)) / 60
+    work = work_of(study, stage, of).share(share)
+    if stage == "search":  # as if every rate that it may buy were bought
+        job = slice_of(study, stage, of)
+        work = work.share(1 + 2 * job.get("extend", 0) * beyond(job))
+    estimate = Speed(limit_device(study, stage)).seconds(work) / 60
     return attempt * max(LEAST_MINUTES, math.ceil(EXTRA_MINUTES + ROOM * estimate))
 
 

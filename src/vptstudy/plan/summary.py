@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vptcore.models.methods_table import METHODS
+from vptcore.training.edges import MOST
 from vptstudy.graph.jobs import Job
 from vptstudy.plan.devices import DEVICES
 from vptstudy.plan.estimate import Plan, stage_of
@@ -30,6 +31,7 @@ def as_json(plan: Plan, gpus: int, found: Sequence[Switch], basis: str) -> dict:
     return {
         "study": plan.study.name, "targets": plan.targets, "device": plan.speed.device.name, "basis": basis,
         "assumptions": plan.assumptions,
+        "further_rate_seconds": plan.beyond,
         "gpus": gpus, "jobs": len(plan.jobs), "jobs_done": len(plan.done), "gpu_seconds": plan.gpu_seconds,
         "cpu_seconds": plan.cpu_seconds, "disk_bytes": plan.disk, "wall_seconds": plan.wall_seconds(gpus),
         "wall_seconds_by_gpus": {n: plan.wall_seconds(n) for n in sorted({*MANY_GPUS, gpus})},
@@ -123,6 +125,12 @@ def _summary(plan: Plan, gpus: int) -> list[str]:
         f"{len(plan.left):,} jobs, {total}, {_bytes(plan.disk)} on disk; "
         f"{_wall(plan.wall_seconds(gpus) if is_gpu else plan.cpu_seconds)} with {what}."
     ]
+    if plan.beyond:
+        kind, most = "GPU" if is_gpu else "CPU", 2 * MOST
+        lines.append(
+            f"edges: extend: one further rate for every search would be {_hours(plan.beyond)} {kind}-hours more, the "
+            f"most that may be bought {_hours(most * plan.beyond)}; none is counted above."
+        )
     if is_gpu:
         lines.append("Wall time: " + ", ".join(f"{n} GPUs {_wall(plan.wall_seconds(n))}" for n in MANY_GPUS[1:]) + ".")
     chain = " → ".join(_name(job) for job in plan.chain if job.kind in ("search", "final", "explain", "fid"))

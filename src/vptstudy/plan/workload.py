@@ -125,6 +125,11 @@ def search_work(job: Mapping, counts: Counts) -> Workload:
     return replace(work, scorings=_scorings(job, (counts.val, passes)), read=counts.bytes_of("train", "val"))
 
 
+def beyond(job: Mapping) -> float:
+    """What one more rate costs of a search under `edges: extend`, as a share of its grid; 0 where none is bought."""
+    return 1 / len(set(job["grid"]["lr"])) if job.get("extend") else 0.0
+
+
 def final_work(job: Mapping, counts: Counts) -> Workload:
     """The recipe under every seed, scored on test; after every epoch too for the seeds with a curve."""
     model, seeds = _Model(job), len(job["seeds"])

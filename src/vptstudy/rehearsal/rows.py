@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw
 
 from vptcore.data.one_shot import of_pick
 from vptcore.training.choose import choose
+from vptcore.training.edges import further_recipes
 from vptcore.training.recipe import Recipe
 from vptcore.training.watched import watched_places
 from vptstudy import slices
@@ -69,9 +70,11 @@ def search(study: Study, cell: Cell, level: float) -> dict[str, list]:
     labels = val_labels(study, cell)
     parts, images = splits(study, cell.task, cell.train)["part"], len(labels)
     each = seconds(cell, study)
-    rows = []
-    for config, (lr, decay) in enumerate((lr, decay) for lr in rates for decay in decays):
-        off = (rates.index(lr) - best) / max(1.5, len(rates) / 3)
+    places = {lr: place for place, lr in enumerate(rates)}
+    rows, tried = [], [(lr, decay) for lr in rates for decay in decays]
+    while tried:
+        lr, decay = tried.pop(0)
+        config, off = len(rows), (places[lr] - best) / max(1.5, len(rates) / 3)
         expected = level * math.exp(-0.35 * off**2) - 0.01 * decays.index(decay) / len(decays)
         diverged = off > 1.6 and rng.random() < 0.8
         hit = rng.random(images) < max(expected, 1 / classes)
@@ -91,6 +94,10 @@ def search(study: Study, cell: Cell, level: float) -> dict[str, list]:
                 "compile_seconds": 0.0, "device": DEVICE, "val_predictions": predicted.tolist(),
             }
         )  # fmt: skip
+        if not tried and (further := further_recipes(slice_, pd.DataFrame(rows))):
+            rate = further[0].lr
+            places[rate] = max(places.values()) + 1 if rate > max(places) else min(places.values()) - 1
+            tried = [(rate, decay) for decay in decays]
     return _columns(rows)
 
 

@@ -48,9 +48,12 @@ def run(profile: str, targets: list[str], cores: str, configfile: Path | None, *
         status = child.wait()
         signal.signal(signal.SIGINT, previous)
     if status == 0 and not targets and not dry:
+        from vptstudy.report.on_edge import edge_lines
         from vptstudy.report.produce import print_results
 
         print_results(config)
+        for line in edge_lines(load_study(config)):
+            print(f"edge: {line}")
     return status
 
 
