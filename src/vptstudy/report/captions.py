@@ -14,6 +14,7 @@ import pandas as pd
 
 from vptcore.analysis.curves import NATS, RISE, overfitting
 from vptcore.analysis.statistics import CELL
+from vptcore.data.tasks import needed
 from vptcore.models.methods_table import METHODS, in_order
 from vptcore.training.recipe import final_parts
 from vptstudy.study import ONE_SHOT, WHOLE_TRAIN, Cell, Study
@@ -62,8 +63,8 @@ def seeds_phrase(count: int) -> str:
 
 
 def train_phrase(trains: Collection[str]) -> str:
-    """'train size 800', 'one-shot', 'the whole train split', 'train sizes 400 and 800'."""
-    names = {ONE_SHOT: "one-shot", WHOLE_TRAIN: "the whole train split"}
+    """'train size 800', 'one-shot', 'all of train', 'train sizes 400 and 800'."""
+    names = {ONE_SHOT: "one-shot", WHOLE_TRAIN: "all of train"}
     shown = [names.get(train, train) for train in trains]
     if len(shown) == 1:
         return shown[0] if shown[0] in names.values() else f"train size {shown[0]}"
@@ -129,21 +130,23 @@ def table_caption(spec, study: Study, backbone: str, wanted: list[Cell], summary
 
 
 def finals_line(study: Study, cells: list[Cell]) -> str:
-    """What the finals of these cells are trained on, a sentence for each way."""
-    return " ".join(dict.fromkeys(_trained_on(study, cell) for cell in cells))
+    """What the finals of these cells are trained on, a sentence for each way; of numbered sizes how many images."""
+    sized = sorted({int(cell.train) for cell in cells if cell.train.isdigit()})
+    counts = f": {join(f'{needed(size):,}' for size in sized)} images at {train_phrase([str(size) for size in sized])}"
+    said = dict.fromkeys(_trained_on(study, cell, counts) for cell in cells)
+    return " ".join(f"Finals are trained on {what}." for what in said)
 
 
-def _trained_on(study: Study, cell: Cell) -> str:
+def _trained_on(study: Study, cell: Cell, counts: str) -> str:
     parts = final_parts(study.protocol, study.tasks[cell.task].group, cell.train)
     if cell.train == ONE_SHOT:
         what = "two images a class, drawn anew" if parts == ("final",) else "one image a class"
         several = study.one_shot_picks > 1
         picks = "each seed on its own pick" if several else "one pick for all seeds, whose luck is in no interval"
-        return f"Finals are trained on {what}: {picks}."
+        return f"{what}: {picks}"
     if parts == ("train",):
-        return "Finals are trained on train alone."
-    more = ", a quarter more images than the train size" if cell.train.isdigit() else ""
-    return f"Finals are trained on train and val{more}."
+        return "train alone, without val"
+    return f"train and val{counts if cell.train.isdigit() else ''}"
 
 
 def edges_line(edges: Iterable[str]) -> str:
@@ -227,6 +230,7 @@ def _from_to(counts: pd.Series) -> str:
 
 # Kinds of rows that no training stands behind.
 _OF_IMAGES = {"examples", "index", "fid"}
+_OF_FINALS = {"final", "curves", "predictions"}
 
 
 def figure_caption(
@@ -255,6 +259,7 @@ def figure_caption(
         _network_line(shown),
         _overfitting_line(shown),
         protocol_line(study),
+        finals_line(study, cells) if _OF_FINALS & set(wanted) else "",
         recipe_line(study, cells),
     ]
     parts += _missing_lines(wanted, frames)

@@ -17,7 +17,7 @@ from vptstudy.study import Cell
     [
         (["800"], "train size 800"),
         (["one_shot"], "one-shot"),
-        (["train"], "the whole train split"),
+        (["train"], "all of train"),
         (["400", "800", "5000"], "train sizes 400, 800 and 5000"),
     ],
 )
@@ -53,9 +53,9 @@ OWN = "each seed on its own pick"
 @pytest.mark.parametrize(
     ("task", "train", "paper", "authors", "sound"),
     [
-        ("cifar100", "800", "train and val, a quarter more images than the train size", "", ""),
+        ("cifar100", "800", "train and val: 1,000 images at train size 800", "", ""),
         ("cifar100", "one_shot", f"one image a class: {OWN}", f"two images a class, drawn anew: {OWN}", ""),
-        ("cub200", "train", "train alone", "", "train and val"),
+        ("cub200", "train", "train alone, without val", "", "train and val"),
     ],
 )
 def test_captions_say_what_finals_are_trained_on(task, train, paper, authors, sound):
@@ -64,6 +64,13 @@ def test_captions_say_what_finals_are_trained_on(task, train, paper, authors, so
     for name, words in (("paper", paper), ("authors", authors or paper), ("sound", sound or paper)):
         study = replace(make_study([cell]), protocol=PROTOCOLS[name])
         assert finals_line(study, [cell, cell]) == f"Finals are trained on {words}."
+
+
+def test_captions_count_the_images_of_every_size():
+    cells = [Cell("vit_b16_sup21k", "vpt", "cifar100", train) for train in ("10000", "400", "one_shot", "400")]
+    assert finals_line(make_study(cells), cells).startswith(
+        "Finals are trained on train and val: 500 and 12,500 images at train sizes 400 and 10000. Finals are trained on "
+    )
 
 
 def test_one_pick_for_all_seeds_is_said():

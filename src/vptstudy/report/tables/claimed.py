@@ -18,7 +18,7 @@ from vptcore.analysis.measures import BASE, FGVC, MAIN, OPEN, VTAB, Evidence, Fo
 from vptcore.analysis.published import read_published
 from vptcore.analysis.statistics import MISSING, summarise
 from vptcore.analysis.when import LEAST_TASKS
-from vptstudy.report.captions import protocol_line, seeds_line
+from vptstudy.report.captions import finals_line, protocol_line, seeds_line
 from vptstudy.report.contrasts import Contrasts
 from vptstudy.report.quadrants import quadrants
 from vptstudy.report.tables.build import rows_of
@@ -125,6 +125,7 @@ def _caption(study: Study, wanted: Mapping, summary: Mapping) -> str:
         f"is most of the tasks, as with parameters and overfitting. {OPEN}: the interval allows both answers, or tasks "
         "are missing. –: drawn or not printed, not part of this study, or no rows yet.",
         protocol_line(study),
+        finals_line(study, wanted.get("final", [])),
         seeds_line(study, wanted.get("final", []), summary),
     ]
     return " ".join(part for part in parts if part)

@@ -20,7 +20,15 @@ from vptcore.analysis.paired import Contrast
 from vptcore.analysis.significance import discordant, holm, pair_p, signed_rank
 from vptcore.analysis.statistics import summarise
 from vptcore.models.methods_table import METHODS
-from vptstudy.report.captions import have_verb, plural, protocol_line, seeds_line, seeds_phrase, train_phrase
+from vptstudy.report.captions import (
+    finals_line,
+    have_verb,
+    plural,
+    protocol_line,
+    seeds_line,
+    seeds_phrase,
+    train_phrase,
+)
 from vptstudy.report.contrasts import Contrasts, rope_of
 from vptstudy.report.page.verdict import more_phrase, wins_of
 from vptstudy.report.tables.build import rows_of
@@ -181,6 +189,7 @@ def _caption(title: str, study: Study, wanted: Mapping, summary: Mapping, predic
         "over tasks, the least p that so many tasks can give, and the matched-pairs rank-biserial correlation r (1: "
         "the method is ahead on every task). Holm: corrected over the tasks, or the groups, of one block.",
         protocol_line(study),
+        finals_line(study, cells),
         seeds_line(study, cells, summary),
         f"{absent} of {plural(len(cells), 'cell')} {have_verb(absent)} no predictions yet: over seeds alone."
         if absent

@@ -17,7 +17,7 @@ from vptcore.analysis.measures import FGVC, distance_and_gap
 from vptcore.analysis.ranks import LEAST, rank_correlation
 from vptcore.analysis.statistics import number, summarise
 from vptcore.data.tasks import OWN
-from vptstudy.report.captions import plural, protocol_line, train_phrase
+from vptstudy.report.captions import finals_line, plural, protocol_line, train_phrase
 from vptstudy.report.tables.build import rows_of
 from vptstudy.report.tables.listing import Listing, ListingColumn
 from vptstudy.report.tables.specs import PAIR
@@ -100,6 +100,7 @@ def _caption(study: Study, frames: Mapping[str, pd.DataFrame], points: pd.DataFr
         "the better FT does, as the paper says of near objectives (§4.3) and of FGVC "
         f"(§F; {_printed()}). The interval is Bonett and Wright's; p by permutation of the tasks.",
         protocol_line(study),
+        finals_line(study, reads(study).get("final", [])),
         f"{plural(absent, 'task')} without rows of both methods, or a distance." if absent else "",
     ]
     return " ".join(part for part in parts if part)
