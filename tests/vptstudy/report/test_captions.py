@@ -69,7 +69,7 @@ def test_captions_say_what_finals_are_trained_on(task, train, paper, authors, so
 def test_captions_count_the_images_of_every_size():
     cells = [Cell("vit_b16_sup21k", "vpt", "cifar100", train) for train in ("10000", "400", "one_shot", "400")]
     assert finals_line(make_study(cells), cells).startswith(
-        "Finals are trained on train and val: 500 and 12,500 images at train sizes 400 and 10000. Finals are trained on "
+        "Finals are trained on train and val: 500 and 12,500 images at train sizes 400 and 10000. Finals are "
     )
 
 
