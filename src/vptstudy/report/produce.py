@@ -146,7 +146,7 @@ def _table(number: int, study: Study, inputs: Mapping[str, Sequence[str]]) -> bu
 
 def _drawn(number: str, study: Study, caption: Path, made_from: list[str]) -> dict:
     return {
-        "number": number, "title": draw.spec_of(number).title, "shows": draw.spec_of(number).shows,
+        "number": number, "title": draw.spec_of(number).title,
         "caption": caption.read_text(encoding="utf-8").strip(),
         "png_path": caption.with_suffix(".png"), "pdf_path": caption.with_suffix(".pdf"), "made_from": made_from,
     }  # fmt: skip

@@ -151,11 +151,11 @@ def test_the_contents_have_titles_and_a_phone_has_the_forests_numbers(evil, figu
     contents = text.split('aria-label="Contents"')[1].split("</nav>")[0]
     assert "VPT against full fine-tuning, task by task" in contents
     assert "Table 1: Training strategies, Natural and Specialized" in contents
-    lines = re.findall(r"<tr><th[^>]*>(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>", text.split("list narrow")[1])
+    phone = text.split("list narrow")[1].partition("</table>")[0]
+    lines = re.findall(r'<tr class="(task|mean)"><th[^>]*>(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>', phone)
     drawn = pd.read_csv(tmp_path / "figures/forest.csv")
-    assert [points.replace("−", "-") for _, points, _ in lines][: len(drawn)] == [
-        f"{value:+.1f}" for value in drawn["difference"]
-    ]
+    assert [points.replace("−", "-") for _, _, points, _ in lines] == [f"{gap:+.1f}" for gap in drawn["difference"]]
+    assert [kind == "mean" for kind, *_ in lines] == drawn["task"].isna().tolist()
 
 
 def test_the_alt_text_says_what_is_seen(evil, figure, tmp_path):

@@ -21,7 +21,7 @@ from vptcore.data.tasks import GROUPS
 from vptcore.training.choose import edge_of
 from vptstudy.report import captions, chance, quadrants
 from vptstudy.report.chance import one_cell_a_task
-from vptstudy.report.figures import overfitted, values
+from vptstudy.report.figures import overfitted, seen, values
 from vptstudy.report.tables import cost, whens
 from vptstudy.report.tables.specs import PAIR, STRATEGIES, sizes
 from vptstudy.study import Cell, Study
@@ -48,7 +48,7 @@ class FigureSpec:
     `per_group` limits the tasks of each group to so many, those with the most cells; 0 is all. `log`: a logarithmic
     loss axis. `method`: the one whose searches are shown. `by_cell`: its predictions are read one cell at a time, and
     it can do without. `narrows`: of the rows read, those that are drawn. `adds`: a further sentence of the caption,
-    from all rows read.
+    from all rows read. `sees`: the picture in words, from the numbers of its CSV, for the report's alt text.
     """
 
     number: str
@@ -64,6 +64,7 @@ class FigureSpec:
     by_cell: bool = False
     narrows: Callable[[FigureSpec, Study, Frames], dict[str, pd.DataFrame]] | None = None
     adds: Callable[[Study, Frames], str] | None = None
+    sees: Callable[[Study, pd.DataFrame], str] | None = None
 
 
 def _compared(spec: FigureSpec, study: Study) -> list[Cell]:
@@ -175,9 +176,16 @@ _MAPS = (
     "colour: nothing did."
 )
 
-_CURVES = {"values": values.losses, "drawer": "draw_lines:losses", "shows": _LOSSES, "reads": _curves}
+_CURVES = {
+    "values": values.losses,
+    "sees": seen.losses,
+    "drawer": "draw_lines:losses",
+    "shows": _LOSSES,
+    "reads": _curves,
+}
 _LARGER = {
     "values": values.losses,
+    "sees": seen.losses,
     "drawer": "draw_lines:losses_by_size",
     "shows": _LOSSES,
     "reads": _larger,
@@ -186,15 +194,23 @@ _LARGER = {
 }
 _BY_SIZE = {
     "values": values.accuracies,
+    "sees": seen.accuracies,
     "drawer": "draw_lines:accuracy_by_size",
     "shows": _SIZES,
     "reads": _sizes,
     "by_cell": True,
 }
-_GRAD_CAM = {"values": values.answers, "drawer": "draw_maps:grad_cam", "shows": _MAPS, "reads": _explained}
+_GRAD_CAM = {
+    "values": values.answers,
+    "sees": seen.answers,
+    "drawer": "draw_maps:grad_cam",
+    "shows": _MAPS,
+    "reads": _explained,
+}
 _SEARCHED = {
     "adds": _edges,
     "values": values.searches,
+    "sees": seen.searches,
     "drawer": "draw_grids:searches",
     "shows": _SEARCH,
     "reads": _searches,
@@ -213,10 +229,11 @@ FIGURES: dict[str, FigureSpec] = {
             "coloured where it is clear, Holm's correction over all tasks. Diamonds: the mean over the group's tasks, "
             "thick on these tasks, thin and after the slash on tasks like these, and coloured by the wider one. Grey "
             "band: differences that do not matter.",
-            values.differences,
+            values.forest,
             _differences,
             GROUPS,
             by_cell=True,
+            sees=seen.differences,
         ),
         FigureSpec(
             "1",
@@ -232,6 +249,7 @@ FIGURES: dict[str, FigureSpec] = {
             lambda spec, study: quadrants.reads(study),
             GROUPS,
             by_cell=True,
+            sees=seen.quadrants,
         ),
         FigureSpec(
             "when",
@@ -244,6 +262,7 @@ FIGURES: dict[str, FigureSpec] = {
             values.points,
             lambda spec, study: whens.reads(study),
             GROUPS,
+            sees=seen.points,
         ),
         FigureSpec(
             "2",
@@ -252,6 +271,7 @@ FIGURES: dict[str, FigureSpec] = {
             "What is trained and what stays frozen: (a) full fine-tuning, (b) visual prompt tuning, which learns "
             "the prompts of every layer and the head (paper, equation 1). A drawing, from no data.",
             values.parts,
+            sees=seen.parts,
         ),
         FigureSpec(
             "3",
@@ -264,6 +284,7 @@ FIGURES: dict[str, FigureSpec] = {
             values.distances,
             _fid,
             by_cell=True,
+            sees=seen.distances,
         ),
         FigureSpec("4", "Accuracy by train size", per_group=4, **_BY_SIZE),
         FigureSpec("5", "Training and test loss", per_group=2, **_CURVES),
@@ -276,6 +297,7 @@ FIGURES: dict[str, FigureSpec] = {
             "with an added one (yellow) it finds a way out; blue: the loss. Gradient descent on a made-up loss, from "
             "no data.",
             values.paths,
+            sees=seen.paths,
         ),
         FigureSpec("8", "Grad-CAM of full fine-tuning and VPT", **_GRAD_CAM),
         FigureSpec("9", "Training and test loss, logarithmic", per_group=2, log=True, **_CURVES),
@@ -297,6 +319,7 @@ FIGURES: dict[str, FigureSpec] = {
             values.answers,
             _explained,
             per_group=3,
+            sees=seen.answers,
         ),
         FigureSpec(
             "18",
@@ -311,6 +334,7 @@ FIGURES: dict[str, FigureSpec] = {
             values.images,
             _examples,
             GROUPS,
+            sees=seen.images,
         ),
         FigureSpec("search_vpt", "The search, VPT", method="vpt", **_SEARCHED),
         FigureSpec("search_full", "The search, full fine-tuning", method="full", **_SEARCHED),
@@ -324,6 +348,7 @@ FIGURES: dict[str, FigureSpec] = {
             values.calibration,
             _predictions,
             GROUPS,
+            sees=seen.calibration,
         ),
         FigureSpec(
             "cost",
@@ -337,6 +362,7 @@ FIGURES: dict[str, FigureSpec] = {
             GROUPS,
             by_cell=True,
             adds=cost.left_out,
+            sees=seen.costs,
         ),
     )
 }

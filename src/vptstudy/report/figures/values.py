@@ -14,6 +14,7 @@ import pandas as pd
 
 from vptcore.analysis.calibration import calibration_error, reliability
 from vptcore.analysis.curves import mean_curves
+from vptcore.analysis.evidence import grouped
 from vptcore.analysis.statistics import CELL, Difference, summarise
 from vptcore.training.choose import choose
 from vptstudy.report import quadrants as plane
@@ -25,19 +26,25 @@ from vptstudy.study import Study
 Frames = Mapping[str, pd.DataFrame]
 
 
-def differences(spec, study: Study, frames: Frames) -> pd.DataFrame:
-    """VPT − FT of each task in percentage points, with its 95 % interval over seeds and test images."""
+def forest(spec, study: Study, frames: Frames) -> pd.DataFrame:
+    """The differences of each group's tasks, and then their mean (without a task) on these tasks and like ones."""
     gaps = Contrasts(study, frames["final"], frames.get("predictions")).pair_at(study.tasks)
-    rows = [
-        {"task": task, "group": study.tasks[task].group, "difference": gap.difference, "low": gap.low, "high": gap.high}
-        for task, gap in gaps.items()
-    ]
-    return pd.DataFrame(rows, columns=["task", "group", "difference", "low", "high"])
+    rows: list[dict] = []
+    for group in spec.groups:
+        mine = {task: gap for task, gap in gaps.items() if study.tasks[task].group == group}
+        rows += [{"task": task, "group": group, **_interval(gap)} for task, gap in mine.items()]
+        if len(mine) > 1:
+            both = grouped(list(mine.values()))
+            like = {"like_low": both.like.low, "like_high": both.like.high}
+            rows.append({"task": "", "group": group, **_interval(both.these), **like})
+    return pd.DataFrame(rows, columns=["task", "group", "difference", "low", "high", "like_low", "like_high"])
 
 
 def distances(spec, study: Study, frames: Frames) -> pd.DataFrame:
     """Fréchet distances beside VPT − FT in percentage points."""
-    gaps = differences(spec, study, frames).drop(columns="group")
+    gaps = Contrasts(study, frames["final"], frames.get("predictions")).pair_at(study.tasks)
+    known = [{"task": task, **_interval(gap)} for task, gap in gaps.items()]
+    gaps = pd.DataFrame(known, columns=["task", "difference", "low", "high"])
     kept = ["task", "network", "reference", "images", "fid", "fid_low", "fid_high"]
     far = {task.id: task.high_disparity for task in study.tasks.values()}
     found = frames["fid"][kept].merge(gaps, on="task", how="left")

@@ -9,11 +9,11 @@ shows.
 
 from __future__ import annotations
 
-import math
 import shlex
 import shutil
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -24,10 +24,13 @@ from vptcore.models.methods_table import METHODS
 from vptcore.records import replacing, write_text
 from vptstudy.report.captions import have_verb, join, notice, protocol_line, seeds_phrase, target, train_phrase
 from vptstudy.report.contrasts import Contrasts, rope_of
+from vptstudy.report.figures import seen
+from vptstudy.report.figures.catalogue import FigureSpec, spec_of
 from vptstudy.report.page.templating import templates
 from vptstudy.report.page.verdict import Answer, answers, clear_phrase, instead, setting
 from vptstudy.report.quadrants import Quadrant
 from vptstudy.report.tables.build import Table
+from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.listing import Listing
 from vptstudy.study import Study
 
@@ -167,20 +170,31 @@ def _command(root: str, name: str) -> str:
     return f"vptcore render {shlex.quote(root)} {name}"
 
 
-def _lines(study: Study, numbers: Path) -> list[tuple[str, str, str]]:
-    """(task, difference, interval) of the forest's CSV: what a phone shows in its place."""
-    found = pd.read_csv(numbers)
-    return [
-        (study.tasks[row.task].title, number(row.difference, 1, True),
-         "" if math.isnan(row.low) else f"[{number(row.low, 1, True)}, {number(row.high, 1, True)}]")
-        for row in found.itertuples()
-    ]  # fmt: skip
+@dataclass(frozen=True)
+class Line:
+    """A line of the forest as a phone shows it: a group's heading (no points), a task, or a group's mean."""
+
+    kind: str
+    title: str
+    points: str = ""
+    interval: str = ""
 
 
-def _seen(figure: Mapping, lines: list[tuple[str, str, str]]) -> str:
-    """What somebody who does not see the picture is told: what it shows, and of the forest every difference."""
-    told = "; ".join(" ".join(filter(None, line)) for line in lines)
-    return " ".join(filter(None, (f"{figure['title']}.", figure.get("shows", ""), f"{told}." if told else "")))
+def _lines(study: Study, drawn: pd.DataFrame) -> list[Line]:
+    """The forest's CSV line by line; a mean with its interval on these tasks, then on tasks like these."""
+    lines = []
+    for group, rows in drawn.groupby("group", sort=False):
+        lines.append(Line("title", GROUP_TITLES[group]))
+        for row in rows.itertuples():
+            kind, title = ("task", study.tasks[row.task].title) if isinstance(row.task, str) else ("mean", "Mean")
+            both = [seen.between(row.low, row.high), seen.between(row.like_low, row.like_high)]
+            lines.append(Line(kind, title, number(row.difference, 1, True), " / ".join(filter(None, both))))
+    return lines
+
+
+def _seen(spec: FigureSpec, study: Study, drawn: pd.DataFrame) -> str:
+    """What somebody who does not see the picture is told: its title, and what is seen with its numbers."""
+    return f"{spec.title}. {spec.sees(study, drawn) if spec.sees else spec.shows}"
 
 
 def _figure(figure: Mapping, folder: Path, study: Study) -> dict:
@@ -192,13 +206,13 @@ def _figure(figure: Mapping, folder: Path, study: Study) -> dict:
     numbers = Path(figure["png_path"]).with_suffix(".csv")
     for path in (figure["png_path"], figure["pdf_path"], numbers):
         copy_into(folder / "figures", path)
-    lines = _lines(study, numbers) if figure["number"] == FIGURE_OF_ALL else []
+    drawn = pd.read_csv(numbers)
     return {
         **figure,
         "id": f"figure-{name}",
         "label": "" if named else f"Figure {name}",
-        "lines": lines,
-        "seen": _seen(figure, lines),
+        "lines": _lines(study, drawn) if name == FIGURE_OF_ALL else [],
+        "seen": _seen(spec_of(name), study, drawn),
         "is_summary": name == FIGURE_OF_ALL,
         "image": f"figures/{Path(figure['png_path']).name}",
         "pdf": f"figures/{Path(figure['pdf_path']).name}",
