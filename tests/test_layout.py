@@ -40,7 +40,7 @@ WITH_TORCH = {
             "windows",
         },
         "training": {
-            *{"compiling", "final", "fit", "fresh", "optimizers", "prepared", "pretrain"},
+            *{"compiling", "final", "fit", "fresh", "optimizers", "prepared", "pretrain", "prototypes"},
             *{"resume", "search", "stage", "step"},
         },
     },

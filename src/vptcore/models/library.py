@@ -15,6 +15,7 @@ import torch
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 
+from vptcore.choices import choose_one
 from vptcore.models import portable
 from vptcore.models.methods import load_tuned, tuned_state
 from vptcore.models.prompts import PromptedViT, Prompts, check_promptable, check_same_as_timm
@@ -52,7 +53,7 @@ def add_prompts(
     The model is changed in place: only prompts and head keep `requires_grad`. Raises ValueError (one line) for a model
     that prompts are not made for, and for a length below 1.
     """
-    options = {"dropout": dropout, "init": init}
+    options = {"dropout": dropout, "init": choose_one("init", init, ("uniform", "normal"))}
     if isinstance(model, SwinTransformer):
         encoder: nn.Module = PromptedSwin(model, SwinPrompts(model, length, deep, **options), prompts_in_pool=False)
     else:

@@ -41,6 +41,11 @@ class ModelSpec:
     def row(self) -> Method:
         return METHODS[self.method]
 
+    @property
+    def prompt_init(self) -> str:
+        """How prompts start: as the method says, or the protocol."""
+        return str(self.settings.get("prompt_init", self.switches["prompt_init"]))
+
 
 def spec_of(job: Mapping) -> ModelSpec:
     """The model part of a job slice."""
@@ -142,7 +147,7 @@ def _prompt_options(spec: ModelSpec) -> dict:
     # The authors drop prompts out only where they are deep.
     return {
         "dropout": float(spec.switches["prompt_dropout"]) if spec.deep else 0.0,
-        "init": str(spec.switches["prompt_init"]),
+        "init": spec.prompt_init,
     }
 
 

@@ -241,6 +241,11 @@ METHODS: dict[str, Method] = Methods(
             settings={"blocks": 1, "layer_decay": 1.0}, rehearsed=-7.0, batch=64,
             grid={"lr": [0.005, 0.001, 0.0005, 0.0001], "weight_decay": [0.01, 0.001, 0.0001, 0.0]},
         ),
+        # Deep prompts that start from prototypes of patch tokens (Wang et al., ICML 2024); searched like VPT's.
+        Method(
+            "spt", "SPT", "#999933", prompts=True, settings={"prompt_init": "prototypes"}, rehearsed=1.0, batch=64,
+            grid={"lr": [50, 25, 10, 5, 2.5, 1, 0.5, 0.25, 0.1, 0.05], "weight_decay": [0.01, 0.001, 0.0001, 0.0]},
+        ),
         # From the head of a linear probe (Kumar et al., ICLR 2022).
         Method(
             "lp_ft", "LP-FT", "#AA4499", trains=everything, needs="linear", optimizer="full_optimizer", as_full=True,

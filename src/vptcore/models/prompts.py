@@ -32,7 +32,8 @@ class Prompts(nn.Module):
     """Learned tokens: `tokens` is (L, P, D) for deep prompts and (1, P, D) for shallow ones.
 
     Initialised uniformly in [-v, v] with v = sqrt(6 / (3 patch^2 + D)) (KMnP/vpt src/models/vit_prompt/vit.py:57-70),
-    or normally with std 0.02. Dropout draws one mask per image and layer, as the authors' expand-then-drop does.
+    or normally with std 0.02; `training.prototypes` sets them anew where they start from those. Dropout draws one mask
+    per image and layer, as the authors' expand-then-drop does.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Prompts(nn.Module):
             )
         self.tokens = nn.Parameter(torch.empty(layers, length, width))
         self.dropout = dropout
-        if init == "uniform":
+        if init != "normal":
             bound = math.sqrt(6 / (3 * patch * patch + width))
             nn.init.uniform_(self.tokens, -bound, bound)
         else:

@@ -44,7 +44,7 @@ class SwinPrompts(nn.Module):
         bound = math.sqrt(6 / (3 * patch * patch + widths[0]))
         self.layers = nn.ParameterList(torch.empty(1, length, width) for width in (widths if deep else widths[:1]))
         for layer in self.layers:
-            nn.init.uniform_(layer, -bound, bound) if init == "uniform" else nn.init.normal_(layer, std=0.02)
+            nn.init.normal_(layer, std=0.02) if init == "normal" else nn.init.uniform_(layer, -bound, bound)
         self.dropout, self.deep, self.length = dropout, deep, length
 
     def layer(self, index: int, images: int) -> Tensor:

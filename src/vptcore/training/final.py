@@ -28,7 +28,6 @@ from vptcore.jobs.device import device_name, open_device, room_on
 from vptcore.jobs.provenance import provenance
 from vptcore.jobs.workfolder import open_work
 from vptcore.models.methods import (
-    build,
     build_head,
     count_parameters,
     pristine,
@@ -84,8 +83,9 @@ def _all_seeds(job, inputs, outputs, device: torch.device, work: Path, say) -> n
     backbone = None if counts else pristine(spec_of(job))
     for position, (seed, base) in enumerate(zip(job["seeds"], bases, strict=True)):
         if not (work / f"seed={seed}.json").exists():
-            model = _model(setting, seed, base, backbone)
-            _one_seed(setting, seed, model, trains[picks[position]], curve=position < job["curve_seeds"])
+            train = trains[picks[position]]
+            model = _model(setting, seed, train, base, backbone)
+            _one_seed(setting, seed, model, train, curve=position < job["curve_seeds"])
     return parts.rows_of("test")
 
 
@@ -130,13 +130,16 @@ class _Setting:
         return self.probe_counts is not None
 
 
-def _model(setting: _Setting, seed: int, base: str | None, backbone: nn.Module | None) -> nn.Module:
+def _model(
+    setting: _Setting, seed: int, train: ImageSet, base: str | None, backbone: nn.Module | None
+) -> nn.Module:  # fmt: skip
     """The model on the device as one seed begins; `backbone`, read once, is copied."""
     spec = spec_of(setting.job)
     base_state = start_state(spec.row, load_file(base)) if base else None
     if setting.is_probe:
         return setting.one.take(build_head(spec, seed=seed))
-    return setting.one.take(build(spec, seed=seed, base_state=base_state, backbone=backbone))
+    model = fresh.built(setting.job, train, seed=seed, base_state=base_state, backbone=backbone)
+    return setting.one.take(model)
 
 
 def _one_seed(setting: _Setting, seed: int, model: nn.Module, train: ImageSet, *, curve: bool) -> None:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from vptcore.data.tensors import ImageSet
-from vptcore.models.methods import build_encoder, build_head, halve_frozen, spec_of
+from vptcore.models.methods import build, build_encoder, build_head, halve_frozen, spec_of
 from vptcore.training.fit import History, predict
+from vptcore.training.prototypes import start_from_prototypes
 
 
 def as_features(job: Mapping, *parts: ImageSet) -> tuple[tuple[ImageSet, ...], tuple[int, int]]:
@@ -31,6 +32,18 @@ def as_features(job: Mapping, *parts: ImageSet) -> tuple[tuple[ImageSet, ...], t
 def placed(model: nn.Module, device: torch.device) -> nn.Module:
     """The model on the device; on a GPU what is frozen is kept in bf16."""
     return halve_frozen(model.to(device)) if device.type == "cuda" else model
+
+
+def built(
+    job: Mapping, train: ImageSet, *, seed: int, base_state: Mapping[str, Tensor] | None = None,
+    backbone: nn.Module | None = None,
+) -> nn.Module:  # fmt: skip
+    """The model of a job as training begins: prompts that start from prototypes have seen the train images."""
+    spec = spec_of(job)
+    model = build(spec, seed=seed, base_state=base_state, backbone=backbone)
+    if spec.row.prompts and spec.prompt_init == "prototypes":
+        start_from_prototypes(model.to(train.device), train, seed)
+    return model
 
 
 class Models:

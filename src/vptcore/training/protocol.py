@@ -24,7 +24,7 @@ CHOICES = {
     "search_every_size": (True, False),
     "vtab_resize": ("tf1", "bilinear"),
     "normalisation": ("imagenet", "backbone"),
-    "prompt_init": ("uniform", "normal"),
+    "prompt_init": ("uniform", "normal", "prototypes"),
     "head_init": ("kaiming", "zeros"),
     "ft_then_pt_base": ("train", "trainval"),
     "adamw": ("authors", "torch"),

@@ -28,7 +28,6 @@ from vptcore.jobs.provenance import provenance
 from vptcore.jobs.workfolder import open_work
 from vptcore.models.heads import StackedHeads
 from vptcore.models.methods import (
-    build,
     build_head,
     count_parameters,
     spec_of,
@@ -177,8 +176,10 @@ def _drop_worse(rows: list[dict], work: Path) -> None:
 
 
 def _build(setting: _Setting) -> nn.Module:
-    spec, seed = spec_of(setting.job), setting.job["seed"]
-    return build_head(spec, seed=seed) if setting.is_probe else build(spec, seed=seed, base_state=setting.base_state)
+    job, seed = setting.job, setting.job["seed"]
+    if setting.is_probe:
+        return build_head(spec_of(job), seed=seed)
+    return fresh.built(job, setting.train, seed=seed, base_state=setting.base_state)
 
 
 def _train_one(setting: _Setting, config: int, recipe: Recipe, model: nn.Module) -> dict:

@@ -132,6 +132,30 @@ def test_a_killed_search_goes_on_with_the_next_configuration(job, task, tmp_path
     assert rows["seconds"][0] == done["seconds"]
 
 
+def test_prompts_from_prototypes_are_the_same_after_a_kill_and_in_every_run(job, task, tmp_path):
+    starts = {"switches": {"prompt_init": "prototypes"}}
+    expected = run_search(job("vpt", **starts), task, tmp_path / "whole")
+    uniform = run_search(job("vpt"), task, tmp_path / "uniform")
+    assert not expected["train_loss"].equals(uniform["train_loss"])
+
+    def die(line):
+        if line.startswith("configuration 2: epoch 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search.run(job("vpt", **starts), task, outputs(tmp_path / "killed"), say=die)
+    rows = run_search(job("vpt", **starts), task, tmp_path / "killed")
+    assert rows.drop(columns=TIMES).astype(str).equals(expected.drop(columns=TIMES).astype(str))
+
+    finals = []
+    for name in ("one", "two"):
+        files = outputs(tmp_path / name, "curves", "predictions")
+        inputs = task | {"search": str(tmp_path / "whole/rows.parquet")}
+        final.run(job("vpt", **starts), inputs, files, say=lambda _: None)
+        finals.append(read_rows(tmp_path / name / "rows.parquet", "final").drop(columns=TIMES))
+    assert finals[0].astype(str).equals(finals[1].astype(str))
+
+
 def test_work_of_another_job_is_thrown_away(job, task, tmp_path):
     def die(line):
         if line.startswith("configuration 2"):
