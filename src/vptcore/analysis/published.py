@@ -13,8 +13,9 @@ from functools import cache
 from pathlib import Path
 
 import pandas as pd
+from scipy.special import bdtrc
 
-from vptcore.analysis.statistics import Estimate
+from vptcore.analysis.statistics import LEVEL, Estimate
 
 FOLDER = Path(__file__).resolve().parents[3] / "published"
 WHERE = ["table", "backbone", "method", "train", "group", "task", "metric"]
@@ -23,7 +24,11 @@ PUBLISHED_COLUMNS = [*WHERE, "value", "printed", "wins", "style"]
 SLIPS_COLUMNS = [*WHERE, "kind", "printed", "should_be", "why"]
 # What a verdict can be. Where a number has no spread (tuned / total, prompt length) it is equal or different.
 WITHIN, OUTSIDE, NOT_RUN, NO_INTERVAL = "within", "outside", "not run", "no interval"
-EQUAL, DIFFERENT = "equal", "different"
+EQUAL, DIFFERENT, NOISY = "equal", "different", "too noisy"
+RUNS = 5  # a printed accuracy is a mean of so many runs (paper §4.1)
+# Half the width of an interval, in points, from which on nearly any printed number would lie in it: seeds that end at
+# chance now and then.
+TOO_WIDE = 10.0
 # What is known of a printed number before ours is looked at. No rounding of the cells it comes from gives a slip; a
 # doubt is possible, but unlikely, or printed otherwise elsewhere; of another definition is what was measured otherwise.
 SLIP, DOUBT, DEFINITION = "slip", "doubt", "another definition"
@@ -76,8 +81,9 @@ def _digits(printed: str) -> str:
 def verdict(printed: str, ours: Estimate, *, known: str = "", spread: bool = True) -> str:
     """Where a number, as the paper prints it ('64.5', '87.9%'), stands beside ours, in the same unit.
 
-    `within`: the printed number, give or take half a unit of its last printed digit, lies in our 95 % interval over
-    seeds. What is `known` of it (one of KNOWN) is so whatever ours is.
+    `within`: the printed number, give or take half a unit of its last printed digit, lies in the 95 % interval for the
+    mean of five further runs. Of an interval that is TOO_WIDE nothing follows. What is `known` of the number (one of
+    KNOWN) is so whatever ours is.
     """
     value, half_unit = float(_digits(printed)), half_a_unit(printed) + 1e-9
     if known:
@@ -88,7 +94,25 @@ def verdict(printed: str, ours: Estimate, *, known: str = "", spread: bool = Tru
         return EQUAL if abs(value - ours.mean) <= half_unit else DIFFERENT
     if math.isnan(ours.low):
         return NO_INTERVAL
-    return WITHIN if ours.low - half_unit <= value <= ours.high + half_unit else OUTSIDE
+    low, high = of_further_runs(ours)
+    if high - low > 2 * TOO_WIDE:
+        return NOISY
+    return WITHIN if low - half_unit <= value <= high + half_unit else OUTSIDE
+
+
+def of_further_runs(ours: Estimate, runs: int = RUNS) -> tuple[float, float]:
+    """The 95 % prediction interval for the mean of so many further runs like ours: their mean varies too.
+
+    That is mean ± t(n − 1) std √(1/n + 1/runs): the interval of the mean, √(1 + n / runs) times as wide.
+    """
+    middle, half = (ours.low + ours.high) / 2, (ours.high - ours.low) / 2
+    half *= math.sqrt(1 + ours.n / runs)
+    return middle - half, middle + half
+
+
+def chance_of_outside(outside: int, compared: int) -> float:
+    """The probability that so many or more of `compared` numbers lie outside their 95 % intervals by chance alone."""
+    return float(bdtrc(outside - 1, compared, 1 - LEVEL)) if outside else 1.0
 
 
 def _read(path: Path) -> pd.DataFrame:

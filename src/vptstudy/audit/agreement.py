@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from vptcore.analysis.published import chance_of_outside
 from vptcore.analysis.statistics import CELL, LEVEL, check_final, estimate, percent, welch
 from vptcore.choices import ConfigError
 from vptcore.data.tasks import TASKS
@@ -132,8 +133,11 @@ def summary(pairs: Sequence[Pair]) -> list[str]:
     said = [f"{counts[state]:5} {meaning}" for state, meaning in STATES.items() if counts[state]]
     judged = counts["within"] + counts["beyond"]
     if counts["beyond"] and judged > 1:
-        chance = (1 - LEVEL) * judged
-        said.append(f"      (of {judged} cells with other numbers about {chance:.0f} lie beyond by chance alone)")
+        expected, p = (1 - LEVEL) * judged, chance_of_outside(counts["beyond"], judged)
+        words = "p < .001" if p < 0.001 else f"p = {p:.3f}"
+        said.append(
+            f"      (of {judged} cells with other numbers about {expected:.0f} lie beyond by chance alone; {words})"
+        )
     return said
 
 

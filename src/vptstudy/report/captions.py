@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterable, Mapping
 import pandas as pd
 
 from vptcore.analysis.curves import NATS, RISE, overfitting
-from vptcore.analysis.statistics import CELL
+from vptcore.analysis.published import OUTSIDE, TOO_WIDE, WITHIN, chance_of_outside
+from vptcore.analysis.statistics import CELL, LEVEL, number
 from vptcore.data.tasks import needed
 from vptcore.models.methods_table import METHODS, in_order
 from vptcore.training.recipe import final_parts
@@ -22,6 +23,7 @@ from vptstudy.study import ONE_SHOT, WHOLE_TRAIN, Cell, Study
 MARKS = {
     "within": "✓",
     "outside": "×",
+    "too noisy": "~",
     "slip": "‡",
     "doubt": "◊",
     "another definition": "§",
@@ -32,8 +34,9 @@ MARKS = {
     "other tasks": "¶",
 }
 _MEANINGS = {
-    "within": "the paper's number lies in our 95 % interval over seeds",
-    "outside": "the paper's number lies outside our 95 % interval over seeds",
+    "within": "the paper's number lies in our 95 % interval for the mean of five further runs",
+    "outside": "the paper's number lies outside that interval",
+    "too noisy": f"an interval wider than ± {TOO_WIDE:g} points, too noisy to say",
     "slip": "a slip of the paper, which no rounding of its own cells gives",
     "doubt": "doubtful: possible, but printed otherwise elsewhere, or unlikely",
     "another definition": "another definition than ours, and so no answer to it",
@@ -125,7 +128,7 @@ def table_caption(spec, study: Study, backbone: str, wanted: list[Cell], summary
         parts += [_accuracy_legend(study, frame), finals_line(study, wanted)]
     parts += [protocol_line(study), recipe_line(study, wanted), seeds_line(study, wanted, summary)]
     parts += [_states_line(frame), _ties_line(study, frame)]
-    parts.append(marks_line([*frame["verdict"], *frame["wins_kind"]]))
+    parts += [marks_line([*frame["verdict"], *frame["wins_kind"]]), _by_chance_line(frame)]
     return " ".join(part for part in parts if part)
 
 
@@ -202,6 +205,21 @@ def marks_line(verdicts: Iterable[str]) -> str:
     present = Counter(verdicts)
     shown = [f"{mark} {_MEANINGS[name]} ({present[name]})" for name, mark in MARKS.items() if name in present]
     return f"Beside the paper: {'; '.join(shown)}." if shown else ""
+
+
+def _by_chance_line(frame: pd.DataFrame) -> str:
+    """How many × there are among single tasks, and how many by chance; means follow from their tasks."""
+    cells = frame.loc[frame["task"] != "mean", "verdict"]
+    outside = int((cells == OUTSIDE).sum())
+    compared = outside + int((cells == WITHIN).sum())
+    if not compared:
+        return ""
+    p = chance_of_outside(outside, compared)
+    said = "p < .001" if p < 0.001 else f"p = {number(p, 3)}"
+    return (
+        f"Of {plural(compared, 'number')} for a single task {outside} {'is' if outside == 1 else 'are'} ×; by chance "
+        f"it would be {(1 - LEVEL) * compared:.1f} ({said})."
+    )
 
 
 def _seeds_shown(study: Study, frames: Mapping[str, pd.DataFrame]) -> str:

@@ -7,11 +7,24 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
-from vptcore.analysis.published import KNOWN, WHERE, printed_table, read_published, read_slips, verdict
+from vptcore.analysis.published import (
+    KNOWN,
+    WHERE,
+    chance_of_outside,
+    of_further_runs,
+    printed_table,
+    read_published,
+    read_slips,
+    verdict,
+)
 from vptcore.analysis.statistics import Estimate, estimate
 from vptcore.data.tasks import TASKS
 from vptcore.models.backbones import BACKBONES
@@ -158,15 +171,22 @@ def test_reading_twice_gives_equal_frames():
     pd.testing.assert_frame_equal(read_published(), read_published())
 
 
+WIDTH = 0.5**0.5
+
+
 @pytest.mark.parametrize(
     ("printed", "ours", "options", "expected"),
     [
         ("50.0", estimate([49.0, 50.0, 51.0]), {}, "within"),
         ("60.0", estimate([49.0, 50.0, 51.0]), {}, "outside"),
-        # The interval ends at 50.00: what is printed as 50.0 may have been 50.04, but 50.04 itself lies outside.
-        ("50.0", Estimate(49.0, 1.0, 48.0, 49.96, 5), {}, "within"),
-        ("50.04", Estimate(49.0, 1.0, 48.0, 50.0, 5), {}, "outside"),
-        ("44.5%", Estimate(44.0, 1.0, 43.0, 44.46, 5), {}, "within"),
+        # With five runs on both sides the interval is √2 times that of the mean: it ends at 50.00. What is printed as
+        # 50.0 may have been 50.04, but 50.04 itself lies outside.
+        ("50.0", Estimate(49.0, 1.0, 49 - WIDTH, 49 + 0.96 * WIDTH, 5), {}, "within"),
+        ("50.04", Estimate(49.0, 1.0, 49 - WIDTH, 49 + WIDTH, 5), {}, "outside"),
+        ("44.5%", Estimate(44.0, 1.0, 44 - 0.46 * WIDTH, 44 + 0.46 * WIDTH, 5), {}, "within"),
+        # One seed of five ended at chance: nearly every number would lie inside.
+        ("68.9", estimate([64.0, 65.0, 1.0, 64.0, 64.5]), {}, "too noisy"),
+        ("68.9", estimate([64.0, 65.0, 1.0, 64.0, 64.5]), {"known": "slip"}, "slip"),
         ("50.0", estimate([50.0]), {}, "no interval"),
         ("50.0", Estimate(), {}, "not run"),
         ("50.0", Estimate(), {"known": "slip"}, "slip"),
@@ -180,6 +200,26 @@ def test_reading_twice_gives_equal_frames():
 )
 def test_verdict(printed, ours, options, expected):
     assert verdict(printed, ours, **options) == expected
+
+
+@pytest.mark.parametrize("runs", [3, 5, 10])
+def test_the_mean_of_five_runs_like_ours_lies_inside_in_95_of_100(runs):
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.normal(70, 0.8, (4000, runs)), rng.normal(70, 0.8, (4000, 5)).mean(1)
+    bounds = np.array([of_further_runs(estimate(one)) for one in ours])
+    inside = (bounds[:, 0] <= theirs) & (theirs <= bounds[:, 1])
+    assert inside.mean() == pytest.approx(0.95, abs=0.012)
+    plain = np.array([(one.low, one.high) for one in map(estimate, ours)])
+    short = stats.t.ppf(0.975, runs - 1) / (1 + runs / 5) ** 0.5  # .92, .88 and .78 of the means
+    expected = 2 * stats.t.cdf(short, runs - 1) - 1
+    assert ((plain[:, 0] <= theirs) & (theirs <= plain[:, 1])).mean() == pytest.approx(expected, abs=0.02)
+
+
+@given(st.integers(1, 200), st.data())
+def test_the_chance_of_so_many_outside_is_a_binomial_tail(compared, data):
+    outside = data.draw(st.integers(0, compared))
+    expected = stats.binomtest(outside, compared, 0.05, alternative="greater").pvalue
+    assert chance_of_outside(outside, compared) == pytest.approx(expected, rel=1e-9)
 
 
 # The paper's text with its tables as HTML, for those who have it.

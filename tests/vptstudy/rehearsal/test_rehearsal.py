@@ -96,7 +96,12 @@ def test_rows_agree_with_each_other(study):
     assert np.allclose(hits.hit, stored.test_accuracy)
     assert np.allclose(hits.loss, stored.test_loss, rtol=1e-5)
     last = curves[curves.epoch == 4].set_index(where).sort_index()
-    assert np.allclose(last.test_loss.dropna(), stored.test_loss[last.test_loss.notna()])
+    sampled = predictions.groupby(where)["loss"].apply(
+        lambda losses: losses.iloc[
+            np.random.default_rng(0).permutation(len(losses))[: study.config["curves"]["images"]]
+        ].mean()
+    )
+    assert np.allclose(last.test_loss, sampled.sort_index(), rtol=1e-5)
     for (method, task), mine in final.groupby(["method", "task"]):
         grid = search[(search.method == method) & (search.task == task)]
         assert set(mine.config) == {choose(grid)["config"]}
@@ -114,8 +119,8 @@ def test_tables_are_the_papers_within_the_noise_and_slips_are_flagged(study):
     frame = pd.concat([build.build(number, study, final).frame for number in (1, 2, 5, 6)])
     cells = frame[(frame.metric == "accuracy") & (frame.task != "mean") & frame.printed.notna()]
     assert len(cells) == 4 * 3 + 3 * 3 * 2
-    # Five seeds, rounding to a thousandth, and the printed digit.
-    allowed = 100 * (4.5 * rows.SPREAD / np.sqrt(5) + 0.0005) + 0.05
+    # Five seeds of ours and five of the paper's, rounding to a thousandth, and the printed digit.
+    allowed = 100 * (4.5 * rows.SPREAD * np.sqrt(2 / 5) + 0.0005) + 0.05
     assert (cells.difference.abs() < allowed).all()
     flagged = cells[cells.verdict == "doubt"]
     assert list(zip(flagged.method, flagged.task, strict=True)) == [("ft_then_pt", "cifar100")]

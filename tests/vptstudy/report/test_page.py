@@ -170,5 +170,5 @@ def test_how_many_printed_numbers_agree_is_counted_from_the_tables(tmp_path):
     frame = pd.DataFrame({"verdict": ["within", "within", "outside", "slip", "not run"]})
     frame.to_csv(tmp_path / "table_01.csv")
     counts = verdicts([tmp_path / "table_01.csv"])
-    assert agreement(counts) == "2 of 3 printed accuracies lie in our 95 % intervals"
+    assert agreement(counts) == "2 of 3 printed accuracies lie in our 95 % intervals (3 expected)"
     assert agreement(verdicts([])) == ""

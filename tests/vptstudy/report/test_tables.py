@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from tests.vptstudy.report.synthetic import fid_rows, final_rows, make_study
 from vptcore.records import KINDS, RowsError
@@ -157,7 +159,29 @@ def test_difference_and_verdict_beside_the_paper(paper, paper_final):
     row = entry(build(1, paper, paper_final), "vpt", "dtd")
     assert row.printed == 68.8
     assert row.difference == pytest.approx(row["mean"] - 68.8)
-    assert row.verdict == ("within" if row.low - 0.05 <= 68.8 <= row.high + 0.05 else "outside")
+    half = stats.t.ppf(0.975, row.n - 1) * row["std"] * np.sqrt(1 / row.n + 1 / 5) + 0.05
+    assert row.verdict == ("within" if abs(row["mean"] - 68.8) <= half else "outside")
+
+
+def test_the_caption_holds_the_number_outside_against_chance(paper, paper_final):
+    table = build(1, paper, paper_final)
+    cells = table.frame[table.frame.task != "mean"]
+    counts = cells.verdict.value_counts()
+    outside, compared = counts.get("outside", 0), counts.get("outside", 0) + counts.get("within", 0)
+    p = stats.binomtest(int(outside), int(compared), 0.05, alternative="greater").pvalue
+    said = "p < .001" if p < 0.001 else f"p = {p:.3f}"
+    assert f"Of {compared} numbers for a single task {outside} " in table.caption
+    (chance,) = re.findall(rf"by chance it would be ([\d.]+) \({said}\)\.", table.caption)
+    assert float(chance) == pytest.approx(0.05 * compared, abs=0.051)
+
+
+def test_seeds_that_differ_too_much_say_nothing_of_the_paper(paper, paper_final):
+    rows = paper_final.copy()
+    mine = (rows.method == "vpt") & (rows.task == "dtd") & (rows.train == "800") & (rows.backbone == "vit_b16_sup21k")
+    rows.loc[mine, "test_accuracy"] = np.linspace(0.02, 0.7, mine.sum())
+    table = build(1, paper, rows)
+    assert entry(table, "vpt", "dtd").verdict == "too noisy"
+    assert "~ an interval wider than ± 10 points, too noisy to say (1)" in table.caption
 
 
 def test_slips_doubts_and_other_definitions_are_flagged_and_explained(paper, paper_final):

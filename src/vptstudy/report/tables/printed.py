@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from vptcore.analysis import published
-from vptcore.analysis.statistics import Estimate
+from vptcore.analysis.statistics import LEVEL, Estimate
 
 MEAN = "mean"
 # What is measured once a seed; other numbers are equal or different.
@@ -40,9 +40,12 @@ def verdicts(files: Iterable[Path | str]) -> dict[str, int]:
 
 
 def agreement(counts: Mapping[str, int]) -> str:
-    """'402 of 418 printed accuracies lie in our 95 % intervals', '' where the paper prints nothing for the study."""
-    within, known = counts.get("within", 0), counts.get("within", 0) + counts.get("outside", 0)
-    return f"{within} of {known} printed accuracies lie in our 95 % intervals" if known else ""
+    """'402 of 418 printed accuracies lie in our 95 % intervals (397 expected)', '' where none is compared."""
+    within, outside = (counts.get(verdict, 0) for verdict in (published.WITHIN, published.OUTSIDE))
+    if not within + outside:
+        return ""
+    expected = LEVEL * (within + outside)
+    return f"{within} of {within + outside} printed accuracies lie in our 95 % intervals ({expected:.0f} expected)"
 
 
 def comparable(printed: pd.DataFrame, fid: pd.DataFrame | None) -> pd.DataFrame:
