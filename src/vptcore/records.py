@@ -124,10 +124,10 @@ KINDS: dict[str, pa.Schema] = {
         kid=_f,
         kid_std=_f,
     ),
-    # One row per explained image and method: which class the map explains, the map itself (grid_h x grid_w values in
-    # [0, 1], row by row), and the image as PNG bytes. `ig` are the integrated gradients of the same class (ig_h x ig_w
-    # absolute values, row by row); `ig_difference` is the score's rise over the black image that they should add up to,
-    # and `ig_delta` by how much their sum misses it.
+    # One row per explained image and method: which class the map explains, which form of Grad-CAM it is (`cam`), the
+    # map itself (grid_h x grid_w values in [0, 1], row by row), and the image as PNG bytes. `ig` are the integrated
+    # gradients of the same class (ig_h x ig_w absolute values, row by row); `ig_difference` is the score's rise over
+    # the black image that they should add up to, and `ig_delta` by how much their sum misses it.
     "explain": _schema(
         pick=_i,
         row=_i,
@@ -137,6 +137,7 @@ KINDS: dict[str, pa.Schema] = {
         prediction=_i,
         confidence=pa.float32(),
         target=_i,
+        cam=_s,
         layer=_s,
         grid_h=_i,
         grid_w=_i,

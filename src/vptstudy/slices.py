@@ -26,7 +26,7 @@ VERSIONS = {
     "fid": 3,
     "search": 2,
     "final": 3,
-    "explain": 2,
+    "explain": 3,
     "examples": 1,
     "tables": 9,
     "figures": 10,
@@ -199,6 +199,7 @@ def explain(study: Study, backbone: str, task: str, train: str) -> dict:
         "version": VERSIONS["explain"],
         "seed": study.seeds[0],
         "images": study.config["explain"]["images"],
+        "cam": study.config["explain"]["cam"],
         "models": slices,
         **_sameness(study),
     }

@@ -10,6 +10,7 @@ from torch import nn
 
 from tests.peers.models import CLASSES, make
 from tests.peers.pattern import dot, pattern, recorded
+from vptcore.analysis.explain import CAMS
 from vptcore.models.methods import count_parameters
 
 __all__ = ["make"]
@@ -40,6 +41,14 @@ def test_logits_and_gradients(make, case):
     for name, value in theirs["gradients"].items():
         assert found[name] == pytest.approx(value, rel=1e-8, abs=TOLERANCE), name
     assert count_parameters(model) == (theirs["tuned"], theirs["total"])
+
+
+@pytest.mark.parametrize("form", recorded("grad_cam"))
+def test_grad_cam_is_pytorch_grad_cams(make, form):
+    """Plain, and with aug_smooth and eigen_smooth, of the class that an image is taken for; theirs are float32."""
+    model, images = make("vit", "full").eval(), torch.from_numpy(pattern("images", (3, 3, 24, 24), 2))
+    found = CAMS[form](model, images, model(images).argmax(1))
+    assert (found - torch.tensor(recorded("grad_cam")[form])).abs().max() < 2e-6
 
 
 @pytest.mark.parametrize("case", [case for case in ANSWERS if "random in training" in ANSWERS[case]])

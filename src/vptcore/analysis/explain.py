@@ -6,6 +6,7 @@ only VPT is right, then where only full fine-tuning is, each by the confidence o
 
 The layer is the first norm of the last block (the authors' encoder.layer[11].attention_norm); the class explained is
 the one predicted. Only patch tokens enter: prompts are left out because they are other tensors, not by counting.
+Two forms of Grad-CAM by name (`CAMS`): plain, and smoothed twice as the authors draw it.
 Integrated gradients are captum's, from the normalised input 0 (as the authors'), and their error is kept with them.
 
     python -m pytest tests/vptcore/analysis/test_explain.py
@@ -32,6 +33,8 @@ from vptcore.records import read_rows, write_rows
 from vptcore.training import stage
 
 STEPS = 50
+# What the authors' maps multiply a normalised image by: ttach's in pytorch-grad-cam.
+FACTORS = (0.9, 1.0, 1.1)
 # Pixels a side that are kept of an attribution: it is printed on two centimetres.
 MOST_PIXELS = 112
 CASES = {"vpt_only": ("vpt", "full"), "full_only": ("full", "vpt")}
@@ -56,23 +59,65 @@ def grad_cam(model: Tuned, images_BCHW: Tensor, targets_B: Tensor) -> Tensor:
     Channel weights are the mean gradient over the patches; the map is the positive part of the weighted sum
     (Selvaraju et al. 2017), scaled by its own maximum.
     """
+    weighted_BND, grid = _weighted_patches(model, images_BCHW, targets_B)
+    return _scaled(weighted_BND.sum(-1)).view(-1, *grid)
+
+
+def smoothed_grad_cam(model: Tuned, images_BCHW: Tensor, targets_B: Tensor | None = None) -> Tensor:
+    """Maps (B, h, w) in [0, 1] as the authors draw them: `aug_smooth` and `eigen_smooth` of pytorch-grad-cam
+    (VPT-or-FT trainer.py:1287).
+
+    The mean over the image and its mirror, each with its normalised values times FACTORS. Of each the map is the
+    positive part of the first principal component of the patches' weighted channels, scaled by its maximum. The class
+    is the one that each of the six is taken for, as theirs is, whatever `targets_B` says. Which side of a component is
+    positive is LAPACK's choice there; here it is the side that speaks for the class.
+    """
+    maps = []
+    for mirrored in (False, True):
+        for factor in FACTORS:
+            seen_BCHW = factor * (images_BCHW.flip(-1) if mirrored else images_BCHW)
+            weighted_BND, grid = _weighted_patches(model, seen_BCHW, None)
+            map_Bhw = _scaled(_first_component(weighted_BND)).view(-1, *grid)
+            maps.append(map_Bhw.flip(-1) if mirrored else map_Bhw)
+    return torch.stack(maps).mean(0)
+
+
+def _first_component(weighted_BND: Tensor) -> Tensor:
+    """(B, N): each patch along the direction in which the patches differ most, to the side of their channels' sum."""
+    centred_BND = weighted_BND - weighted_BND.mean(1, keepdim=True)
+    direction_B1D = torch.linalg.svd(centred_BND, full_matrices=False).Vh[:, :1]
+    along_BN = (centred_BND * direction_B1D).sum(-1)
+    speaks_B1 = (along_BN * centred_BND.sum(-1)).sum(1, keepdim=True)
+    return torch.where(speaks_B1 < 0, -along_BN, along_BN)
+
+
+def _scaled(maps_BN: Tensor) -> Tensor:
+    """The positive part over its maximum; 0 where nothing is positive."""
+    positive_BN = maps_BN.clamp(min=0)
+    return positive_BN / positive_BN.amax(1, keepdim=True).clamp(min=torch.finfo(maps_BN.dtype).tiny)
+
+
+def _weighted_patches(model: Tuned, images_BCHW: Tensor, targets_B: Tensor | None) -> tuple[Tensor, tuple[int, int]]:
+    """(B, N, D) patch tokens, each channel times its mean gradient, and their grid; without targets of the class that
+    each image is taken for."""
     norm, (h, w) = _last_norm(model.encoder)
     seen: list[Tensor] = []
     handle = norm.register_forward_hook(lambda module, inputs, output: seen.append(output))
     try:
         with torch.enable_grad():
             logits_BC = model(images_BCHW.detach().requires_grad_(True))
-            score = logits_BC.gather(1, targets_B[:, None]).sum()
+            classes_B = logits_BC.argmax(1) if targets_B is None else targets_B
+            score = logits_BC.gather(1, classes_B[:, None]).sum()
             tokens = _tokens(seen)
             (gradient,) = torch.autograd.grad(score, [tokens])
     finally:
         handle.remove()
     # Patches come last: after the class token, and after shallow prompts.
     gradient_BND, tokens_BND = (t.flatten(1, -2)[:, -h * w :] for t in (gradient, tokens.detach()))
-    weights_B1D = gradient_BND.mean(1, keepdim=True)
-    maps_BN = (weights_B1D * tokens_BND).sum(-1).clamp(min=0)
-    peak_B1 = maps_BN.amax(1, keepdim=True)
-    return (maps_BN / peak_B1.clamp(min=torch.finfo(maps_BN.dtype).tiny)).view(-1, h, w)
+    return gradient_BND.mean(1, keepdim=True) * tokens_BND, (h, w)
+
+
+CAMS = {"plain": grad_cam, "authors": smoothed_grad_cam}
 
 
 def integrated_gradients(
@@ -126,7 +171,15 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
     rows = []
     for method, slice_ in models.items():
         rows += _explain(
-            method, slice_, inputs[f"model_{method}"], picks, predictions[method], parts, job["seed"], device
+            method,
+            slice_,
+            inputs[f"model_{method}"],
+            picks,
+            predictions[method],
+            parts,
+            job["seed"],
+            device,
+            job["cam"],
         )
     rows.sort(key=lambda row: (row["pick"], row["method"]))
     write_rows(outputs["rows"], "explain", rows, provenance(job, inputs, started=started, device=device_name(device)))
@@ -150,6 +203,7 @@ def _explain(
     parts: stage.Parts,
     seed: int,
     device,
+    cam: str,
 ) -> list[dict]:
     if picks.empty:
         return []
@@ -158,14 +212,14 @@ def _explain(
     stored = parts.array[mine["row"].to_numpy()]
     inputs = parts.normalise(torch.from_numpy(np.ascontiguousarray(stored)).to(device))
     targets = torch.tensor(mine["prediction"].to_numpy(), device=device)
-    maps = grad_cam(model, inputs, targets).cpu().numpy()
+    maps = CAMS[cam](model, inputs, targets).cpu().numpy()
     values, deltas, differences = integrated_gradients(model, inputs, targets)
     sums = small_absolute(values).float().cpu().numpy()
     return [
         {
             "pick": pick, "row": int(r.row), "label": int(r.label), "case": r.case, "method": method,
             "prediction": int(r.prediction), "confidence": float(r.confidence), "target": int(r.prediction),
-            "layer": "blocks[-1].norm1", "grid_h": maps.shape[1], "grid_w": maps.shape[2],
+            "cam": cam, "layer": "blocks[-1].norm1", "grid_h": maps.shape[1], "grid_w": maps.shape[2],
             "map": maps[pick].ravel().tolist(), "image_png": png(stored[pick]),
             "ig_h": sums.shape[1], "ig_w": sums.shape[2], "ig_steps": STEPS, "ig": sums[pick].ravel().tolist(),
             "ig_delta": float(deltas[pick]), "ig_difference": float(differences[pick]),

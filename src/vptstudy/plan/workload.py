@@ -208,10 +208,11 @@ def fid_work(job: Mapping, dimensions: int, counts: Counts) -> Workload:
 
 
 def explain_work(job: Mapping, counts: Counts) -> Workload:
-    """Two models, each one step on at most 2 x images."""
+    """Two models, each one step on at most 2 x images; six where the maps are the authors'."""
     images = 2 * job["images"]
+    times = 6 if job["cam"] == "authors" else 1
     phases = [
-        Phase("maps", "train", images, step_flops(slice_ | {"recipe": {"batch": images}}), 1)
+        Phase("maps", "train", times * images, step_flops(slice_ | {"recipe": {"batch": images}}), times)
         for slice_ in job["models"].values()
     ]
     parameters = max(shape_of(slice_["backbone"]).parameters for slice_ in job["models"].values())

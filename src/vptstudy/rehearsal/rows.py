@@ -267,7 +267,8 @@ def _explained(study, task, pick, case, method, right, chosen, picture) -> dict:
     return {
         "pick": pick, "row": int(chosen["row"]), "label": int(chosen["label"]), "case": case, "method": method,
         "prediction": int(chosen[f"prediction_{method}"]), "confidence": float(chosen[f"confidence_{method}"]),
-        "target": int(chosen[f"prediction_{method}"]), "layer": "blocks[-1].norm1", "grid_h": GRID, "grid_w": GRID,
+        "target": int(chosen[f"prediction_{method}"]), "cam": study.config["explain"]["cam"],
+        "layer": "blocks[-1].norm1", "grid_h": GRID, "grid_w": GRID,
         "map": tuned_map.ravel().tolist(), "image_png": picture,
         "ig_h": 56, "ig_w": 56, "ig_steps": 50,
         "ig": (attribution * rng.random((56, 56)) ** 2).ravel().tolist(), "ig_delta": float(rng.normal(0, 0.01)),

@@ -308,11 +308,19 @@ def _present(frame: pd.DataFrame, by_cell: bool) -> set:
 
 
 def _layer_line(frames: Mapping[str, pd.DataFrame]) -> str:
-    """Where Grad-CAM was taken, and how many steps the integral had."""
+    """Where Grad-CAM was taken, in which form, and how many steps the integral had."""
     if "explain" not in frames or frames["explain"].empty:
         return ""
     layers, steps = (sorted(set(frames["explain"][name].dropna())) for name in ("layer", "ig_steps"))
-    return f"Grad-CAM at {join(layers)}, prompts left out; integrals in {join(str(int(n)) for n in steps)} steps."
+    forms = join(_CAMS[cam] for cam in dict.fromkeys(frames["explain"]["cam"]))
+    taken = f"Grad-CAM, {forms}, at {join(layers)}, prompts left out"
+    return f"{taken}; integrals in {join(str(int(n)) for n in steps)} steps."
+
+
+_CAMS = {
+    "plain": "not smoothed",
+    "authors": "smoothed twice as the authors' (over mirrored and scaled images, and by the first principal component)",
+}
 
 
 def _network_line(frames: Mapping[str, pd.DataFrame]) -> str:

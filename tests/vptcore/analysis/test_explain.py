@@ -20,7 +20,7 @@ from torch import nn
 
 from tests.vptcore.models.plain import worst
 from vptcore.analysis import explain
-from vptcore.analysis.explain import grad_cam, pick_images
+from vptcore.analysis.explain import grad_cam, pick_images, smoothed_grad_cam
 from vptcore.jobs.provenance import provenance
 from vptcore.models.methods import Tuned, build, spec_of, tuned_state
 from vptcore.models.prompts import PromptedViT, Prompts
@@ -105,6 +105,46 @@ def test_a_swin_equals_captum(swin, head):
     expected = by_captum(swin, swin.layers[-1].blocks[-1], head, x, before=0, shape=(4, 4))
     got = grad_cam(Tuned(PromptedSwin(swin), head), x, TARGETS)
     assert worst(got, expected) <= 1e-10
+
+
+def in_numpy(vit, head, x) -> np.ndarray:
+    """The authors' doubly smoothed maps of timm's own forward, written out in numpy from its tokens and gradients."""
+    maps = []
+    for mirrored in (False, True):
+        for factor in (0.9, 1.0, 1.1):
+            seen, norm = [], vit.blocks[-1].norm1
+            handle = norm.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(output))
+            scores = nn.Sequential(vit, head)((x.flip(-1) if mirrored else x) * factor)
+            handle.remove()
+            (gradient,) = torch.autograd.grad(scores.max(1).values.sum(), seen)
+            tokens, gradient = seen[0][:, 1:].detach().numpy(), gradient[:, 1:].numpy()
+            for a_ND, g_ND in zip(tokens, gradient, strict=True):
+                weighted = a_ND * g_ND.mean(0)
+                centred = weighted - weighted.mean(0)
+                values, vectors = np.linalg.eigh(centred.T @ centred)
+                along = centred @ vectors[:, values.argmax()]
+                along = along * np.sign(along @ centred.sum(1))
+                grid = (np.maximum(along, 0) / along.max()).reshape(4, 6)
+                maps.append(grid[:, ::-1] if mirrored else grid)
+    return np.mean(np.reshape(maps, (6, len(x), 4, 6)), axis=0)
+
+
+def test_the_authors_smoothed_maps_are_numpys(vit, head):
+    x = images(16, 24)
+    got = smoothed_grad_cam(Tuned(PromptedViT(vit, pool=vit.global_pool), head), x)
+    assert worst(got, torch.from_numpy(in_numpy(vit, head, x))) <= 1e-9
+    assert not torch.allclose(got, grad_cam(Tuned(PromptedViT(vit, pool=vit.global_pool), head), x, TARGETS))
+
+
+def test_smoothed_maps_of_an_image_and_its_mirror_are_mirrors(swin):
+    model = Tuned(PromptedSwin(swin), shaken(nn.Linear(24, CLASSES)))
+    x = images(32, 32)
+    assert worst(smoothed_grad_cam(model, x.flip(-1)), smoothed_grad_cam(model, x).flip(-1)) <= 1e-9
+
+
+def test_a_map_of_nothing_is_empty():
+    flat = explain._scaled(explain._first_component(torch.zeros(2, 6, 3, dtype=torch.float64)))
+    assert torch.equal(flat, torch.zeros(2, 6, dtype=torch.float64))
 
 
 def test_the_callers_images_and_model_stay_as_they_were(vit, head):

@@ -192,6 +192,7 @@ def explain_rows(study: Study, backbone: str, tasks, picks=4, grid=7) -> pd.Data
                         "prediction": (pick + (method == "full")) % classes,
                         "confidence": 0.8,
                         "target": pick % classes,
+                        "cam": "plain",
                         "layer": "blocks.5.norm1",
                         "grid_h": grid,
                         "grid_w": grid,
