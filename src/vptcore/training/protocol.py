@@ -1,7 +1,7 @@
 """The protocol, switch by switch: what the paper says, what its authors' code does, and what is sound.
 
-In: a name (`paper`, `authors`, `sound`) and overrides from the config. Out: a frozen `Protocol`. docs/protocol.md has
-the table with the reasons; tests hold that it names every switch.
+In: a name (`paper`, `authors`, `sound`, `fair`) and overrides from the config. Out: a frozen `Protocol`.
+docs/protocol.md has the table with the reasons; tests hold that it names every switch.
 
     python -m pytest tests/vptcore/training/test_protocol.py
 """
@@ -37,6 +37,7 @@ CHOICES = {
     "decay_norms": (True, False),
     "prompts_in_pool": (True, False),
     "val_every_epoch": (True, False),
+    "tries": ("own", "equal"),
 }
 
 # By switch: base-linear.yaml and base-prompt_swin.yaml of KMnP/vpt.
@@ -80,6 +81,8 @@ class Protocol:
     one_shot_picks: str = "per_seed"
     fgvc_final: str = "train"
     val_every_epoch: bool = False
+    # `equal`: every method's grid has as many configurations (`vptstudy.config.fair`).
+    tries: str = "own"
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -110,6 +113,7 @@ PROTOCOLS: dict[str, Protocol] = {
         fgvc_final="trainval",
     ),
 }
+PROTOCOLS["fair"] = replace(PROTOCOLS["sound"], name="fair", tries="equal")
 
 
 def resolve_protocol(name: str, switches: Mapping[str, object] | None = None) -> Protocol:

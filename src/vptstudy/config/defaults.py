@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from vptcore.models.methods_table import METHODS
+from vptstudy.config.fair import fair_defaults, is_fair
 from vptstudy.config.schema import read_config
 
 FILE = Path(__file__).with_name("defaults.yaml")
@@ -45,7 +46,8 @@ def _defaults(config: Mapping) -> dict:
     own = [id for id in named if isinstance(id, str)] if isinstance(named, Mapping) else []
     rows = {id: METHODS[id] for id in [*METHODS, *own]}
     makers = {id: {"batch": row.batch, "grid": dict(row.grid)} for id, row in rows.items() if row.grid}
-    return found | {"methods": makers | found["methods"]}
+    methods = makers | found["methods"]
+    return found | (fair_defaults(methods) if is_fair(config) else {"methods": methods})
 
 
 def with_defaults(config: Mapping) -> dict:

@@ -20,6 +20,7 @@ from vptcore.models.methods_table import METHODS, Method
 from vptcore.training.protocol import resolve_protocol
 from vptstudy.config.checks import check_dependencies, check_settings, check_shards
 from vptstudy.config.defaults import with_defaults
+from vptstudy.config.fair import check_tries
 from vptstudy.config.schema import check_mapping, check_names, check_schema
 from vptstudy.study import Cell, Study
 
@@ -55,6 +56,7 @@ def load_study(config: Mapping) -> Study:
     check_dependencies(study)
     check_settings(study)
     check_shards(study)
+    check_tries(study)
     return study
 
 
