@@ -268,8 +268,16 @@ def _read_table(path: Path | str, kind: str, columns: Sequence[str] | None = Non
 
 
 def hive_parts(path: Path | str) -> dict[str, str]:
-    """{'task': 'digits', ...} from the key=value folders of a path."""
-    return dict(re.findall(r"(\w+)=([^/]+)", Path(path).as_posix()))
+    """{'task': 'digits', ...} from the key=value folders right above a file, or at the end of a folder's path.
+
+    Folders further up are no part of it, whatever they are called: `run=3/results/...` adds no column.
+    """
+    parts = Path(path).parts
+    if parts and "=" not in parts[-1]:
+        parts = parts[:-1]
+    pairs = [part.partition("=") for part in parts]
+    first = max((place + 1 for place, (_, equals, _) in enumerate(pairs) if not equals), default=0)
+    return {key: value for key, _, value in pairs[first:]}
 
 
 def file_sha256(path: Path | str) -> str:

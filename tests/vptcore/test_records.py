@@ -100,3 +100,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 def test_hive_parts():
     assert hive_parts("results/demo/final/method=vpt/task=digits/rows.parquet") == {"method": "vpt", "task": "digits"}
+    assert hive_parts("results/demo/final/method=vpt/task=digits") == {"method": "vpt", "task": "digits"}
+    assert hive_parts("rows.parquet") == hive_parts("") == hive_parts("results/demo/config.json") == {}
+
+
+@pytest.mark.parametrize("above", ["run=3", "task=mine", "method=a/task=b", "/data/lr=0.1"])
+def test_folders_above_a_study_are_no_columns(above):
+    assert hive_parts(f"{above}/results/final/method=vpt/rows.parquet") == {"method": "vpt"}
