@@ -49,6 +49,8 @@ class LogHandler(LogHandlerBase):
         self.began = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if "VPTCORE_STOPPED" in os.environ:  # by Ctrl-C, which has said its line (vptstudy.run.interrupts)
+            return
         event = getattr(record, "event", None)
         handler = {
             LogEvent.RUN_INFO: self._run_info,

@@ -447,10 +447,14 @@ def test_why_finds_the_study_from_the_file_alone(damaged, capsys, monkeypatch):
         assert "such as results/demo" in capsys.readouterr().err
 
 
-def test_compare_tells_identical_cells_from_those_within_and_beyond_the_spread(finished, damaged, damage, capsys):
+def test_compare_tells_identical_cells_from_those_within_and_beyond_the_spread(
+    finished, damaged, damage, tmp_path, capsys
+):
     pair = [str(finished.root), str(damaged.root)]
     assert main.main(["compare", *pair]) == 0
     assert capsys.readouterr().out.split() == ["10", *["the", "same", "in", "every", "number", "of", "every", "seed"]]
+    moved = shutil.copytree(damaged.root / "final", tmp_path / "run=3/lr=0.1/tiny/final").parent
+    assert main.main(["compare", pair[0], str(moved), "--exact"]) == 0
     damage.edit(rows("final"), lambda f: f.assign(seconds=1e3, images_per_second=1.0))
     assert main.main(["compare", *pair, "--exact"]) == 0
     damage.edit(rows("final"), lambda f: f.assign(test_accuracy=f["test_accuracy"] + [0.01, -0.005]))

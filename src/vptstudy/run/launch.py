@@ -20,6 +20,7 @@ from vptcore.jobs import locks
 from vptstudy.config.resolve import load_study
 from vptstudy.config.runnable import check_runnable
 from vptstudy.config.schema import read_config
+from vptstudy.run import interrupts
 
 LOCK = Path(".snakemake/vptcore.lock")
 STUDY_TARGETS = ("all", "all_tables", "all_figures", "report", "audit", "plan")
@@ -42,11 +43,7 @@ def run(profile: str, targets: list[str], cores: str, configfile: Path | None, *
             command += ["--configfile", str(configfile)]
         if dry:
             command += ["--dry-run"]
-        # The child holds the lock too: where this process alone is killed, Snakemake works on and the next call waits.
-        child = subprocess.Popen(command, pass_fds=[lock.file])
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches Snakemake, which puts its jobs away
-        status = child.wait()
-        signal.signal(signal.SIGINT, previous)
+        status = _snakemake(command, lock)
     if status == 0 and not targets and not dry:
         from vptstudy.report.on_edge import edge_lines
         from vptstudy.report.produce import print_results
@@ -55,6 +52,27 @@ def run(profile: str, targets: list[str], cores: str, configfile: Path | None, *
         for line in edge_lines(load_study(config)):
             print(f"edge: {line}")
     return status
+
+
+def _snakemake(command: list[str], lock: locks.Lock) -> int:
+    """Run it to its end. On Ctrl-C it is told to end, which it takes at any moment, with its jobs."""
+    asked: list[int] = []
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the child has it until it reads the Snakefile
+    try:
+        # The child holds the lock too: where this process alone is killed, Snakemake works on and the next call waits.
+        child = subprocess.Popen(command, pass_fds=[lock.file])
+
+        def stop(number: int, frame) -> None:
+            asked.append(number)
+            child.terminate()
+
+        signal.signal(signal.SIGINT, stop)
+        status = child.wait()
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if asked and status == -signal.SIGTERM:  # before it could say so itself
+        interrupts.say()
+    return interrupts.STOPPED if asked else status
 
 
 def _settle_times(config: Mapping) -> None:

@@ -6,6 +6,8 @@ The Snakefile here has one job, which lasts as long as a file `hold` is there.
 from __future__ import annotations
 
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import psutil
 import pytest
 
 from vptstudy.cli import main
+from vptstudy.run import interrupts
 
 STUDY = """\
 study: small
@@ -24,6 +27,11 @@ fid: {network: backbone, reference: "asset:vit_mini_cifar10.reference.safetensor
 experiments: {only: {backbones: [vit_mini_cifar10], tasks: [digits]}}
 """
 SNAKEFILE = """
+from vptstudy.run import interrupts
+
+interrupts.settle(shell)
+
+
 rule all:
     input: "done.txt"
 
@@ -218,10 +226,90 @@ def test_ctrl_c_ends_snakemake_too_and_leaves_no_lock(folder):
     until(lambda: folder.has("started"))
     snakemake = snakemake_of(run)
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the whole group
-    assert run.wait(timeout=60) != 0
+    assert run.wait(timeout=60) == interrupts.STOPPED
     assert not snakemake.is_running()
     assert folder.locks() == []
     assert not folder.has("done.txt")
+
+
+def in_a_terminal(folder, *command: str, until_said: str = "") -> tuple[int, str]:
+    """(status, what is on the screen after Ctrl-C was typed) of a command that is typed in a terminal."""
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(folder.path)
+        os.execvp(sys.executable, [sys.executable, "-m", *command])
+    shown, deadline = [b""], time.monotonic() + 120
+
+    def read() -> bool:
+        assert time.monotonic() < deadline, shown
+        if select.select([terminal], [], [], 0.05)[0]:
+            try:
+                shown[0] += os.read(terminal, 65536)
+            except OSError:  # the terminal's other side is closed
+                return False
+        return True
+
+    while not (folder.has("started") if not until_said else until_said.encode() in shown[0]):
+        assert read()
+    shown = [b""]
+    os.write(terminal, b"\x03")
+    while read():
+        pass
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown[0].decode()
+
+
+SCRIPT = """
+import time
+from pathlib import Path
+
+Path("started").touch()
+while Path("hold").exists():
+    time.sleep(0.05)
+Path(snakemake.output[0]).touch()
+"""
+
+
+@pytest.mark.parametrize("kind", ["shell", "script"])
+@pytest.mark.parametrize("command", ["vptcore run", "snakemake"])
+def test_ctrl_c_in_a_terminal_is_one_line_and_the_same_command_continues(folder, kind, command):
+    if kind == "script":
+        (folder.path / "script.py").write_text(SCRIPT)
+        text = (folder.path / "Snakefile").read_text()
+        (folder.path / "Snakefile").write_text(text[: text.index("    shell:")] + '    script: "script.py"\n')
+    profile = folder.path / "profiles/small/config.yaml"
+    profile.write_text(profile.read_text() + "logger: study\n")
+    typed = {
+        "vptcore run": ("vptstudy.cli.main", "run", "--profile", "small", "--cores", "1", "all"),
+        "snakemake": ("snakemake", "--profile", "profiles/small", "--cores", "1"),
+    }[command]
+    folder.hold()
+    status, shown = in_a_terminal(folder, *typed)
+    assert status == (interrupts.STOPPED if command == "vptcore run" else 1)
+    shown = shown.replace("\r", "").replace("\033[2K", "")
+    if kind == "shell":
+        shown = shown.removesuffix("Terminated\n")  # bash's word for the command in it; the study's rules have none
+    assert shown == f"^C{interrupts.LINE}\n"
+    assert folder.locks() == []
+    assert not folder.has("done.txt")
+    folder.release()
+    again = folder.start(*typed)
+    assert again.wait(timeout=60) == 0, again.stderr.read()
+    assert folder.has("done.txt")
+
+
+def test_ctrl_c_while_snakemake_starts_is_one_line_too(folder):
+    folder.hold()
+    starts = "import sys, time\nif any('snakemake' in word for word in sys.orig_argv):\n"
+    (folder.path / "site").mkdir()
+    (folder.path / "site/sitecustomize.py").write_text(f"{starts}    print('starts', flush=True)\n    time.sleep(60)\n")
+    paths = os.pathsep.join(filter(None, [str(folder.path / "site"), os.environ.get("PYTHONPATH")]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", paths)
+        typed = ("vptstudy.cli.main", "run", "--profile", "small", "--cores", "1", "all")
+        status, shown = in_a_terminal(folder, *typed, until_said="starts")
+    assert status == interrupts.STOPPED
+    assert shown.replace("\r", "").replace("\033[2K", "") == f"^C{interrupts.LINE}\n"
 
 
 def test_where_the_file_system_knows_no_flock(folder):
