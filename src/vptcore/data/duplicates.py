@@ -67,12 +67,30 @@ def near(prints: Fingerprints, splits: Sequence[str]) -> list[tuple[int, int]]:
     return pairs
 
 
+def alike(prints: Fingerprints) -> list[tuple[int, int]]:
+    """Every pair (earlier row, later row) of pictures that are near each other, whatever their splits; none of one
+    colour."""
+    rows, pairs = np.flatnonzero(np.ptp(prints.thumbs_ND, axis=1) >= FLAT), []
+    for start in range(0, len(rows), BLOCK):
+        some, until = rows[start : start + BLOCK], rows[: start + BLOCK]
+        for at, other in np.argwhere(_bits_apart(prints, some, until) <= MOST_BITS):
+            a, b = until[other], some[at]
+            if a < b and np.abs(prints.thumbs_ND[a] - prints.thumbs_ND[b]).mean() <= MOST_LEVELS:
+                pairs.append((int(a), int(b)))
+    return sorted(pairs)
+
+
+def _bits_apart(prints: Fingerprints, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(R, O): how many signs differ."""
+    apart_RO = np.zeros((len(rows), len(others)), np.uint8)
+    for word in range(prints.bits_NW.shape[1]):
+        apart_RO += np.bitwise_count(prints.bits_NW[rows, None, word] ^ prints.bits_NW[None, others, word])
+    return apart_RO
+
+
 def _nearest(prints: Fingerprints, rows: np.ndarray, before: np.ndarray) -> list[tuple[int, int]]:
     """For each of `rows` the row among `before` whose thumbnail is nearest, where both measures say that it is near."""
-    apart_RB = np.zeros((len(rows), len(before)), np.uint8)
-    for word in range(prints.bits_NW.shape[1]):
-        apart_RB += np.bitwise_count(prints.bits_NW[rows, None, word] ^ prints.bits_NW[None, before, word])
-    pairs = []
+    apart_RB, pairs = _bits_apart(prints, rows, before), []
     for at in np.flatnonzero((apart_RB <= MOST_BITS).any(axis=1)):
         candidates = before[apart_RB[at] <= MOST_BITS]
         levels = np.abs(prints.thumbs_ND[candidates] - prints.thumbs_ND[rows[at]]).mean(axis=1)

@@ -13,17 +13,18 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from vptcore.analysis.release import release
 from vptcore.analysis.statistics import percent
 from vptcore.records import read_provenance, read_rows, write_text
-from vptstudy.advise import decide, floor, ladder, matrices, rungs, say, twins
+from vptstudy.advise import decide, floor, ladder, matrices, rungs, say
 from vptstudy.advise.ladder import Tried
 from vptstudy.advise.look import Look, lines
-from vptstudy.advise.rungs import ARMS, Arm, Budget, Setting
-from vptstudy.advise.twins import Twins
+from vptstudy.advise.parting import Parted, part
+from vptstudy.advise.rungs import ARMS, Arm, Budget, Runs, Setting
 from vptstudy.config.resolve import load_study
 from vptstudy.graph import flow
 from vptstudy.run import launch
@@ -65,29 +66,30 @@ def searches(study: Study) -> list[str]:
     return [study.path("search", cell) for cell in study.searches]
 
 
-def advise(look: Look, minutes: float, setting: Setting, run: Runner) -> int:
-    """All rungs; Snakemake's exit status."""
+def advise(look: Look, minutes: float, setting: Setting, run: Runner, by: str = "") -> int:
+    """All rungs; Snakemake's exit status. `by` is what images are grouped by."""
     try:
-        return _advise(look, minutes, setting, run)
+        return _advise(look, minutes, setting, run, by)
     except Stopped as stopped:
         return stopped.status
 
 
-def _advise(look: Look, minutes: float, setting: Setting, run: Runner) -> int:
+def _advise(look: Look, minutes: float, setting: Setting, run: Runner, by: str) -> int:
     _title(1, "look")
     for line in lines(look):
         print(f"  {line}")
-    images = _prepared(look, setting, run)
-    shared = twins.find(images, look.name)
-    for line in twins.lines(shared):
+    images = run(rungs.images(setting), lambda study: [flow.task_files(study, look.name, "train")["index"]])
+    parted = part(images, look, by, Path(setting.root))
+    for line in parted.lines:
         print(f"  {line}")
-    budget = _sized(look, images)
+    setting = replace(setting, splits=parted.files)
+    budget = Budget(rungs.SHORT, rungs.batch_for(parted.train), "train", rungs.seeds_for(parted.folds))
     _title(2, "first answer: nearest neighbours and a linear probe on frozen features")
-    first = run(rungs.probe(setting, budget), searches)
+    first = _shared(images, rungs.probe(setting, budget), run, searches)
     linear = matrices.tried(first)[Arm("linear")]
     near = _floor(setting, first)
     print(f"  val: nearest neighbours {percent(near['val'])} %, linear probe {percent(linear.accuracy)} %")
-    budget = _planned(look, setting, budget, first, minutes)
+    budget = _planned(setting, budget, first, parted, minutes)
     _title(3, f"rates, on schedules of {budget.short} epochs")
     tried = _rates(setting, budget, run, first)
     _title(4, f"methods, on schedules of {budget.epochs} epochs")
@@ -95,49 +97,27 @@ def _advise(look: Look, minutes: float, setting: Setting, run: Runner) -> int:
     _title(5, f"{' and '.join(map(say.name_of, choice.finalists))}: {len(budget.seeds)} seeds, then test")
     chosen = {arm: _distinct(one) for arm, one in full.items() if arm.id in (*choice.finalists, "linear")}
     study = _shared(first, rungs.study(setting, budget, chosen), run)
-    return _tell(study, setting, near, full, choice, shared)
+    return _tell(study, setting, near, full, choice, parted)
 
 
 def _title(number: int, words: str) -> None:
     print(f"\n[{number}/5] {words}", flush=True)
 
 
-def _prepared(look: Look, setting: Setting, run: Runner) -> Study:
-    """A study whose images are decoded, and no more."""
-    config = rungs.probe(setting, Budget(rungs.SHORT, 8, "train", rungs.SEEDS[:1]))
-    return run(config, lambda study: [flow.task_files(study, look.name, "train")["index"]])
-
-
-def _sized(look: Look, images: Study) -> Budget:
-    """Count what may be trained on: four parts to train, one to val, or the person's own val."""
-    index = flow.task_files(images, look.name, "train")["index"]
-    split = read_rows(index, "index")["split"].value_counts()
-    if repeated := read_provenance(index)["duplicates"]["train-train"]:
-        print(f"  repeated inside train, pixel by pixel: {repeated:,}")
-    pool = int(split.get("train", 0) + split.get("val", 0))
-    if look.has_val:
-        return Budget(rungs.SHORT, rungs.batch_for(int(split["train"])), "train")
-    train = pool * 4 // 5
-    while train + train // 4 > pool:
-        train -= 1
-    return Budget(rungs.SHORT, rungs.batch_for(train), train)
-
-
-def _planned(look: Look, setting: Setting, budget: Budget, first: Study, minutes: float) -> Budget:
+def _planned(setting: Setting, budget: Budget, first: Study, parted: Parted, minutes: float) -> Budget:
     """The schedule that fits into the minutes, timed once: a run that goes on keeps the first one's."""
-    file, asked = Path(setting.root) / "budget.json", {"minutes": minutes, "backbone": setting.backbone}
+    file = Path(setting.root) / "budget.json"
+    asked = {"minutes": minutes, "backbone": setting.backbone, "train": parted.train, "folds": parted.folds}
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if known.get("asked") != asked or known.get("train") != budget.train:
-        (cell,) = first.cells
-        labels = {part: len(matrices.labels_of(first, cell, part)) for part in ("train", "val")}
-        pace = floor.seconds_per_image(first, cell)
-        workers = 1 if _is_gpu(first) else max(1, min(len(ARMS), _cores()))
-        left = max(60.0, minutes * 60 - OVERHEAD)
-        epochs = rungs.epochs_within(left, pace, labels["train"], labels["val"], workers, len(budget.seeds))
-        known = {"asked": asked, "train": budget.train, "epochs": epochs, "seconds_per_image": pace}
+    if known.get("asked") != asked:
+        pace = floor.seconds_per_image(first, first.cells[0])
+        workers = 1 if _is_gpu(first) else max(1, min(len(ARMS) * parted.folds, _cores()))
+        left, runs = max(60.0, minutes * 60 - OVERHEAD), Runs(len(budget.seeds), parted.folds)
+        epochs = rungs.epochs_within(left, pace, parted.train, parted.val, workers, runs)
+        known = {"asked": asked, "epochs": epochs, "seconds_per_image": pace}
         write_text(file, json.dumps(known, indent=1))
     print(f"  full schedules of {known['epochs']} epochs fit into {minutes:g} minutes here")
-    return Budget(int(known["epochs"]), budget.batch, budget.train, budget.seeds)
+    return replace(budget, epochs=int(known["epochs"]))
 
 
 def _is_gpu(study: Study) -> bool:
@@ -151,11 +131,11 @@ def _cores() -> int:
 
 
 def _shared(first: Study, config: Mapping, run: Runner, targets=None) -> Study:
-    """Run a config whose images the first rung has decoded already: the same files, under a second name."""
-    root = Path(load_study(config).root)
-    for folder in SHARED:
-        for source in (Path(first.root) / folder).rglob("*"):
-            target = root / source.relative_to(first.root)
+    """Run a config whose images an earlier rung has decoded already: the same files, under a second name."""
+    study = load_study(config)
+    for kind, task in product(SHARED, study.used("task")):
+        for source in (Path(first.root) / kind / f"task={task}").rglob("*"):
+            target = Path(study.root) / source.relative_to(first.root)
             if source.is_file() and not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 try:
@@ -198,12 +178,10 @@ def _distinct(one: Tried) -> tuple[float, ...]:
 def _floor(setting: Setting, first: Study) -> dict[str, float]:
     """Accuracy of nearest neighbours, computed once."""
     file = Path(setting.root) / "neighbours.json"
-    (cell,) = first.cells
-    made_of = read_provenance(first.path("search", cell))["job_hash"]
+    made_of = [read_provenance(first.path("search", cell))["job_hash"] for cell in first.cells]
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if known.get("made_of") != made_of:
-        found = {part: float(right.mean()) for part, right in floor.neighbours(first, cell).items()}
-        known = {"made_of": made_of, **found}
+        known = {"made_of": made_of, **floor.neighbours(first)}
         write_text(file, json.dumps(known))
     return known
 
@@ -214,7 +192,7 @@ def _tell(
     near: Mapping,
     full: Mapping[Arm, Tried],
     choice: decide.Choice,
-    shared: list[Twins],
+    parted: Parted,
 ) -> int:
     """The verdict from test, on the terminal and in files, and the model of the method to take."""
     found = {arm.id: one for arm, one in matrices.finished(study).items()}
@@ -222,11 +200,13 @@ def _tell(
     arms = {arm: _told(arm, one) for arm, one in found.items()}
     test = found[verdict.take].right_SN.shape[1]
     below = {"nearest neighbours": near["test"], arms["linear"].name: arms["linear"].accuracy}
-    text = say.paragraph(verdict, arms, below, test, setting.look.classes)
+    text = say.paragraph(verdict, arms, below, say.Basis(test, setting.look.classes, parted.folds))
     root, cell = Path(study.root), found[verdict.take].cell
     saved = release(root, cell.folder, root / "model")
     tables = _tables(study, verdict, found)
-    advice = _as_data(verdict, arms, choice, near, full, tables, text) | {"duplicates": list(map(asdict, shared))}
+    advice = _as_data(verdict, arms, choice, near, full, tables, text) | {
+        "duplicates": list(map(asdict, parted.shared))
+    }
     write_text(root / "advice.json", json.dumps(advice, indent=1, ensure_ascii=False))
     links = {"The report: tables and figures of the finalists": "report/index.html", "The model": "model/README.md"}
     write_text(root / "advice.html", say.page(setting.look.name, text, list(arms.values()), tables, links))

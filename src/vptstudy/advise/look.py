@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vptcore.data.item import UNSPLIT
 from vptcore.data.listing import Listing
 from vptcore.data.remedies import left_out_line, some, stop_for
 from vptcore.data.sources import look as listing_of
@@ -36,10 +35,6 @@ class Look:
     @property
     def classes(self) -> int:
         return len(self.listing.classes)
-
-    @property
-    def has_val(self) -> bool:
-        return "val" in self.listing.splits
 
     @property
     def is_skewed(self) -> bool:
@@ -87,11 +82,11 @@ def lines(found: Look) -> Iterator[str]:
         f"{listing.total:,} images in {found.classes} classes ({some(listing.classes)}): {fewest:,} ({smallest}) to "
         f"{most:,} ({largest}) a class"
     )
-    if UNSPLIT in listing.counts or "test" not in listing.splits:
-        yield "no test folder: a fifth of each class is sealed and opened once, at the end"
-    else:
+    if "test" in listing.splits:
         parts = ", ".join(f"{listing.in_split(split):,} {split}" for split in listing.splits)
-        yield f"split as it came: {parts}; test is opened once, at the end"
+        yield f"your own splits: {parts}"
+    else:
+        yield "no test folder"
     if found.is_skewed:
         yield "classes differ much in size: balanced accuracy (every class counts the same) stands beside accuracy"
     if left := left_out_line(listing.left_out):

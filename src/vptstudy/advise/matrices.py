@@ -8,7 +8,7 @@ answers on test, and what an arm costs. Nothing is trained.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,7 +63,10 @@ def _joined(folds: list[_Searched]) -> Tried:
 
 @dataclass(frozen=True)
 class Finished:
-    """An arm's finals on test: (S, N) right answers and answers, the images' index rows and labels, what it costs."""
+    """An arm's finals on test: (S, N) right answers and answers, the images' index rows and labels, what it costs.
+
+    The N images are those of all folds, and `cell` is the first one's.
+    """
 
     cell: Cell
     right_SN: np.ndarray
@@ -77,16 +80,29 @@ class Finished:
 
 
 def finished(study: Study) -> dict[Arm, Finished]:
-    found = {}
+    cells: dict[Arm, list[Cell]] = {}
     for cell in study.cells:
-        final = read_rows(study.path("final", cell), "final")
-        predictions = read_rows(study.path("predictions", cell), "predictions")
-        seeds = [predictions[predictions["seed"] == seed] for seed in final["seed"]]
-        answers_SN = np.stack([seed["prediction"].to_numpy() for seed in seeds])
-        labels_N = seeds[0]["label"].to_numpy()
-        found[Arm(cell.method, study.prompt_length(cell))] = Finished(
-            cell, (answers_SN == labels_N).astype(float), answers_SN, seeds[0]["row"].to_numpy(), labels_N,
-            int(final["tuned_parameters"].iloc[0]), int(final["total_parameters"].iloc[0]),
-            float(final["seconds"].mean()), float(final["lr"].iloc[0]),
-        )  # fmt: skip
-    return found
+        cells.setdefault(Arm(cell.method, study.prompt_length(cell)), []).append(cell)
+    return {arm: _beside([_finished(study, cell) for cell in of_arm]) for arm, of_arm in cells.items()}
+
+
+def _finished(study: Study, cell: Cell) -> Finished:
+    final = read_rows(study.path("final", cell), "final")
+    predictions = read_rows(study.path("predictions", cell), "predictions")
+    seeds = [predictions[predictions["seed"] == seed] for seed in final["seed"]]
+    answers_SN = np.stack([seed["prediction"].to_numpy() for seed in seeds])
+    labels_N = seeds[0]["label"].to_numpy()
+    return Finished(
+        cell, (answers_SN == labels_N).astype(float), answers_SN, seeds[0]["row"].to_numpy(), labels_N,
+        int(final["tuned_parameters"].iloc[0]), int(final["total_parameters"].iloc[0]),
+        float(final["seconds"].mean()), float(final["lr"].iloc[0]),
+    )  # fmt: skip
+
+
+def _beside(folds: list[Finished]) -> Finished:
+    """The folds of one arm, their images beside each other."""
+    joined = {
+        name: np.concatenate([getattr(fold, name) for fold in folds], axis=-1)
+        for name in ("right_SN", "answers_SN", "rows_N", "labels_N")
+    }
+    return replace(folds[0], **joined, seconds=float(np.mean([fold.seconds for fold in folds])))

@@ -19,6 +19,7 @@ from vptcore.models.methods_table import METHODS
 from vptstudy.advise.look import Look
 
 SEEDS = (42, 44, 82, 100, 800)
+FOLD_SEEDS = SEEDS[:3]  # five folds are five training sets already
 TRIED = 4  # rates of an arm, before those beyond an end
 SHORT = 4  # a short schedule is a quarter of a full one
 LENGTHS = (5, 20)  # prompts a layer
@@ -68,13 +69,26 @@ class Budget:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all rungs share. `backbone` is an id; `backbones` the config's own rows; `results` where the study lies."""
+    """What all rungs share. `backbone` is an id; `backbones` the config's own rows; `results` where the study lies.
+
+    `splits` are the files that tell the images' splits, one a fold; without one they are the source's.
+    """
 
     look: Look
     results: str
     backbone: str
     backbones: Mapping = field(default_factory=dict)
     device: str = "auto"
+    splits: tuple[str, ...] = ()
+
+    @property
+    def tasks(self) -> dict[str, dict]:
+        """The config's tasks: the images, or one task a fold."""
+        look = self.look
+        images = {"source": look.source, "path": look.path, "classes": look.classes}
+        if len(self.splits) > 1:
+            return {f"{look.name}_{k}": {**images, "splits": file} for k, file in enumerate(self.splits, start=1)}
+        return {look.name: images | ({"splits": self.splits[0]} if self.splits else {})}
 
     @property
     def root(self) -> str:
@@ -83,6 +97,10 @@ class Setting:
     @property
     def rungs(self) -> str:
         return f"{self.root}/rungs"
+
+
+def seeds_for(folds: int) -> tuple[int, ...]:
+    return SEEDS if folds == 1 else FOLD_SEEDS
 
 
 def batch_for(train: int) -> int:
@@ -98,15 +116,14 @@ def config_of(setting: Setting, budget: Budget, study: str, grids: Mapping[str, 
                                                  "weight_decay": DECAY[method]}} | SETTINGS.get(method, {})
         for method, rates in grids.items()
     }  # fmt: skip
-    look = setting.look
-    task = {"source": look.source, "path": look.path, "classes": look.classes}
+    tasks = setting.tasks
     return {
         "study": study, "results": setting.rungs, "epochs": budget.epochs, "seeds": list(budget.seeds),
         "resize": "antialias", "device": setting.device, "methods": methods,
         "fid": "off",
         **({"backbones": dict(setting.backbones)} if setting.backbones else {}),
-        "tasks": {look.name: task},
-        "experiments": {"advice": {"backbones": [setting.backbone], "methods": list(grids), "tasks": [look.name],
+        "tasks": tasks,
+        "experiments": {"advice": {"backbones": [setting.backbone], "methods": list(grids), "tasks": list(tasks),
                                    "train": [budget.train]}},
     } | more  # fmt: skip
 
@@ -114,6 +131,11 @@ def config_of(setting: Setting, budget: Budget, study: str, grids: Mapping[str, 
 def _round(rate: float) -> float:
     """Three digits: what a person reads in the config, and the same wherever it is computed."""
     return float(f"{rate:.3g}")
+
+
+def images(setting: Setting) -> dict:
+    """A study whose images are decoded, and no more."""
+    return config_of(setting, Budget(SHORT, 8, "train"), "images", {"linear": RATES["linear"]}, seeds=list(SEEDS[:1]))
 
 
 def probe(setting: Setting, budget: Budget) -> dict:
@@ -150,7 +172,7 @@ def as_text(config: Mapping) -> str:
     """A config as a person reads it: a line a key."""
     return "".join(
         f"{key}:\n" + "".join(f"  {name}: {_flow(inside)}\n" for name, inside in value.items())
-        if key == "methods"
+        if key in ("methods", "tasks")
         else f"{key}: {_flow(value)}\n"
         for key, value in config.items()
     )
@@ -182,15 +204,24 @@ def beyond(grid: tuple[float, ...], best: float) -> tuple[float, ...]:
     return ()
 
 
-def epochs_within(seconds: float, per_image: float, train: int, val: int, workers: float, seeds: int) -> int:
+@dataclass(frozen=True)
+class Runs:
+    """How often a finalist is trained: `seeds` in each of `folds`."""
+
+    seeds: int
+    folds: int = 1
+
+
+def epochs_within(seconds: float, per_image: float, train: int, val: int, workers: float, runs: Runs) -> int:
     """The longest full schedule, in epochs, that all rungs fit with into so many seconds; a multiple of four.
 
-    `per_image` are seconds of full fine-tuning, the dearest method. Counted in trainings of a whole schedule: `TRIED`
-    rates of every arm for a quarter, two rates of half the arms beyond an end, one of each method, twice the chosen
-    ones for the study's own search, and two methods under every seed on train and val.
+    `per_image` are seconds of full fine-tuning, the dearest method; `train` and `val` images of a fold. Counted in
+    trainings of a whole schedule: `TRIED` rates of every arm for a quarter, two rates of half the arms beyond an end,
+    one of each method, twice the chosen ones for the study's own search, and two methods under every seed on train and
+    val.
     """
     tried = TRIED * len(ARMS) / SHORT
     edges, methods = len(ARMS) / SHORT, len({arm.method for arm in ARMS})
-    on_train, on_all = tried + edges + methods + 2, 2 * seeds
-    epoch = per_image * (train * on_train + (train + val) * on_all) / workers
+    on_train, on_all = tried + edges + methods + 2, 2 * runs.seeds
+    epoch = runs.folds * per_image * (train * on_train + (train + val) * on_all) / workers
     return SHORT * max(2, min(25, int(seconds / epoch / SHORT)))

@@ -67,10 +67,29 @@ def size_text(count: int) -> str:
     return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"
 
 
-def paragraph(verdict: Verdict, arms: Mapping[str, Told], floor: Mapping[str, float], test: int, classes: int) -> str:
+@dataclass(frozen=True)
+class Basis:
+    """What the answer rests on. With several folds every image is tested once."""
+
+    images: int
+    classes: int
+    folds: int = 1
+
+    @property
+    def more(self) -> str:
+        return "test images" if self.folds == 1 else "images"
+
+    @property
+    def text(self) -> str:
+        if self.folds == 1:
+            return f"On {self.images:,} test images of {self.classes} classes"
+        return f"On all {self.images:,} images of {self.classes} classes, each tested in one of {self.folds} folds,"
+
+
+def paragraph(verdict: Verdict, arms: Mapping[str, Told], floor: Mapping[str, float], basis: Basis) -> str:
     """What to take and why, how sure, and what it costs. `floor`: name -> accuracy on test."""
     take = arms[verdict.take]
-    found = f"On {test:,} test images of {classes} classes it labels {_share(take)} right"
+    found = f"{basis.text} it labels {_share(take)} right"
     sentences = [f"{_opening(verdict, arms)} {found}{_against(verdict, arms)}."]
     told = {take.name, arms[verdict.other].name} if verdict.other else {take.name}
     floors = [f"{name} {percent(value)} %" for name, value in floor.items() if name not in told]
@@ -78,7 +97,7 @@ def paragraph(verdict: Verdict, arms: Mapping[str, Told], floor: Mapping[str, fl
         sentences.append(f"For comparison, {' and '.join(floors)}.")
     sentences.append(_price(verdict, arms))
     if not verdict.clear and verdict.contrast is not None and verdict.more and not verdict.same:
-        sentences.append(f"About {_rounded(verdict.more):,} more test images would settle it.")
+        sentences.append(f"About {_rounded(verdict.more):,} more {basis.more} would settle it.")
     return " ".join(sentences)
 
 

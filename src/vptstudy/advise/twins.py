@@ -1,6 +1,6 @@
 """Images of a person's own that stand in two splits at once: the same pixels, or the same picture a little changed.
 
-In: a study whose images are prepared. Out: `Twins` for every pair of splits that shares pictures, and a line for each.
+In: prepared images and their index. Out: `Twins` for every pair of splits that shares pictures, and a line for each.
 What is scored and was trained on flatters every method; nothing is taken out here, and nothing is stopped.
 
     python -m pytest tests/vptstudy/advise/test_twins.py
@@ -15,12 +15,9 @@ import numpy as np
 import pandas as pd
 
 from vptcore.data.census import LISTED
-from vptcore.data.duplicates import exact, fingerprints, near
+from vptcore.data.duplicates import alike, exact, fingerprints, near
 from vptcore.data.item import SPLITS
 from vptcore.data.remedies import NAMED
-from vptcore.records import read_rows
-from vptstudy.graph import flow
-from vptstudy.study import Study
 
 
 @dataclass(frozen=True)
@@ -37,10 +34,13 @@ class Twins:
     images: tuple[tuple[str, str], ...]
 
 
-def find(study: Study, task: str) -> list[Twins]:
-    """Among a task's prepared images, decoded and resized as the model sees them."""
-    files = flow.task_files(study, task, "train")
-    return among(np.load(files["images"], mmap_mode="r"), read_rows(files["index"], "index"))
+def within(images_NHWC: np.ndarray, index: pd.DataFrame) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """(exact, near): pairs of places in the index, whatever their splits; exact ones each with the first of them."""
+    first: dict[str, int] = {}
+    places = [(first.setdefault(sha, place), place) for place, sha in enumerate(index["sha256"])]
+    return [pair for pair in places if pair[0] != pair[1]], alike(
+        fingerprints(images_NHWC[row] for row in index["row"])
+    )
 
 
 def among(images_NHWC: np.ndarray, index: pd.DataFrame) -> list[Twins]:

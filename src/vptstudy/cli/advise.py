@@ -19,6 +19,12 @@ def add(commands) -> None:
     parser.add_argument(
         "--checkpoint", type=expanduser, default="", metavar="FILE", help="its weights, where timm is not to fetch them"
     )
+    parser.add_argument(
+        "--group-by",
+        default="",
+        metavar="COLUMN|parent",
+        help="keep images together that have this column's value, or the same folder above them",
+    )
     parser.add_argument("--name", default="", help="the study's name (default: the folder's)")
     parser.add_argument(
         "--results", type=expanduser, default="results", metavar="DIR", help="where it is written (default: results)"
@@ -40,16 +46,18 @@ def _minutes(text: str) -> float:
 def run(options) -> int:
     from vptstudy.advise import climb
     from vptstudy.advise.backbone import choose
+    from vptstudy.advise.groups import check
     from vptstudy.advise.look import look
     from vptstudy.advise.rungs import Setting, probe
     from vptstudy.config.resolve import load_study
     from vptstudy.run.launch import find_profile
 
     found = look(options.images, options.name)
+    check(found, options.group_by)
     backbone, own, why = choose(options.backbone, options.checkpoint)
     profile = options.profile or ("gpu" if why.on_gpu else "demo")
     find_profile(profile)
     setting = Setting(found, options.results, backbone, own, "auto" if why.on_gpu else "cpu")
     load_study(probe(setting, climb.Budget(4, 8, "train")))  # a name or a path that a config cannot have ends here
     print(f"{options.images}: {why.sentence}")
-    return climb.advise(found, options.minutes, setting, climb.Runner(profile, options.cores))
+    return climb.advise(found, options.minutes, setting, climb.Runner(profile, options.cores), options.group_by)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vptcore.data.duplicates import exact, fingerprints, near
+from vptcore.data.duplicates import alike, exact, fingerprints, near
 
 
 def picture(seed: int, side: int = 64) -> np.ndarray:
@@ -79,3 +79,18 @@ def test_signs_agree_with_a_slow_form():
 
 def test_no_images():
     assert near(fingerprints([]), []) == exact([], []) == []
+
+
+def test_every_pair_is_found_whatever_the_splits():
+    images = [picture(1), picture(2), as_jpeg(picture(1), 60), picture(3), CHANGES["noise"](picture(1)), picture(2)]
+    assert alike(fingerprints(images)) == [(0, 2), (0, 4), (1, 5), (2, 4)]
+
+
+def test_pairs_across_blocks_are_those_that_a_double_loop_finds(monkeypatch):
+    images = [picture(i % 7) if i % 3 else picture(100 + i) for i in range(30)]
+    prints = fingerprints(images)
+    expected = [
+        (a, b) for b in range(30) for a in range(b) if near(fingerprints([images[a], images[b]]), ["train", "test"])
+    ]
+    monkeypatch.setattr("vptcore.data.duplicates.BLOCK", 4)
+    assert alike(prints) == sorted(expected)

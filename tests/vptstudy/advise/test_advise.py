@@ -15,8 +15,8 @@ from vptstudy.advise import rungs
 from vptstudy.advise.backbone import choose
 from vptstudy.advise.decide import Verdict, balanced, choose_finalists, decide
 from vptstudy.advise.look import lines, look, name_for
-from vptstudy.advise.rungs import ARMS, RATES, Arm, Budget, Setting, batch_for, beyond, epochs_within
-from vptstudy.advise.say import name_of, page, paragraph, size_text, told
+from vptstudy.advise.rungs import ARMS, RATES, Arm, Budget, Runs, Setting, batch_for, beyond, epochs_within
+from vptstudy.advise.say import Basis, name_of, page, paragraph, size_text, told
 from vptstudy.config.resolve import load_study
 from vptstudy.study import Cell
 
@@ -37,7 +37,7 @@ def setting(tmp_path) -> Setting:
 def test_what_is_said_of_the_images(setting):
     said = "\n".join(lines(setting.look))
     assert "36 images in 2 classes (cat, dog): 6 (dog) to 30 (cat) a class" in said
-    assert "sealed" in said
+    assert "no test folder" in said
     assert "balanced accuracy" in said
     assert setting.look.name == "pet_photos"
 
@@ -124,7 +124,7 @@ def test_batches(train, batch):
 
 def test_the_schedule_fits_into_the_time_and_is_no_shorter_than_it_must_be():
     for seconds in (100, 600, 3000):
-        epochs = epochs_within(seconds, 0.01, 640, 160, 2, 5)
+        epochs = epochs_within(seconds, 0.01, 640, 160, 2, Runs(5))
         # 4 arms x 4 rates / 4, then 1 for ends, 3 methods, 2 again, and 2 x 5 seeds on train and val.
         cost = 0.01 * epochs * (640 * (4 + 1 + 3 + 2) + 800 * 10) / 2
         longer = 0.01 * (epochs + 4) * (640 * 10 + 8000) / 2
@@ -209,7 +209,7 @@ def test_one_finalist_needs_no_contrast():
 def say(verdict: Verdict, right: dict[str, np.ndarray]) -> str:
     arms = {arm: told(arm, name_of(arm), side, np.arange(side.shape[1]) % 3, 13_000 if arm != "full" else 1_200_000,
                       1_200_000, 10.0, 0.1) for arm, side in right.items()}  # fmt: skip
-    return paragraph(verdict, arms, {"nearest neighbours": 0.6}, next(iter(right.values())).shape[1], 3)
+    return paragraph(verdict, arms, {"nearest neighbours": 0.6}, Basis(next(iter(right.values())).shape[1], 3))
 
 
 def test_the_paragraph_has_the_rows_own_numbers():
