@@ -25,6 +25,7 @@ from vptstudy.advise.ladder import Tried
 from vptstudy.advise.look import Look, lines
 from vptstudy.advise.parting import Parted, part
 from vptstudy.advise.rungs import ARMS, Arm, Budget, Runs, Setting
+from vptstudy.advise.weigh import Weight, weigh
 from vptstudy.config.resolve import load_study
 from vptstudy.graph import flow
 from vptstudy.run import launch
@@ -197,7 +198,8 @@ def _tell(
     """The verdict from test, on the terminal and in files, and the model of the method to take."""
     found = {arm.id: one for arm, one in matrices.finished(study).items()}
     verdict = decide.decide({arm: found[arm].right_SN for arm in choice.finalists}, ladder.cost_of(full))
-    arms = {arm: _told(arm, one) for arm, one in found.items()}
+    weights = _weighed(study, found)
+    arms = {arm: say.told(one, arm, weights[arm]) for arm, one in found.items()}
     test = found[verdict.take].right_SN.shape[1]
     below = {"nearest neighbours": near["test"], arms["linear"].name: arms["linear"].accuracy}
     text = say.paragraph(verdict, arms, below, say.Basis(test, setting.look.classes, parted.folds))
@@ -215,8 +217,16 @@ def _tell(
     return 0
 
 
-def _told(arm: str, one: matrices.Finished) -> say.Told:
-    return say.told(arm, say.name_of(arm), one.right_SN, one.labels_N, one.tuned, one.total, one.seconds, one.rate)
+def _weighed(study: Study, found: Mapping[str, matrices.Finished]) -> dict[str, Weight]:
+    """Memory and speed of each arm, measured once."""
+    file = Path(study.root) / "weights.json"
+    made_of = {arm: read_provenance(study.path("final", one.cell))["job_hash"] for arm, one in found.items()}
+    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if known.get("made_of") != made_of:
+        measured = {arm: asdict(weigh(study, one.cell)) for arm, one in found.items()}
+        known = {"made_of": made_of, "measured": measured}
+        write_text(file, json.dumps(known, indent=1))
+    return {arm: Weight(**values) for arm, values in known["measured"].items()}
 
 
 def _as_data(verdict, arms, choice, near, full, tables, text) -> dict:

@@ -17,6 +17,8 @@ import numpy as np
 from vptcore.analysis.release import wilson
 from vptcore.analysis.statistics import number, percent
 from vptstudy.advise.decide import ROPE, Verdict, balanced
+from vptstudy.advise.matrices import Finished
+from vptstudy.advise.weigh import Weight
 
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}.lead{font-size:1.2rem}"
@@ -29,7 +31,10 @@ NAMES = {"vpt": "visual prompt tuning", "lora": "LoRA", "full": "full fine-tunin
 
 @dataclass(frozen=True)
 class Told:
-    """One arm as it is told of: accuracy of its mean over seeds on test, its interval over test images, its price."""
+    """One arm as it is told of: accuracy of its mean over seeds on test, its interval over test images, its price.
+
+    `memory` is its peak in bytes while training, `latency` ms for one image at a time, both on this device.
+    """
 
     id: str
     name: str
@@ -42,18 +47,22 @@ class Told:
     share: float
     seconds: float
     rate: float
+    memory: int
+    latency: float
 
     @property
     def bytes(self) -> int:
         return BYTES * self.tuned
 
 
-def told(arm: str, name: str, right_SN: np.ndarray, labels_N: np.ndarray, tuned: int, total: int, seconds: float,
-         rate: float) -> Told:  # fmt: skip
-    accuracy = float(right_SN.mean())
-    even = float(np.mean([balanced(right_N, labels_N) for right_N in right_SN]))
-    low, high = wilson(accuracy, right_SN.shape[1])
-    return Told(arm, name, accuracy, low, high, even, len(right_SN), tuned, tuned / total, seconds, rate)
+def told(one: Finished, arm: str, weight: Weight) -> Told:
+    accuracy = float(one.right_SN.mean())
+    even = float(np.mean([balanced(right_N, one.labels_N) for right_N in one.right_SN]))
+    low, high = wilson(accuracy, one.right_SN.shape[1])
+    return Told(
+        arm, name_of(arm), accuracy, low, high, even, len(one.right_SN), one.tuned, one.tuned / one.total, one.seconds,
+        one.rate, weight.memory, weight.latency,
+    )  # fmt: skip
 
 
 def name_of(arm: str) -> str:
@@ -63,7 +72,9 @@ def name_of(arm: str) -> str:
 
 
 def size_text(count: int) -> str:
-    """'52 kB', '4.9 MB'."""
+    """'52 kB', '4.9 MB', '1.2 GB'."""
+    if count >= 1e9:
+        return f"{count / 1e9:,.1f} GB"
     return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"
 
 
@@ -128,12 +139,14 @@ def _against(verdict: Verdict, arms: Mapping[str, Told]) -> str:
 def _price(verdict: Verdict, arms: Mapping[str, Told]) -> str:
     take = arms[verdict.take]
     own = f"It stores {size_text(take.bytes)} a task ({take.share:.1%} of the numbers)"
+    labels = f"It labels one image in {take.latency:.2g} ms here."
     if not verdict.other:
-        return f"{own} and trains in {take.seconds:,.0f} s a seed here."
+        return f"{own} and trains in {take.seconds:,.0f} s a seed and {size_text(take.memory)} of memory here. {labels}"
     other = arms[verdict.other]
     return (
-        f"{own} where {other.name} stores {size_text(other.bytes)}, and trains in {take.seconds:,.0f} s a seed here "
-        f"where that takes {other.seconds:,.0f} s."
+        f"{own} where {other.name} stores {size_text(other.bytes)}, and trains in {take.seconds:,.0f} s a seed and "
+        f"{size_text(take.memory)} of memory here where that takes {other.seconds:,.0f} s and "
+        f"{size_text(other.memory)}. {labels}"
     )
 
 
@@ -146,10 +159,22 @@ def _rounded(count: int) -> int:
 def page(title: str, text: str, arms: Sequence[Told], tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence]]],
          links: Mapping[str, str]) -> str:  # fmt: skip
     """One HTML file: the paragraph, the arms, and further tables (title -> heading, rows)."""
-    heading = ("method", "accuracy", "95 % interval", "balanced", "seeds", "stored a task", "trained share", "s a seed")
+    heading = (
+        "method",
+        "accuracy",
+        "95 % interval",
+        "balanced",
+        "seeds",
+        "stored a task",
+        "trained share",
+        "s a seed",
+        "peak memory",
+        "ms an image",
+    )
     rows = [
         (arm.name, f"{percent(arm.accuracy)} %", f"{percent(arm.low)} to {percent(arm.high)}",
-         f"{percent(arm.balanced)} %", arm.seeds, size_text(arm.bytes), f"{arm.share:.2%}", f"{arm.seconds:,.0f}")
+         f"{percent(arm.balanced)} %", arm.seeds, size_text(arm.bytes), f"{arm.share:.2%}", f"{arm.seconds:,.0f}",
+         size_text(arm.memory), f"{arm.latency:.2g}")
         for arm in arms
     ]  # fmt: skip
     parts = [f"<h1>{html.escape(title)}</h1>", f"<p class=lead>{html.escape(text)}</p>", _table(heading, rows)]

@@ -15,8 +15,10 @@ from vptstudy.advise import rungs
 from vptstudy.advise.backbone import choose
 from vptstudy.advise.decide import Verdict, balanced, choose_finalists, decide
 from vptstudy.advise.look import lines, look, name_for
+from vptstudy.advise.matrices import Finished
 from vptstudy.advise.rungs import ARMS, RATES, Arm, Budget, Runs, Setting, batch_for, beyond, epochs_within
-from vptstudy.advise.say import Basis, name_of, page, paragraph, size_text, told
+from vptstudy.advise.say import Basis, page, paragraph, size_text, told
+from vptstudy.advise.weigh import Weight
 from vptstudy.config.resolve import load_study
 from vptstudy.study import Cell
 
@@ -206,10 +208,14 @@ def test_one_finalist_needs_no_contrast():
     assert "no other method came near it" in say(verdict, right)
 
 
-def say(verdict: Verdict, right: dict[str, np.ndarray]) -> str:
-    arms = {arm: told(arm, name_of(arm), side, np.arange(side.shape[1]) % 3, 13_000 if arm != "full" else 1_200_000,
-                      1_200_000, 10.0, 0.1) for arm, side in right.items()}  # fmt: skip
-    return paragraph(verdict, arms, {"nearest neighbours": 0.6}, Basis(next(iter(right.values())).shape[1], 3))
+def say(verdict: Verdict, right: dict[str, np.ndarray], folds: int = 1) -> str:
+    arms = {}
+    for arm, side in right.items():
+        tuned, memory = (1_200_000, 2_345_000_000) if arm == "full" else (13_000, 678_000_000)
+        images = np.arange(side.shape[1])
+        one = Finished(None, side, side, images, images % 3, tuned, 1_200_000, 10.0, 0.1)
+        arms[arm] = told(one, arm, Weight(memory, 4.321))
+    return paragraph(verdict, arms, {"nearest neighbours": 0.6}, Basis(next(iter(right.values())).shape[1], 3, folds))
 
 
 def test_the_paragraph_has_the_rows_own_numbers():
@@ -221,6 +227,15 @@ def test_the_paragraph_has_the_rows_own_numbers():
     assert "nearest neighbours 60.0 %" in text
     assert "stores 52 kB a task (1.1% of the numbers) where full fine-tuning stores 4.8 MB" in text
     assert "paired over images and 5 seeds" in text
+    assert "s a seed and 678.0 MB of memory here where that takes 10 s and 2.3 GB" in text
+    assert "It labels one image in 4.3 ms here" in text
+
+
+def test_folds_are_told_as_such():
+    right = {"full": finals(0.74, 1, 60), "vpt_5": finals(0.72, 2, 60)}
+    text = say(decide(right, {"full": 100, "vpt_5": 1}), right, folds=5)
+    assert "On all 60 images of 3 classes, each tested in one of 5 folds, it labels" in text
+    assert "more images would settle it" in text
 
 
 def test_sizes_and_classes():
