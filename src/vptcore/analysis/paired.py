@@ -113,6 +113,8 @@ def with_interval(contrast: Contrast, weighted: list[tuple[float, float]]) -> Co
         middle = contrast.difference
         return replace(contrast, low=middle, high=middle, p=math.nan)
     parts = [(value / variance, freedom) for value, freedom in weighted if value > 0]
+    # All of it may be shared by seeds and images, as where every seed gets as many right, of other images.
+    parts = parts or [(1.0, max(freedom for _, freedom in weighted))]
     freedom = sum(share for share, _ in parts) ** 2 / sum(share**2 / of for share, of in parts)
     error = math.sqrt(variance)
     half = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * error

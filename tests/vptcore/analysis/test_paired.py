@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from vptcore.analysis.paired import chance_of_best, more_needed, over_seeds_alone, paired_difference
 from vptcore.analysis.statistics import estimate, welch
@@ -161,3 +162,17 @@ def test_a_chance_keeps_its_word():
                 said, right = said + 1, right + (int(best) == truth.argmax())
         assert said > 20
         assert right / said >= 0.75
+
+
+def test_seeds_of_equal_accuracy_on_other_images_have_an_interval():
+    """All variance lies in seeds and images together: the larger of the parts stays, with the images' freedom."""
+    rng = np.random.default_rng(0)
+    a_SN, b_SN = (
+        np.stack([rng.permutation(np.arange(40) < right) for _ in range(3)]).astype(float) for right in (30, 10)
+    )
+    found = paired_difference(a_SN, b_SN)
+    gap_N = a_SN.mean(0) - b_SN.mean(0)
+    assert found.difference == pytest.approx(0.5)
+    assert found.seeds_variance == 0
+    half = stats.t.ppf(0.975, 39) * gap_N.std(ddof=1) / np.sqrt(40)
+    assert (found.low, found.high) == (pytest.approx(0.5 - half), pytest.approx(0.5 + half))
