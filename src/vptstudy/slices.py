@@ -101,13 +101,20 @@ def features(study: Study, task: str) -> dict:
 def reference(study: Study) -> dict:
     """What the Fréchet network sees of the reference images."""
     size = study.backbones[study.main_backbone].size
-    return _network(study) | {"reference": study.config["fid"]["reference"], "size": size}
+    resized = {"size": size, "image_resize": _reference_resize(study)}
+    return _network(study) | {"reference": study.config["fid"]["reference"]} | resized
+
+
+def _reference_resize(study: Study) -> str:
+    """How reference images reach the methods' input: as VTAB's tasks do, since photographs are to go the same way."""
+    resize = study.config.get("resize") or study.protocol.vtab_resize
+    return "antialias" if resize == "256_crop" else resize
 
 
 def fid(study: Study, task: str) -> dict:
     """What the distances of a task read."""
     read = {key: study.config["fid"][key] for key in ("reference", "bootstrap")}
-    return {"version": VERSIONS["fid"], "task": task, **read}
+    return {"version": VERSIONS["fid"], "task": task, "image_resize": _reference_resize(study), **read}
 
 
 def _model(study: Study, cell: Cell) -> dict:

@@ -64,7 +64,9 @@ def reference(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str
     from vptcore.analysis.features import extractor_of
     from vptcore.analysis.reference import write_reference as write
 
-    return write(extractor_of(job), Path(job["reference"]), Path(outputs["statistics"]), int(job["size"]))
+    return write(
+        extractor_of(job), Path(job["reference"]), Path(outputs["statistics"]), int(job["size"]), job["image_resize"]
+    )
 
 
 def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say=print) -> str:
@@ -73,7 +75,7 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
     features_ND, note = read_features(inputs["features"])
     network, resize = note["network"], note["resize"]
     where = inputs.get("reference", job["reference"])
-    found = read_reference(where, network, features_ND.shape[1], resize)
+    found = read_reference(where, network, features_ND.shape[1], resize, job["image_resize"])
     row = {"network": network, "resize": resize, "reference": job["reference"]}
     row |= distances(features_ND, found, job["bootstrap"])
     write_rows(outputs["rows"], "fid", [row], provenance(job, inputs, started=started, device="cpu"))

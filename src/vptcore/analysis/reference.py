@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from vptcore.analysis.frechet import Reference
-from vptcore.data.decode import resize_bilinear, to_rgb
+from vptcore.data.decode import RESIZES, to_rgb
 from vptcore.data.item import IMAGE_SUFFIXES
 from vptcore.records import file_sha256, replacing
 
@@ -43,8 +43,12 @@ class Found:
     sha256: str
 
 
-def read_reference(where: str | Path, network: str, width: int, resize: str) -> Found:
-    """The statistics in `where`; they must be those of this network, width and resize. ValueError of one line."""
+def read_reference(where: str | Path, network: str, width: int, resize: str, image_resize: str = "") -> Found:
+    """The statistics in `where`; they must be those of this network, width and resize. ValueError of one line.
+
+    `image_resize`: how the task's images reached the methods' input, which the reference's must have done too, where
+    its file says.
+    """
     where = str(where)
     assets = resources.files("vptcore") / "assets"
     path = Path(str(assets / where.removeprefix("asset:"))) if where.startswith("asset:") else Path(where)
@@ -60,6 +64,11 @@ def read_reference(where: str | Path, network: str, width: int, resize: str) -> 
             raise ValueError(
                 f"fid.reference: {path} was made with {name} {note[name]}, but fid.{name} asks for {value}"
             )
+    if image_resize and note.get("image_resize", image_resize) != image_resize:
+        raise ValueError(
+            f"fid.reference: {path} was made of images resized by {note['image_resize']}, and the study's are by "
+            f"{image_resize}; make it again with `vptcore fid-reference`, or say `resize: {note['image_resize']}`"
+        )
     shapes = stored["mean"].shape, stored["covariance"].shape
     if shapes != ((width,), (width, width)):
         raise ValueError(
@@ -99,16 +108,17 @@ def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return found, {"network": "inception"}
 
 
-def write_reference(extractor, images: Path, out: Path, size: int) -> str:
+def write_reference(extractor, images: Path, out: Path, size: int, image_resize: str = "bilinear") -> str:
     """Statistics of all images in `images`, in the extractor's features, as one file. Returns one line.
 
-    Images larger than `size`, the input of the methods, are first resized to it as a task's are, so that both sides of
-    the distance went the same way. Memory for one batch. ValueError of one line for no images or a broken one.
+    Images larger than `size`, the input of the methods, are first resized to it as a task's are, by the row
+    `image_resize` of `decode.RESIZES`, so that both sides of the distance went the same way. Memory for one batch.
+    ValueError of one line for no images or a broken one.
     """
     from vptcore.analysis.features import batched
 
     started, digest = time.time(), hashlib.sha256()
-    pixels = _decoded(images, size, digest)
+    pixels = _decoded(images, size, image_resize, digest)
     gaussian = gaussian_of(extractor.features(batched(pixels)))
     if gaussian.count < 2:
         raise ValueError(f"{images}: {gaussian.count} images found; a covariance needs at least 2")
@@ -121,6 +131,7 @@ def write_reference(extractor, images: Path, out: Path, size: int) -> str:
     note = {
         "network": extractor.name,
         "resize": extractor.resize,
+        "image_resize": image_resize,
         "images": str(images),
         "images_sha256": digest.hexdigest(),
     }
@@ -133,7 +144,7 @@ def write_reference(extractor, images: Path, out: Path, size: int) -> str:
     )
 
 
-def _decoded(images: Path, size: int, digest) -> Iterator[np.ndarray]:
+def _decoded(images: Path, size: int, image_resize: str, digest) -> Iterator[np.ndarray]:
     """uint8 (H, W, 3), decoded side by side, in the order of the files; `digest` takes every image's bytes."""
 
     def decode(named: tuple[str, bytes]) -> np.ndarray:
@@ -142,7 +153,7 @@ def _decoded(images: Path, size: int, digest) -> Iterator[np.ndarray]:
             pixels_HW3 = to_rgb(encoded)
         except ValueError as error:
             raise ValueError(f"{name}: cannot be decoded ({error}); replace it or take it out") from None
-        return resize_bilinear(pixels_HW3, size) if max(pixels_HW3.shape[:2]) > size else pixels_HW3
+        return RESIZES[image_resize](pixels_HW3, size) if max(pixels_HW3.shape[:2]) > size else pixels_HW3
 
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:

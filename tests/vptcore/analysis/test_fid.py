@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from vptcore.analysis import fid
 from vptcore.analysis.fid import read_features, save_features
 from vptcore.analysis.frechet import frechet_distance
 from vptcore.analysis.reference import gaussian_of, read_reference
-from vptcore.data.decode import resize_bilinear
+from vptcore.data.decode import resize_tf1
 from vptcore.jobs.provenance import provenance
 from vptcore.models.backbones import MINI
 from vptcore.records import read_provenance, read_rows, write_rows
@@ -166,7 +167,7 @@ def folder(tmp_path_factory):
         path = root / "abc"[i % 3] / ("deep/" * (i % 2)) / f"{i:03d}{('.png', '.PNG', '.bmp')[i % 3]}"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image_HW3).save(path)
-        pixels[path] = resize_bilinear(image_HW3, 32)
+        pixels[path] = resize_tf1(image_HW3, 32)
     (root / "notes.txt").write_text("not an image")
     return root, np.stack([pixels[path] for path in sorted(pixels)])
 
@@ -183,6 +184,36 @@ def test_a_reference_of_a_folder(study, folder, tmp_path):
     assert np.allclose(stored["mean"], expected.mean(0), atol=1e-4)
     assert np.allclose(stored["covariance"], np.cov(expected, rowvar=False), atol=1e-3)
     assert [p.name for p in (tmp_path / "sub").iterdir()] == ["out.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["tf1", "bilinear"])
+def test_reference_images_are_resized_as_the_tasks_are(study, folder, tmp_path, name):
+    """From 40 pixels to 32; TensorFlow 1's reads between floor and floor + 1 of i x scale."""
+    study = replace(study, protocol=replace(study.protocol, vtab_resize=name))
+    path, out = sorted(folder[0].rglob("*.bmp"))[1], tmp_path / "out.safetensors"
+    image = np.asarray(Image.open(path)).astype(float)
+    one = tmp_path / "one"
+    one.mkdir()
+    for copy in "ab":
+        Image.open(path).save(one / f"{copy}.png")
+    write_reference(study, one, out)
+
+    def along(length: int) -> np.ndarray:
+        shift = 0 if name == "tf1" else 0.5
+        at = ((np.arange(32) + shift) * length / 32 - shift).clip(0, length - 1)
+        low = np.floor(at).astype(int)
+        weights = np.zeros((32, length))
+        weights[range(32), low] += 1 - (at - low)
+        weights[range(32), np.minimum(low + 1, length - 1)] += at - low
+        return weights
+
+    height, width = image.shape[:2]
+    assert height == 40
+    expected = np.einsum("yh,hwc,xw->yxc", along(height), image, along(width)).round().astype(np.uint8)
+    assert np.allclose(load_file(out)["mean"], timms_features(expected[None])[0], atol=0.02)
+    read_reference(out, *MINI_FEATURES, name)
+    with pytest.raises(ValueError, match=f"resized by {name}, and the study's are by antialias"):
+        read_reference(out, *MINI_FEATURES, "antialias")
 
 
 def test_one_set_of_images_in_four_containers_is_one_reference(study, folder, tmp_path):
