@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vptcore.analysis.examples import png
-from vptcore.jobs.device import device_name, open_device
+from vptcore.jobs.device import device_name, open_device, room_on
 from vptcore.jobs.provenance import provenance
 from vptcore.models.methods import Tuned, build, load_tuned, spec_of
 from vptcore.records import read_rows, write_rows
@@ -169,18 +169,10 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
     predictions = {m: _of_seed(inputs[f"predictions_{m}"], job["seed"]) for m in models}
     picks = pick_images(predictions, job["images"])
     rows = []
-    for method, slice_ in models.items():
-        rows += _explain(
-            method,
-            slice_,
-            inputs[f"model_{method}"],
-            picks,
-            predictions[method],
-            parts,
-            job["seed"],
-            device,
-            job["cam"],
-        )
+    with room_on(device):
+        for method, slice_ in models.items():
+            state, mine = inputs[f"model_{method}"], predictions[method]
+            rows += _explain(method, slice_, state, picks, mine, parts, job["seed"], device, job["cam"])
     rows.sort(key=lambda row: (row["pick"], row["method"]))
     write_rows(outputs["rows"], "explain", rows, provenance(job, inputs, started=started, device=device_name(device)))
     counts = picks["case"].value_counts()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from vptcore.analysis import inception
 from vptcore.data.tensors import Normalise
-from vptcore.jobs.device import open_device
+from vptcore.jobs.device import open_device, room_on
 from vptcore.models.backbones import HALF
 from vptcore.models.methods import build_encoder, spec_of
 from vptcore.training import stage
@@ -46,7 +46,9 @@ class Extractor:
         for images in batches:
             x_BCHW = torch.cat([input_of(image_HWC, self.normalise.size, self.resize) for image_HWC in images])
             mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.normalise.mean, self.normalise.std))
-            yield self.network(((x_BCHW - mean) / std).to(self.device)).float().cpu().numpy()
+            with room_on(self.device):
+                features_BD = self.network(((x_BCHW - mean) / std).to(self.device)).float().cpu().numpy()
+            yield features_BD
 
 
 def extractor_of(job: Mapping) -> Extractor:
@@ -58,7 +60,9 @@ def extractor_of(job: Mapping) -> Extractor:
     else:
         model_job = {**job, "method": "linear", "classes": 2, "prompt_length": 0, "deep": True}
         network, normalise = build_encoder(spec_of(model_job), seed=0), stage.normalise_of(job)
-    return Extractor(network.to(device).eval(), normalise, job["resize"], name_of(job), device)
+    with room_on(device):
+        network = network.to(device).eval()
+    return Extractor(network, normalise, job["resize"], name_of(job), device)
 
 
 def name_of(job: Mapping) -> str:

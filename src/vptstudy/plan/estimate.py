@@ -17,7 +17,7 @@ from vptstudy.graph.jobs import Graph, Job
 from vptstudy.plan import assumed, schedule
 from vptstudy.plan.devices import DEVICES
 from vptstudy.plan.images import bytes_each, counts_of, pool_images, test_images
-from vptstudy.plan.limits import slice_of, work_of
+from vptstudy.plan.limits import GPU_STAGES, need_of, slice_of, work_of
 from vptstudy.plan.seconds import Speed, key_of
 from vptstudy.plan.workload import beyond, dimensions_of, tuned_bytes
 from vptstudy.study import MAX_POOL, Study
@@ -149,6 +149,12 @@ class Plan:
     def by_phase(self) -> dict[str, float]:
         """GPU seconds of what is left, by stage and phase, the largest first."""
         return self._largest(lambda job, cost: {f"{stage_of(job)}: {name}": s for name, s in cost.phases.items()})
+
+    @cached_property
+    def gpu_bytes(self) -> dict[tuple[str, ...], float]:
+        """What each job that is left needs of a GPU's memory."""
+        jobs = {id: job for id, job in self.left.items() if self.costs[id].on_gpu and job.kind in GPU_STAGES}
+        return {id: need_of(self.study, job.kind, job.subject).gpu for id, job in jobs.items()}
 
     @property
     def assumptions(self) -> list[str]:

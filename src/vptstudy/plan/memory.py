@@ -20,6 +20,7 @@ from vptstudy.plan.workload import SCORE_BATCH, tuned_bytes
 # Resident memory of an idle job: Python, torch and timm; on a GPU also the driver's and CUDA's libraries.
 IDLE_CPU, IDLE_GPU = 900e6, 4e9
 CONTEXT_GPU = 0.6e9  # CUDA context and the kernels' code
+BF16 = 2.5  # bytes a number on a GPU: most are bf16, what is summed up and normalised is fp32
 # What autograd saves of a block, in numbers a token and width. Trained: inputs of every projection too.
 SAVED_TRAINED, SAVED_FROZEN = 22.0, 15.0
 SAVED_LAST = 5.0  # of the last block, where one token is read: its keys and values alone are of all tokens
@@ -74,24 +75,33 @@ def model_bytes(job: Mapping) -> float:
 
 
 def training_bytes(job: Mapping, number_bytes: float) -> float:
-    """Model, one training batch and one scoring batch, whichever is larger."""
+    """What a training batch holds."""
+    return saved_numbers(job, job["recipe"]["batch"]) * number_bytes
+
+
+def scoring_bytes(job: Mapping, number_bytes: float) -> float:
+    """What a scoring batch holds: its images twice, and the widest block."""
     shape, size = shape_of(job["backbone"]), job["backbone"]["size"]
     widest = max(stage.tokens * stage.width for stage in shape.stages)
-    scoring = SCORE_BATCH * (3 * size**2 * 4 * 2 + 12 * widest * number_bytes)
-    training = saved_numbers(job, job["recipe"]["batch"]) * number_bytes
-    return model_bytes(job) + max(training, scoring)
+    return SCORE_BATCH * (3 * size**2 * 4 * 2 + 12 * widest * number_bytes)
 
 
 def need_of(kind: str, job: Mapping, counts: Counts) -> Need:
-    """Of a search or a final. Reading a part copies it twice before it is on the device."""
+    """Of a search or a final. Reading a part copies it twice before it is on the device.
+
+    On a CPU training and scoring take turns in the same memory; a captured step keeps its own, beside what scores.
+    """
     parts = ("train", "val") if kind == "search" else ("train", "val", "test")
     arrays = counts.bytes_of(*parts)
     largest = max(counts.bytes_of(part) for part in parts)
     # Fresh weights beside those of the last run; and a final holds every seed's tuned state when it writes.
     copies = model_bytes(job) + tuned_bytes(job) * (len(job["seeds"]) if kind == "final" else 1)
     if job["device"] == "cpu":
-        return Need(IDLE_CPU + arrays + largest + copies + training_bytes(job, 4))
-    gpu = CONTEXT_GPU + arrays + 1.2 * training_bytes(job, 2.5)
+        working = max(training_bytes(job, 4), scoring_bytes(job, 4))
+        return Need(IDLE_CPU + arrays + largest + copies + model_bytes(job) + working)
+    # Beside the model what it was built with, which every run starts from.
+    models = model_bytes(job) + tuned_bytes(job)
+    gpu = CONTEXT_GPU + arrays + models + training_bytes(job, BF16) + scoring_bytes(job, BF16)
     return Need(IDLE_GPU + arrays + 2 * largest + copies, gpu)
 
 
@@ -107,6 +117,8 @@ def fid_need(counts: Counts) -> Need:
 
 
 def explain_need(job: Mapping, counts: Counts) -> Need:
+    """In fp32, four times the images of a pick at once (`analysis.explain`)."""
     slice_ = job["models"]["full"]
     idle = IDLE_CPU if slice_["device"] == "cpu" else IDLE_GPU
-    return Need(idle + 4 * model_bytes(slice_), CONTEXT_GPU + 2 * training_bytes(slice_, 4))
+    working = model_bytes(slice_) + 4 * saved_numbers(slice_, 4 * 2 * job["images"])
+    return Need(idle + 4 * model_bytes(slice_), CONTEXT_GPU + working)

@@ -30,8 +30,8 @@ def as_json(plan: Plan, gpus: int, found: Sequence[Switch], basis: str) -> dict:
     """Everything that the tables show, in seconds and bytes."""
     return {
         "study": plan.study.name, "targets": plan.targets, "device": plan.speed.device.name, "basis": basis,
-        "assumptions": plan.assumptions,
-        "further_rate_seconds": plan.beyond,
+        "assumptions": plan.assumptions, "further_rate_seconds": plan.beyond,
+        "gpu_bytes": max(plan.gpu_bytes.values(), default=0.0),
         "gpus": gpus, "jobs": len(plan.jobs), "jobs_done": len(plan.done), "gpu_seconds": plan.gpu_seconds,
         "cpu_seconds": plan.cpu_seconds, "disk_bytes": plan.disk, "wall_seconds": plan.wall_seconds(gpus),
         "wall_seconds_by_gpus": {n: plan.wall_seconds(n) for n in sorted({*MANY_GPUS, gpus})},
@@ -133,9 +133,22 @@ def _summary(plan: Plan, gpus: int) -> list[str]:
         )
     if is_gpu:
         lines.append("Wall time: " + ", ".join(f"{n} GPUs {_wall(plan.wall_seconds(n))}" for n in MANY_GPUS[1:]) + ".")
+    lines += _gpu_memory(plan)
     chain = " → ".join(_name(job) for job in plan.chain if job.kind in ("search", "final", "explain", "fid"))
     lines.append(f"Never under {_wall(plan.chain_seconds)}: {chain or 'the longest chain'}.")
     return lines
+
+
+def _gpu_memory(plan: Plan) -> list[str]:
+    """What the largest job needs of a card, and how many the planned one is too small for."""
+    if not plan.gpu_bytes:
+        return []
+    most, device = max(plan.gpu_bytes, key=plan.gpu_bytes.__getitem__), plan.speed.device
+    room = device.memory_gib * 2**30
+    line = f"Memory of a GPU: up to {plan.gpu_bytes[most] / 2**30:.0f} GiB ({_name(plan.jobs[most])})"
+    over = sum(size > room for size in plan.gpu_bytes.values()) if room else 0
+    fits = f"; {over} jobs need more than the {device.memory_gib} of {device.name}" if over else ""
+    return [f"{line}, of {device.memory_gib}." if room and not over else f"{line}{fits}."]
 
 
 def show_check(jobs: Sequence[Measured], rows: Sequence[Mapping], before: Speed, after: Speed, root: str) -> None:

@@ -278,6 +278,45 @@ answer(
     assert "to score 512 images at a time" in found["scoring"]
 
 
+def test_features_and_maps_on_a_full_card_are_one_line_too(card):
+    found = card(
+        SETUP
+        + NO_ROOM
+        + """
+from collections import defaultdict
+from unittest.mock import patch
+import numpy as np
+import pandas as pd
+from vptcore.analysis import explain
+from vptcore.analysis.features import Extractor, batched
+from vptcore.data.tensors import Normalise
+
+device = torch.device("cuda")
+network = torch.nn.Sequential(torch.nn.Conv2d(3, 600, 3), torch.nn.Flatten(), torch.nn.LazyLinear(4)).to(device)
+extractor = Extractor(network, Normalise(64, (0.5,) * 3, (0.5,) * 3), "pytorch-fid", "test", device)
+pictures = [np.zeros((64, 64, 3), np.uint8)] * 64
+
+def plain(act):
+    try:
+        act()
+    except ValueError as error:
+        return str(error)
+
+job = {"models": {"vpt": {"device": "cuda"}}, "seed": 1, "images": 2, "cam": "last"}
+picks = pd.DataFrame({"case": ["vpt_only"], "pick": [0]})
+with (patch.object(explain.stage, "Parts"), patch.object(explain, "_of_seed"), patch.object(explain, "write_rows"),
+      patch.object(explain, "pick_images", return_value=picks),
+      patch.object(explain, "_explain", side_effect=lambda *_: torch.zeros(1 << 27, device="cuda"))):
+    maps = plain(lambda: explain.run(job, defaultdict(str), {}))
+answer(features=plain(lambda: list(extractor.features(batched(pictures)))), maps=maps)
+""",
+        PRETENDED_BYTES=str(60 << 20),
+    )
+    for said in found.values():
+        assert said.startswith("no room on cuda")
+        assert "\n" not in said
+
+
 def test_a_card_this_torch_has_no_kernels_for_is_one_line(card):
     found = card(
         """
@@ -306,3 +345,58 @@ answer(line=lines[0])
 """
     assert "no C compiler" not in card(said)["line"]
     assert "no C compiler" in card(said, PATH="/nowhere", CC="")["line"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("vit_b16_sup21k", "vpt", 50, "sgd", 64),
+        ("vit_b16_sup21k", "full", 0, "adamw", 128),
+        ("swin_b_sup21k", "vpt", 10, "sgd", 64),
+    ],
+)
+def test_a_plan_of_memory_is_what_a_card_must_have(card, case):
+    """A captured step holds its memory while scoring takes its own. Bytes of torch's own allocator, at real sizes."""
+    found = card(
+        """
+from dataclasses import asdict
+from vptcore.data.tensors import ImageSet, Normalise
+from vptcore.models.backbones import BACKBONES
+from vptcore.models.methods import build, spec_of
+from vptcore.models.pretrained import create_backbone
+from vptcore.training.fit import fit, predict
+from vptcore.training.fresh import Models
+from vptcore.training.prepared import Prepared
+from vptcore.training.protocol import PROTOCOLS
+from vptcore.training.recipe import Recipe
+from vptstudy.plan.images import Counts
+from vptstudy.plan.memory import CONTEXT_GPU, need_of
+
+def images(count):
+    pixels = torch.zeros(count, 224, 224, 3, dtype=torch.uint8, device="cuda")
+    labels = torch.zeros(count, dtype=torch.int64, device="cuda")
+    return ImageSet(pixels, labels, Normalise(224, (0.5,) * 3, (0.2,) * 3))
+
+def measured(backbone, method, prompts, optimizer, batch):
+    recipe = Recipe(optimizer, 0.1, 0.01, batch, 1, 0)
+    job = {"backbone": asdict(BACKBONES[backbone]), "method": method, "classes": 100, "prompt_length": prompts,
+           "deep": True, "settings": {}, "recipe": asdict(recipe), "device": "cuda", "seeds": [1],
+           "protocol": asdict(PROTOCOLS["paper"])}
+    spec = spec_of(job)
+    body = create_backbone(spec.backbone, pretrained=False)
+    models = Models(lambda: build(spec, seed=0, backbone=body), torch.device("cuda"))
+    train, test = images(batch), images(512)
+    model = models.fresh()
+    predict(model, test)
+    scoring = torch.cuda.max_memory_allocated()
+    history = fit(model, train, recipe, seed=1, prepared=Prepared())
+    held = sum(s["total_size"] for s in torch.cuda.memory_snapshot() if tuple(s["segment_pool_id"]) != (0, 0))
+    plan = need_of("final", job, Counts(len(train), 0, len(test), 224 * 224 * 3)).gpu
+    return history.captured, (scoring + held) / 1e9, (plan - CONTEXT_GPU) / 1e9
+
+"""
+        + f"answer(one=measured(*{case!r}))"
+    )
+    captured, needed, planned = found["one"]
+    assert captured == "yes"
+    assert needed <= planned <= 1.4 * needed
