@@ -250,3 +250,15 @@ def test_the_job_reads_files_and_writes_every_form(tmp_path):
     assert np.isfinite([row.difference, row.p, row.mcnemar]).all()
     assert frame.query("task == 'fashion_mnist'").mcnemar.isna().all()
     assert "McNemar" in Path(made["html"]).read_text()
+
+
+def test_others_methods_stand_beside_the_papers_study_and_no_other(paper, paper_final, demo):
+    built = EXTRAS["methods"].build(paper, {"final": paper_final})
+    row = built.frame.set_index(["source", "name"]).loc["osu", "FT"]
+    cells = paper_final[(paper_final.backbone == "vit_b16_sup21k") & (paper_final.train == "800")]
+    vtab = cells[(cells.method == "full") & cells.task.isin([t.id for t in paper.tasks.values() if t.group != "fgvc"])]
+    assert row["ours"] == pytest.approx(100 * vtab.groupby("task")["test_accuracy"].mean().mean())
+    assert row["tasks"] == vtab["task"].nunique()
+    assert "github.com/OSU-MLB/ViT_PEFT_Vision at cea7e21" in built.caption
+    assert targets.tables_of(paper).count("methods") == 1
+    assert EXTRAS["methods"].reads(demo) == {}

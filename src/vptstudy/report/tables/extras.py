@@ -14,7 +14,17 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from vptstudy.report.bycell import PREDICTIONS
-from vptstudy.report.tables import claimed, comparisons, correlations, cost, distances, overfits, selections, whens
+from vptstudy.report.tables import (
+    claimed,
+    comparisons,
+    correlations,
+    cost,
+    distances,
+    elsewhere,
+    overfits,
+    selections,
+    whens,
+)
 from vptstudy.report.tables.listing import Listing
 from vptstudy.study import Study
 
@@ -82,5 +92,6 @@ EXTRAS: dict[str, ExtraTable] = {
             distances.table,
         ),
         ExtraTable("cost", "What each method costs", cost.reads, cost.table),
+        ExtraTable("methods", elsewhere.TITLE, elsewhere.reads, elsewhere.table),
     )
 }
