@@ -136,12 +136,12 @@ def finals(study: Study, cell: Cell, level: float, searched: Mapping[str, list])
     for place, seed in enumerate(study.seeds):
         rng = rng_of("final", cell.folder, seed)
         accuracy = np.clip(level + rng.normal(0, SPREAD), 1 / len(test), 1.0)
-        answers = _answers(labels, difficulty, accuracy, task.classes, rng)
-        predictions.append({"seed": np.full(len(test), seed), "row": test, "label": labels, **answers})
-        hits, loss = float((answers["prediction"] == labels).mean()), float(answers["loss"].mean())
+        given = answers(labels, difficulty, accuracy, task.classes, rng)
+        predictions.append({"seed": np.full(len(test), seed), "row": test, "label": labels, **given})
+        hits, loss = float((given["prediction"] == labels).mean()), float(given["loss"].mean())
         taken = seconds(cell, study) * _images(cell.train) / 800 * rng.uniform(0.95, 1.1)
         at = watched_places(len(test), slice_["curve_images"])
-        ends = answers["loss"][at].mean(), (answers["prediction"] == labels)[at].mean()
+        ends = given["loss"][at].mean(), (given["prediction"] == labels)[at].mean()
         curve = _curve(study, cell, *map(float, ends), rng, tested=place < slice_["curve_seeds"])
         curves.append({"seed": np.full(len(curve["epoch"]), seed), "lr": rates, **curve})
         final.append(
@@ -169,7 +169,7 @@ def _trained_images(study: Study, cell: Cell) -> int:
     return sum(map(parts.count, slices.final(study, cell)["parts"]))
 
 
-def _answers(labels: np.ndarray, difficulty: np.ndarray, accuracy: float, classes: int, rng) -> dict[str, np.ndarray]:
+def answers(labels: np.ndarray, difficulty: np.ndarray, accuracy: float, classes: int, rng) -> dict[str, np.ndarray]:
     """Exactly round(accuracy x images) right answers, easier images first; a little more sure than they should be."""
     hits = round(float(accuracy) * len(labels))
     order = np.argsort(difficulty + 0.6 * rng.normal(size=len(labels)))
@@ -231,7 +231,7 @@ def splits(study: Study, task: str, train: str) -> dict[str, list]:
     return {"part": parts + ["test"] * len(test), "row": np.concatenate([rows, test])}
 
 
-def fid(study: Study, task: str, distance: float) -> dict[str, list]:
+def fid(task: str, distance: float) -> dict[str, list]:
     rng = rng_of("fid", task)
     return _columns(
         [

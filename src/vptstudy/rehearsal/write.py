@@ -74,7 +74,7 @@ def _write_task(study: Study, task: str, trains: list[str], distance: float) -> 
 
     _write(path("index"), "index", rows.index(study, task), slices.prepare(study, task, study.input_size(task)))
     if task in study.fid_tasks:
-        _write(path("fid"), "fid", rows.fid(study, task, distance), slices.fid(study, task))
+        _write(path("fid"), "fid", rows.fid(task, distance), slices.fid(study, task))
     shown = {"images": EXAMPLES, "version": slices.VERSIONS["examples"]}
     _write(path("examples"), "examples", rows.examples(study, task, EXAMPLES), shown)
     for train in trains:

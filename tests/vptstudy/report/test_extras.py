@@ -31,7 +31,7 @@ def frames(demo):
     demo.config["curves"] = {"seeds": "all", "images": 250}
     final = final_rows(demo)
     return {
-        "final": final, "predictions": answers_of(final), "curves": curve_rows(demo, demo.cells, tested=5),
+        "final": final, "predictions": answers_of(final), "curves": curve_rows(demo, demo.cells),
         "fid": fid_rows(demo.used("task")), **searched(demo),
     }  # fmt: skip
 
@@ -193,11 +193,8 @@ def test_seeds_that_diverged_are_counted_in_the_table_of_overfitting(demo, frame
 
 
 def test_the_papers_counts_stand_beside_ours(paper):
-    paper.config["curves"] = {"seeds": "all", "images": 2000}
     cells = paper.select(backbone="vit_b16_sup21k", train="800")
-    built = EXTRAS["overfitting"].build(
-        paper, {"curves": curve_rows(paper, cells, tested=5), "final": final_rows(paper, cells)}
-    )
+    built = EXTRAS["overfitting"].build(paper, {"curves": curve_rows(paper, cells), "final": final_rows(paper, cells)})
     assert "8 of '9' Structured tasks (there are 8)" in built.caption
     assert "here 8 of 8 and 0 of 11" in built.caption
 
@@ -206,7 +203,7 @@ def test_distances_repeat_their_rows_and_name_their_setting(demo, frames):
     built = EXTRAS["distances"].build(demo, frames)
     assert built.frame.set_index("task").fid.to_dict() == frames["fid"].set_index("task").fid.to_dict()
     assert (
-        "vit_mini_cifar10 features (128 dimensions, resize pytorch-fid) against cifar10 (1,000 images" in built.caption
+        "vit_mini_cifar10 features (2048 dimensions, resize synthetic) against cifar10 (50,000 images" in built.caption
     )
     mixed = frames["fid"].assign(network=["inception", *frames["fid"].network[1:]])
     assert "not comparable with each other" in EXTRAS["distances"].build(demo, {"fid": mixed}).caption
