@@ -1,7 +1,7 @@
 """The plain form, as prompt-tuning repositories train: the baseline that the project is measured against.
 
 Prompts are tokens that go through every block and are overwritten before the next; every token goes through the last
-block. Images lie decoded in host memory as float32 and are normalised one by one in worker processes. fp32, one
+block. Images are decoded in host memory as float32 and are normalised one by one in worker processes. fp32, one
 parameter group per tensor, no fused or foreach kernels, a probe's frozen features computed anew in every step.
 
 The blocks are timm's own. Attention is written out, scores and softmax and all, as in KMnP/vpt

@@ -70,7 +70,7 @@ def _short(value: float) -> str:
 
 
 def write(rows: Iterable[Row], work: Work, path: Path | str) -> None:
-    """The rows with the schema `SCHEMA`; the work stands in the file's metadata."""
+    """The rows with the schema `SCHEMA`; the work is in the file's metadata."""
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
     note = {"kind": "bench", "work": asdict(work)}
     with replacing(path) as beside:

@@ -2,7 +2,7 @@
 
 Each architecture is built with random weights, few blocks and few patches. Without prompts its feature must be timm's
 own; with deep prompts it must be that of the form in which prompts are tokens of every block. What is refused is
-listed. Swin v1 is held against timm likewise. The exit code is the number of architectures that are silently wrong.
+listed. Swin v1 is compared with timm likewise. The exit code is the number of architectures that are silently wrong.
 
     python -m bench.zoo
     python -m bench.zoo vit_base_patch16_224 eva02_tiny_patch14_224

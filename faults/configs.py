@@ -58,7 +58,7 @@ def right_config() -> dict:
     return config
 
 
-# From the schema: every place of the right config, and what its schema says must not stand there.
+# From the schema: every place of the right config, and what its schema says must not be there.
 
 
 def places(config: object, schema: dict, path: tuple = ()) -> Iterator[tuple[tuple, object, dict]]:

@@ -190,7 +190,7 @@ def ended_badly(status: int, printed: str, reasons: tuple[str, ...]) -> list[str
 
 
 def half_written(root: Path) -> list[str]:
-    """Files that stand in a result's place and cannot be read to their end."""
+    """Files that are in a result's place and cannot be read to their end."""
     found = []
     for name in sorted(files_of(root)) if root.is_dir() else []:
         path = root / name

@@ -20,7 +20,7 @@ TIMINGS = ("images_per_second", "ms_per_step", "share_of_peak", "peak_gib", "com
 
 @dataclass(frozen=True)
 class Line:
-    """`found` in words beside what it is held against. `timing`, of the part speed: the numbers of `TIMINGS`."""
+    """`found` in words beside what it is compared with. `timing`, of the part speed: the numbers of `TIMINGS`."""
 
     part: str
     name: str

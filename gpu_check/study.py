@@ -60,7 +60,7 @@ def _rows(trial: Trial, device: str) -> Iterator[Line]:
 
 
 def _audit(trial: Trial) -> Line:
-    """Of the study as it lies there."""
+    """Of the study as it is there."""
     result = subprocess.run(
         [sys.executable, "-m", "vptstudy.cli.main", "audit", str(trial.root), "--complete"],
         cwd=trial.folder, env=environment_of({}), capture_output=True, text=True, check=False,

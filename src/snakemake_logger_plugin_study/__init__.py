@@ -3,7 +3,7 @@
     [ 34/121] search   vpt · digits · 160    3 configurations, best lr 1 with val 78.1 %, 812 img/s    2:10 left
 
 A plugin of Snakemake's own logger interface, chosen with `--logger study` (the demo and gpu profiles do). A job that
-fails shows the one line that says why and where its log lies; Snakemake's own account is in .snakemake/log.
+fails shows the one line that says why and where its log is; Snakemake's own account is in .snakemake/log.
 """
 
 from __future__ import annotations

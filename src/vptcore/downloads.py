@@ -1,7 +1,7 @@
 """What is fetched is the same every time: a pinned hash, or the first one seen, kept in a lock file.
 
 In: a name for the download and the file that came. Out: the file, or a ValueError of one line where its SHA-256 is not
-the one pinned or recorded. `downloads.lock.json` stands in the folder that the study runs in; put it under version
+the one pinned or recorded. `downloads.lock.json` is in the folder that the study runs in; put it under version
 control, and what a colleague fetches is what you fetched.
 
     python -m pytest tests/vptcore/test_downloads.py
@@ -24,7 +24,7 @@ LOCK = Path("downloads.lock.json")
 def held(name: str, path: Path, *, pinned: str = "", lock: Path = LOCK) -> Path:
     """`path`, if its bytes are those of `pinned`, or of the first time that `name` was seen.
 
-    A first time is recorded and said on stderr: what came then is trusted, since there is nothing to hold it against.
+    A first time is recorded and said on stderr: what came then is trusted, since there is nothing to check it against.
     """
     found = file_sha256(path)
     known, where = (

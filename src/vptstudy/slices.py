@@ -45,7 +45,7 @@ def prepare(study: Study, task: str, size: int) -> dict:
 
 
 def _signature(study: Study, task: str) -> str:
-    """A hash of what lies in a person's folder, so that a change of it prepares the task again.
+    """A hash of what is in a person's folder, so that a change of it prepares the task again.
 
     Empty for what ships, for what is downloaded (it is not there yet when the graph is built) and for a single
     file, which is an input of the rule.
@@ -81,7 +81,7 @@ def _one_shot(study: Study) -> dict:
 
 
 def _network(study: Study) -> dict:
-    """The network that the Fréchet distance takes its features from, and what stands before it."""
+    """The network that the Fréchet distance takes its features from, and what comes before it."""
     fid = study.config["fid"]
     return {
         "version": VERSIONS["features"], "network": fid["network"], "weights": fid.get("weights", ""),

@@ -1,4 +1,4 @@
-# audit: every file that is there held against today's config, its inputs and its rows. It makes nothing and always runs.
+# audit: every file that is there, checked against today's config, its inputs and its rows. It makes nothing and always runs.
 
 
 rule audit:

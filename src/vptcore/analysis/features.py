@@ -1,7 +1,7 @@
 """Images to features for the Fréchet distance: the network, and the resize before it.
 
 In: a job slice and uint8 images as the study's methods see them. Out: features (B, D) in float32. The network is
-pytorch-fid's Inception, or the main backbone, whose name then stands in the row and under every number made from it.
+pytorch-fid's Inception, or the main backbone, whose name is then in the row and under every number made from it.
 
 Shapes: B batch, N images, H W source, S input size, D dimensions of the feature.
 

@@ -120,7 +120,7 @@ def wins(a: str, b: str, train: str, groups: Sequence[str], printed: int, backbo
 
 
 def mostly(a: str, b: str, backbone: str) -> Measure:
-    """Whether a is ahead of b on most of the 19 tasks; the counts of the three groups stand behind."""
+    """Whether a is ahead of b on most of the 19 tasks; the counts of the three groups follow."""
 
     def measure(evidence: Evidence) -> Found:
         groups = [evidence.of(a, b, BASE, (group,), backbone) for group in VTAB]

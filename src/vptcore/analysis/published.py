@@ -1,4 +1,4 @@
-"""The paper's printed numbers, what is known of them, and where ours stand beside them.
+"""The paper's printed numbers, what is known of them, and how ours compare.
 
 In: published/published.csv and published/slips.csv. Out: frames with this project's ids, and a verdict for one number
 beside ours.
@@ -58,7 +58,7 @@ def read_slips(folder: Path = FOLDER) -> pd.DataFrame:
 def printed_table(number: int, backbone: str) -> pd.DataFrame:
     """The printed cells of one table: WHERE, value, printed, wins, style; of those in slips.csv kind, should_be, why.
 
-    What is known of a number of wins stands in `wins_kind` and `wins_why`, beside the mean that it is printed with.
+    What is known of a number of wins is in `wins_kind` and `wins_why`, beside the mean that it is printed with.
     """
     cells = read_published().query("table == @number and backbone == @backbone")
     slips = read_slips().drop(columns="printed")

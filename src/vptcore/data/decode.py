@@ -1,7 +1,7 @@
 """One image from bytes or pixels to uint8 RGB, and the ways to bring it to the model's size.
 
 In: an encoded file or an array. Out: uint8 (H, W, 3). Whatever the file's mode, a person sees the same picture:
-palettes are looked up, transparency lies on white, 16 bits become 8. EXIF's orientation is followed on demand.
+palettes are looked up, transparency is laid on white, 16 bits become 8. EXIF's orientation is followed on demand.
 
     python -m pytest tests/vptcore/data/test_decode.py
 """

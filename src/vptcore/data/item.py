@@ -30,7 +30,7 @@ HEIC_SUFFIXES = frozenset((".heic", ".heif"))  # with pillow-heif
 
 @dataclass(frozen=True)
 class Range:
-    """An encoded image that lies inside a larger file, such as an uncompressed tar: `size` bytes from `start` on."""
+    """An encoded image inside a larger file, such as an uncompressed tar: `size` bytes from `start` on."""
 
     path: Path
     start: int

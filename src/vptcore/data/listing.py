@@ -66,7 +66,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class _Layout:
-    """The images that a way of sorting finds, and how many folders stand above a class folder."""
+    """The images that a way of sorting finds, and how many folders are above a class folder."""
 
     images: list[Listed]
     depth: int
@@ -75,7 +75,7 @@ class _Layout:
 def list_folder(path: os.PathLike | str) -> Listing:
     """The images below class folders, which are themselves below train, val and test folders or not. It never raises.
 
-    Splits may stand above the classes or below each. A set that was unpacked one folder deeper is found there. Folders
+    Splits may be above the classes or below each. A set that was unpacked one folder deeper is found there. Folders
     below a class belong to it.
     """
     where = os.fspath(path)
@@ -126,7 +126,7 @@ def can_heic() -> bool:
 
 
 def _top(images: list[str]) -> int:
-    """How many folders deep the set lies: further down while one folder alone has images, and none directly."""
+    """How many folders deep the set is: further down while one folder alone has images, and none directly."""
     top = 0
     while True:
         above = {tuple(name.split("/")[: top + 1]) for name in images}
@@ -148,7 +148,7 @@ def _split_above(images: list[str], parts: list[list[str]], top: int) -> _Layout
 
 
 def _split_below(images: list[str], parts: list[list[str]], top: int) -> _Layout | None:
-    """cat/train/1.png, where every image lies so and more than one split is named."""
+    """cat/train/1.png, where every image is at that depth and more than one split is named."""
     splits = {split_named(p[1]) if len(p) > 2 else None for p in parts}
     if None in splits or len(splits) < 2:
         return None

@@ -44,7 +44,7 @@ def left_out_images(left_out: Mapping[str, Sequence[str]]) -> str:
 
 
 def of_folders(listing: Listing, found: Tree, depth: int, top: int) -> tuple[str, ...]:
-    """The problems of folders; `depth` folders stand above a class folder, `top` above the whole set."""
+    """The problems of folders; `depth` folders are above a class folder, `top` above the whole set."""
     unreadable = [f"folder {name} cannot be read ({why})" for name, why in found.unreadable]
     if listing.images:
         return (*unreadable, *_unlabelled(listing, top), *_empty(listing, found, depth))

@@ -21,7 +21,7 @@ STATED = 10_000  # files whose size and time are looked at: 0.03 s
 
 
 def signature(path: Path | str | None) -> str:
-    """A hash of what lies at `path`; empty where nothing does."""
+    """A hash of what is at `path`; empty where nothing is."""
     return "" if path is None else _signature(str(path))
 
 

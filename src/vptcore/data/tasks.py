@@ -1,4 +1,4 @@
-"""The tasks: what each is called, which group it stands in, how many classes and images it has, where it comes from.
+"""The tasks: what each is called, which group it is in, how many classes and images it has, where it comes from.
 
 One row per task. `pool` counts the images that may be trained or validated on, `test` those that are scored; a train
 size N needs 1.25 N of the pool (4:1 train to val), which is how tasks drop out of the larger sizes: by count, and by

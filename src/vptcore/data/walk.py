@@ -32,7 +32,7 @@ class Tree:
 
 
 def tree(root: os.PathLike | str) -> Tree:
-    """All that lies below `root`, in alphabetical order; it never raises OSError."""
+    """All that is below `root`, in alphabetical order; it never raises OSError."""
     found = Tree()
     _into(os.fspath(root), "", frozenset(), found)
     return found
@@ -50,7 +50,7 @@ def _into(folder: str, above: str, inside: frozenset, found: Tree) -> None:
     except OSError as error:
         found.unreadable.append((above.rstrip("/") or ".", error.strerror or str(error)))
         return
-    if (here.st_dev, here.st_ino) in inside:  # a link to a folder that this one lies in
+    if (here.st_dev, here.st_ino) in inside:  # a link to a folder above this one
         return
     inside |= {(here.st_dev, here.st_ino)}
     for entry in sorted_entries:

@@ -49,7 +49,7 @@ def split_path(path: Path | str) -> tuple[Path, str] | None:
     for position in range(len(path.parts) - 2, -1, -1):
         part, after = path.parts[position : position + 2]
         if part in FLAT or (part in STAGES and "=" in after):
-            # The parts of a grid or of the seeds lie under a folder of their own, shards/search/…; and the report
+            # The parts of a grid or of the seeds are in a folder of their own, shards/search/…; and the report
             # holds copies of tables and figures.
             position -= position > 0 and path.parts[position - 1] in (SHARDS, REPORT)
             return Path(*path.parts[:position]), "/".join(path.parts[position:])

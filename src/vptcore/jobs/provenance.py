@@ -1,7 +1,7 @@
 """The note in a file's metadata: which slice of the config, which inputs, versions and machine made it.
 
-In: a job's slice and the files it reads. Out: a dict of plain values for `records.write_rows`. An input stands in it by
-what it holds (`manifest.identity`), so that the same rows written again are the same input.
+In: a job's slice and the files it reads. Out: a dict of plain values for `records.write_rows`. It names an
+input by what it holds (`manifest.identity`), so that the same rows written again are the same input.
 
     python -m pytest tests/vptcore/jobs/test_manifest.py
 """

@@ -1,4 +1,4 @@
-"""The work folder of a job: finished configurations and seeds, and its results until they stand in their places.
+"""The work folder of a job: finished configurations and seeds, and its results until they are in their places.
 
 It is no output of the rule, so that Snakemake leaves it alone when a job was killed; what another job, other inputs or
 an older version left there is thrown away. One process works in it at a time (`vptcore.jobs.lease`). A second copy of

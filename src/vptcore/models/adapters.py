@@ -1,7 +1,7 @@
 """What methods put into a frozen backbone: bottlenecks at the MLP, scales and shifts after every layer.
 
 In: a timm backbone. Out: the same backbone, changed in place; the modules that are put in carry the only parameters
-that train. Each class names the makers' repository whose formula it computes; tests hold the two against each other in
+that train. Each class names the makers' repository whose formula it computes; tests compare the two in
 float64.
 
 Shapes: B batch, N tokens, D width.

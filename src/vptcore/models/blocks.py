@@ -40,7 +40,7 @@ _AMONG = tuple(
 class Handed:
     """What a model hands each of its blocks beside the tokens.
 
-    `prefix` tokens stand before the patches. `rope` are rotary positions of the patches, (N - prefix, 2E) or with a
+    `prefix` tokens come before the patches. `rope` are rotary positions of the patches, (N - prefix, 2E) or with a
     leading axis of heads. `bias` is a relative position bias (1, H, N, N) that all blocks share (BEiT).
     """
 
@@ -107,7 +107,7 @@ def unrotated(rope: Tensor | None, length: int) -> Tensor | None:
 
 
 def spread(bias: Tensor, prefix: int, length: int) -> Tensor:
-    """A relative position bias (1, H, N, N) with `length` tokens behind the prefix that stand nowhere: 0 to all."""
+    """A relative position bias (1, H, N, N) with `length` tokens behind the prefix that have no place: 0 to all."""
     for axis in (-2, -1):
         first, rest = bias.split([prefix, bias.shape[axis] - prefix], dim=axis)
         shape = list(bias.shape)
@@ -165,7 +165,7 @@ def _split_heads(attn: nn.Module, x_BNX: Tensor, parts: int) -> tuple[Tensor, ..
 
 
 def _beit(block: nn.Module, x_BND: Tensor, prompts_BPD: Tensor | None, handed: Handed) -> Tensor:
-    """BEiT's block, whose attention knows where each pair of tokens stands: a prompt stands nowhere."""
+    """BEiT's block, whose attention knows the places of each pair of tokens: a prompt has none."""
     scale1, scale2 = (1.0, 1.0) if block.gamma_1 is None else (block.gamma_1, block.gamma_2)
     normed = None if prompts_BPD is None else block.norm1(prompts_BPD)
     x_BND = x_BND + block.drop_path1(scale1 * _beit_attend(block.attn, block.norm1(x_BND), normed, handed))
@@ -190,7 +190,7 @@ def _beit_attend(attn: nn.Module, x_BND: Tensor, prompts_BPD: Tensor | None, han
 
 
 def _beit_project(attn: nn.Module, x_BND: Tensor) -> Tensor:
-    """Its biases stand beside the layer; an adapted layer is called, and its weight never read."""
+    """Its biases are kept beside the layer; an adapted layer is called, and its weight never read."""
     stacked = None if attn.q_bias is None else torch.cat((attn.q_bias, attn.k_bias, attn.v_bias))
     if type(attn.qkv) is nn.Linear:
         return F.linear(x_BND, attn.qkv.weight, stacked)

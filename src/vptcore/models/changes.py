@@ -1,7 +1,7 @@
 """What a method changes in a backbone, counted without building it: parameters that train, numbers that are added.
 
 In: the model part of a job slice (backbone row, method, settings, prompt length, classes). Out: names, layers and
-counts; the plan, the FLOPs and the rehearsal read them, and tests hold them against the built models.
+counts; the plan, the FLOPs and the rehearsal read them, and tests check them against the built models.
 
     python -m pytest tests/vptcore/models/test_methods_table.py
 """

@@ -184,7 +184,7 @@ class _Several(ValueError):
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The names without what stands before the model's own; other parts lose a trainer's or compiler's prefix."""
+    """The names without what comes before the model's own; other parts lose a trainer's or compiler's prefix."""
     found = {name.removesuffix(a) for name in state for a in _ANCHORS if name == a or name.endswith(f".{a}")}
     if not found or "" in found:
         return state

@@ -3,7 +3,7 @@
 In: a final's job slice, the state that it kept, and for methods that start from another's model that one's state. Out:
 `model.safetensors`, `config.json`, `predict.py`, and `model.py` for what timm has no form for (`portable_parts`).
 Updates of peft and scales are merged; shallow prompts are the register tokens of a ViT, without a position. What was
-written is loaded again and held against the model it came from before it takes its place.
+written is loaded again and compared with the model it came from before it takes its place.
 
     vptcore export results/demo vpt/digits/160 model
 """

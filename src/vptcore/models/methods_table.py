@@ -1,4 +1,4 @@
-"""The ways to tune a backbone, one row each. What a method is stands here, and how it is built in `methods`.
+"""The ways to tune a backbone, one row each. What a method is; how it is built is in `methods`.
 
 In: a method's id. Out: its row, which the training, the plan, the rehearsal, the tables and the figures read.
 
@@ -31,7 +31,7 @@ class Added:
     """What a method adds at every layer for which `at` holds, as far as parameters and FLOPs are concerned.
 
     `numbers` are the trained ones at such a layer. With a `rank` there are two products, down to it and up again, over
-    the layer's tokens. `once` are FLOPs a batch, whatever its size. `spot` says where the products stand: beside the
+    the layer's tokens. `once` are FLOPs a batch, whatever its size. `spot` says where the products are: beside the
     layer itself, or with `mlp` and `block` beside and behind the whole MLP branch.
     """
 

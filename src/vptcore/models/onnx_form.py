@@ -1,4 +1,4 @@
-"""A model's folder gets model.onnx beside its weights, held against torch before it takes its place.
+"""A model's folder gets model.onnx beside its weights, checked against torch before it takes its place.
 
 In: a folder that `models.export` wrote. Out: `model.onnx`, input `images` (B, 3, H, W) normalised as config.json says,
 output `logits` (B, C), any B. Needs the packages onnx, onnxscript and onnxruntime (`pip install 'vptcore[onnx]'`).

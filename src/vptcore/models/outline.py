@@ -1,7 +1,7 @@
 """A backbone on paper: its layers, their sizes and names, without building it.
 
 In: a backbone row as plain values (a job slice's `backbone`). Out: a `Shape`, its `Layer`s in timm's names, and the
-numbers of every parameter. The plan, the FLOPs and the rehearsal count with it; tests hold it against timm's models.
+numbers of every parameter. The plan, the FLOPs and the rehearsal count with it; tests check it against timm's models.
 
     python -m pytest tests/vptcore/models/test_outline.py
 """
@@ -189,7 +189,7 @@ def _loose(shape: Shape) -> Iterator[tuple[str, int, int]]:
 
 
 def places_of(names: list[str]) -> list[Place]:
-    """The places of a built model's parameters, from their names (any prefix may stand before timm's)."""
+    """The places of a built model's parameters, from their names (any prefix may come before timm's)."""
     blocks = {found.group(): None for name in names if (found := _BLOCK.search(name))}
     number = {block: index for index, block in enumerate(blocks)}
     place, found = -1, []

@@ -1,7 +1,7 @@
 """What timm has no place for, put into its models: the parts that the `model.py` of an exported folder is made of.
 
 In: a timm model and the tensors that were added to it. Out: the same function as the tuned model's, written once more
-in the plainest form: prompts are tokens here, and nothing is left out. Each part stands alone but for torch and timm,
+in the plainest form: prompts are tokens here, and nothing is left out. Each part needs nothing but torch and timm,
 since its source is what is shipped.
 
     python -m pytest tests/vptcore/models/test_export.py

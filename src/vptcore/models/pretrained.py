@@ -1,7 +1,7 @@
 """A backbone's timm model, with its weights, and what timm knows of a model by its name.
 
-In: a row of `backbones.BACKBONES`, or one that the config adds. Out: a timm model without a head, held against its row.
-One with weights that the config adds is held against timm's own forward pass too.
+In: a row of `backbones.BACKBONES`, or one that the config adds. Out: a timm model without a head, checked against
+its row. One with weights that the config adds is checked against timm's own forward pass too.
 
     python -m pytest tests/vptcore/models/test_backbones.py tests/vptstudy/config/test_own_backbones.py
 """
@@ -123,7 +123,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _check(model: nn.Module, spec: Backbone) -> None:
-    """Hold the row against the model: its family, width and input size."""
+    """Check the row against the model: its family, width and input size."""
     key = f"backbones.{spec.id}"
     _at(spec, check_kind, model, spec.timm)
     if model.num_features != spec.width:

@@ -172,7 +172,7 @@ def check_same_as_timm(vit: nn.Module, seed: int = 0) -> None:
 
 
 def _prefix(vit: nn.Module) -> int:
-    """Class and register tokens, which stand before the patches."""
+    """Class and register tokens, which come before the patches."""
     return int(getattr(vit, "num_prefix_tokens", 1))
 
 
@@ -210,6 +210,6 @@ def _embedded(vit: nn.Module, images_BCHW: Tensor) -> tuple[Tensor, list[Handed]
 
 
 def _with_tokens(handed: Handed, length: int) -> Handed:
-    """What blocks are handed once `length` prompts stand among the tokens, behind the prefix."""
+    """What blocks are handed once `length` prompts are among the tokens, behind the prefix."""
     bias = None if handed.bias is None else spread(handed.bias, handed.prefix, length)
     return replace(handed, rope=unrotated(handed.rope, length), bias=bias)

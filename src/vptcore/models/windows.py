@@ -167,7 +167,7 @@ def _attend(
         mask = F.pad(mask, (P, 0))
         if keep_prompts:
             q, mask = torch.cat([qp, q], dim=-2), F.pad(mask, (0, 0, P, 0))
-    # Fused kernels take four dimensions: each window's heads stand side by side.
+    # Fused kernels take four dimensions: each window's heads are side by side.
     mixed = F.scaled_dot_product_attention(
         q.flatten(1, 2),
         k.flatten(1, 2),

@@ -35,7 +35,7 @@ class Product:
 
 @dataclass(frozen=True)
 class _Tuning:
-    """What of a job decides its products. `trained` names the backbone's trained parameters, `added` what stands beside
+    """What of a job decides its products. `trained` names the backbone's trained parameters, `added` what is put beside
     its layers. `share` is how often an image pays for prompts that nothing has mixed yet: 1 where each has its own
     dropout mask, 1 / batch where a batch shares them; `batch` divides what is computed once for all of it."""
 
@@ -58,7 +58,7 @@ class _Tuning:
         return own or any(at == layer and added.spot == "layer" for at, added in self.added)
 
     def adapts(self, layer: Layer) -> bool:
-        """Whether another module stands in the layer's place, which is then computed whole."""
+        """Whether another module takes the layer's place, which is then computed whole."""
         return any(at == layer and added.spot == "layer" for at, added in self.added)
 
     def beside(self, layer: Layer, rows: float, x: bool, spot: str = "layer") -> Iterator[Product]:

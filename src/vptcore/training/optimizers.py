@@ -59,7 +59,7 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
 
 def _is_spared(name: str, recipe: Recipe) -> bool:
     if recipe.optimizer == "sgd":
-        # A probe's head stands alone: its bias is called "bias" and nothing more.
+        # A probe's head is the whole model: its bias is called "bias" and nothing more.
         return name in ("bias", "head.bias") or name.endswith(".head.bias")
     is_norm_weight = "norm" in name.rsplit(".", 2)[-2:][0] and name.endswith("weight")
     return "bias" in name or (is_norm_weight and not recipe.decay_norms)
@@ -141,7 +141,7 @@ class _AuthorsAdamW(_AdamW):
 class _AuthorsAdamWOnGpu(_AdamW):
     """The same, of operations that a captured step can repeat: `taken` counts the steps on the device.
 
-    torch's kernel divides by its own bias corrections; its `step` stands so high that they are 1, and ours,
+    torch's kernel divides by its own bias corrections; its `step` is set so high that they are 1, and ours,
     r / (1 - beta1^t), goes into the learning rate.
     """
 

@@ -118,7 +118,7 @@ def _write(out: Path, backbone: nn.Module, features_ND: torch.Tensor, card: dict
     out.mkdir(parents=True, exist_ok=True)
     weights = out / f"{MINI.id}.safetensors"
     save_file({name: value.cpu().contiguous() for name, value in backbone.state_dict().items()}, weights)
-    # Not the analysis package's own function: training stands below it.
+    # Not the analysis package's own function: training is below it.
     centred = features_ND - features_ND.mean(0)
     statistics = {
         "mean": features_ND.mean(0),

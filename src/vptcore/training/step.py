@@ -124,7 +124,7 @@ class TrainStep:
             self.seconds = time.perf_counter() - began
 
     def __call__(self, draws_KB: Tensor) -> None:
-        """One step on the images of `draws`, which lie on the device."""
+        """One step on the images of `draws`, which are on the device."""
         self._replays.get(draws_KB.shape[1], self._body)(draws_KB)
 
     def _body(self, draws_KB: Tensor) -> None:

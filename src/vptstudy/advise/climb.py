@@ -1,7 +1,7 @@
 """`vptcore advise`: the rungs, one after the other, each an ordinary study run by the same Snakefile.
 
 In: where the images are, how many minutes, which backbone. Out: `results/<name>` with config.yaml, the report,
-`model/`, `advice.json` and `advice.html`, and one paragraph on the terminal. Every rung lies in `results/<name>/rungs`
+`model/`, `advice.json` and `advice.html`, and one paragraph on the terminal. Every rung is in `results/<name>/rungs`
 and is a study: what is finished is not done again, so that a killed advice goes on with the configuration it was in.
 
     vptcore advise photos/leaves --minutes 30

@@ -67,7 +67,7 @@ def _neighbours(arm: Arm, one: Tried) -> tuple[float, ...]:
 
 
 def _place(grid: tuple[float, ...], rate: float) -> int:
-    """Where a rate stands in its grid; a config rounds it to three digits."""
+    """Where a rate is in its grid; a config rounds it to three digits."""
     return min(range(len(grid)), key=lambda k: abs(math.log(grid[k] / rate)))
 
 

@@ -55,7 +55,7 @@ def look(path: Path, name: str = "") -> Look:
 
 
 def source_of(path: Path) -> str:
-    """The source of a person's own images (data.sources.READERS) by what lies at the path."""
+    """The source of a person's own images (data.sources.READERS) by what is at the path."""
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder; expected {EXPECTED}")
     if path.is_dir():
@@ -88,7 +88,7 @@ def lines(found: Look) -> Iterator[str]:
     else:
         yield "no test folder"
     if found.is_skewed:
-        yield "classes differ much in size: balanced accuracy (every class counts the same) stands beside accuracy"
+        yield "classes differ much in size: balanced accuracy (every class counts the same) is given beside accuracy"
     if left := left_out_line(listing.left_out):
         yield left
     yield from listing.remarks

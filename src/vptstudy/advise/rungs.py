@@ -69,7 +69,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all rungs share. `backbone` is an id; `backbones` the config's own rows; `results` where the study lies.
+    """What all rungs share. `backbone` is an id; `backbones` the config's own rows; `results` its folder.
 
     `splits` are the files that tell the images' splits, one a fold; without one they are the source's.
     """
@@ -191,7 +191,7 @@ def _at(setting: Setting, budget: Budget, name: str, best: Mapping[Arm, tuple[fl
 
 
 def beyond(grid: tuple[float, ...], best: float) -> tuple[float, ...]:
-    """Two more rates beyond the end of the grid that the best one stands at, in its own steps; none inside.
+    """Two more rates beyond the end of the grid that the best one is at, in its own steps; none inside.
 
     `best` may differ from the grid's in the fourth digit, as a config rounds it.
     """

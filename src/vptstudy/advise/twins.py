@@ -1,4 +1,4 @@
-"""Images of a person's own that stand in two splits at once: the same pixels, or the same picture a little changed.
+"""Images of a person's own that are in two splits at once: the same pixels, or the same picture a little changed.
 
 In: prepared images and their index. Out: `Twins` for every pair of splits that shares pictures, and a line for each.
 What is scored and was trained on flatters every method; nothing is taken out here, and nothing is stopped.

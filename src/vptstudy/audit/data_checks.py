@@ -64,7 +64,7 @@ def _index(view: View, job: Job, name: str) -> Iterator[Finding]:
 
 
 def _source(view: View, job: Job, name: str) -> Iterator[Finding]:
-    """The images that it was decoded from, as they stand there today."""
+    """The images that it was decoded from, as they are there today."""
     path = job.slice["path"]
     record = view.store.records.get(name, {})
     recorded = record.get("source")

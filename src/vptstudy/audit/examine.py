@@ -1,4 +1,4 @@
-"""An audit: every file that a study's config asks for, and every file that lies beside them.
+"""An audit: every file that a study's config asks for, and every other file in the study's folder.
 
 In: a `Study` of today's config and the folder of its results. Out: an `Audit`. Files of one job are looked at together,
 two jobs at a time; tables last, and only where the rows under them are right.
@@ -82,7 +82,7 @@ def _look(view: View, job: Job, checks) -> dict[str, Report]:
     there = [name for name, report in reports.items() if report.there]
     for name in there:
         reports[name].findings += _origin(view, job, name)
-    # Rows of another config are held against their own when it is asked for again; here they are only stale.
+    # Rows of another config are checked against their own when it is asked for again; here they are only stale.
     stale = any(finding.check == "config" for name in there for finding in reports[name].wrong)
     for check in checks if there and not stale else ():
         try:

@@ -1,6 +1,6 @@
 """Checks of what is no rows file: tuned models, tables, figures and the page.
 
-In: a `View` and a job. Out: pairs of a file's name and a finding. Tables are built again from the rows that stand there
+In: a `View` and a job. Out: pairs of a file's name and a finding. Tables are built again from the rows that are there
 and must be the same to the byte.
 
     python -m pytest tests/workflow/test_audit.py
@@ -118,7 +118,7 @@ def _not_finite(path: Path, shapes) -> str | None:
 
 
 def check_table(view: View, job: Job) -> Iterator[Found]:
-    """Built again from the rows that stand there, every form must be the same to the byte.
+    """Built again from the rows that are there, every form must be the same to the byte.
 
     Spared where the manifest proves it; seconds a table in a study of the paper's size.
     """
@@ -141,7 +141,7 @@ def check_table(view: View, job: Job) -> Iterator[Found]:
 
 
 def _is_proven(view: View, job: Job) -> bool:
-    """Whether today's code made these bytes from the rows that stand there: building them again could show no more."""
+    """Whether today's code made these bytes from the rows that are there: building them again could show no more."""
     record = view.store.records.get(job.files[0])
     if view.deep or record is None or record["code"] != code_hash():
         return False

@@ -16,7 +16,7 @@ CHECKS = {
     "schema": "it is what its name says: its kind's columns, shape and keys",
     "complete": "all configurations, seeds, epochs and images that the config asks for, none twice",
     "config": "made from the config of today",
-    "inputs": "made from the inputs that stand there today",
+    "inputs": "made from the inputs that are there today",
     "code": "made by a known version of this package",
     "plausible": "its numbers can be so, and agree with the files beside it",
     "manifest": "of the size and hash that its job wrote down",

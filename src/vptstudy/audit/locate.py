@@ -89,7 +89,7 @@ def find(path: Path, config: Path | None) -> tuple[Place, str | None]:
 
 
 def _is_inside(path: Path) -> bool:
-    """Whether a path lies in a study's folder and is not one, whatever its name is."""
+    """Whether a path is inside a study's folder and is not one, whatever its name is."""
     if (path / CONFIG).is_file() or (path / "final").is_dir():
         return False
     return split_path(path / "rows.parquet" if path.is_dir() else path) is not None

@@ -27,7 +27,7 @@ def check_record(store: Store, job: Job, name: str) -> Iterator[Finding]:
         if job.files[0] in store.broken_records:
             yield Finding("manifest", f"its record in the manifest is broken: {store.broken_records[job.files[0]]}")
         elif store.records:
-            yield remark("manifest", "no record in the manifest, so that its size and hash cannot be held against one")
+            yield remark("manifest", "no record in the manifest, so its size and hash cannot be checked")
         return
     size = os.stat(store.path(name)).st_size
     if size != entry["bytes"]:
@@ -79,7 +79,7 @@ def _short(value: object) -> str:
 
 
 def check_inputs(store: Store, job: Job, recorded: Mapping[str, str | None]) -> Iterator[Finding]:
-    """Every input's hash, as the job saw it, against the file that stands there today.
+    """Every input's hash, as the job saw it, against the file that is there today.
 
     A file that was damaged after its job is a matter of that file, not of those made from it before.
     """
@@ -94,7 +94,7 @@ def check_inputs(store: Store, job: Job, recorded: Mapping[str, str | None]) -> 
         if intact is None:
             yield remark("inputs", f"{name} is no longer there")
         else:
-            yield Finding("inputs", f"made from another {name} than stands there")
+            yield Finding("inputs", f"made from another {name} than is there now")
     known = {*job.reads, *_sources(job)}
     if stray := [name for name in recorded if name not in known]:
         yield Finding("inputs", f"made from {stray[0]}, which is no input of it")

@@ -1,4 +1,4 @@
-"""`vptcore audit`: every file of a study held against its config, its inputs and its rows.
+"""`vptcore audit`: every file of a study checked against its config, its inputs and its rows.
 
 Exit code 0 where everything that is there holds, 1 where something does not, 2 for a mistake in the call.
 
@@ -27,7 +27,7 @@ WIDTH = 160
 
 
 def run(options) -> int:
-    """Audit the studies that the paths lie in, one after the other."""
+    """Audit the studies of the paths, one after the other."""
     if options.why:
         return _why(options)
     if not options.paths:
@@ -106,7 +106,7 @@ def _audit(place: locate.Place, **how) -> Audit:
     # Here, not above: `vptcore --help` needs none of what the checks read with.
     from vptstudy.audit.examine import audit
 
-    # A slice holds what lies in the folders of images, which are named from the folder that the study was run in.
+    # A slice holds what is in the folders of images, which are named from the folder that the study was run in.
     root, base = place.root.resolve(), place.base.resolve()
     with contextlib.chdir(base):
         found = audit(place.study, root, base, place.config, **how)

@@ -23,7 +23,7 @@ from vptcore.jobs import manifest
 from vptcore.records import KINDS, METADATA_KEY, file_sha256
 from vptstudy.audit.findings import Unusable
 
-# Of larger files the size and a sample of blocks are held against the manifest; `--deep` reads all.
+# Of larger files the size and a sample of blocks are checked against the manifest; `--deep` reads all.
 BIG = 256 * 2**20
 LARGE = frozenset({"predictions", "explain"})
 
@@ -66,7 +66,7 @@ class Store:
         return manifest.rows_identity(self.path(name)) or self.sha256(name)
 
     def sha256(self, name: str) -> str | None:
-        """The hash of a file as it stands there; None if it does not."""
+        """The hash of a file as it is there; None if it is not."""
         with self._lock_of(name):
             if name not in self._hashes:
                 path = self.path(name)

@@ -166,7 +166,7 @@ def _final_images(view: View, job: Job, final: Rows) -> Iterator[Finding]:
 
 
 def _chosen(view: View, job: Job) -> tuple[Recipe, int] | None:
-    """The recipe of the best row of the search as it stands there, and its number."""
+    """The recipe of the best row of the search as it is there, and its number."""
     search = view.rows_if(job.inputs["search"][0], "search")
     if search is None:
         return None

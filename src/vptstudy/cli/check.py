@@ -1,4 +1,4 @@
-"""`vptcore check`: hold a config against the schema and the tables, and say what it asks for."""
+"""`vptcore check`: check a config against the schema and the tables, and say what it asks for."""
 
 from __future__ import annotations
 

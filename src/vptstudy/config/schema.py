@@ -48,7 +48,7 @@ def _validator():
 
 
 def check_schema(config: object) -> None:
-    """Hold `config` against schema.json; the deepest, most telling mistake becomes the error."""
+    """Check `config` against schema.json; the deepest, most telling mistake becomes the error."""
     from jsonschema.exceptions import best_match
 
     check_mapping(config)
@@ -61,7 +61,7 @@ def check_schema(config: object) -> None:
 
 
 def _position(config: object, path: Iterable) -> list[int]:
-    """Where a place stands in the config; the validator takes keys in no order."""
+    """Where a place is in the config; the validator takes keys in no order."""
     found = []
     for step in path:
         found.append(list(config).index(step) if isinstance(config, Mapping) else step)

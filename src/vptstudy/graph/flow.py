@@ -22,7 +22,7 @@ from vptstudy.study import ONE_SHOT, Cell, Study
 
 ROWS = "rows.parquet"
 FETCHED = ".fetched"
-# The files of a final by the name of its output: the folder that each lies in.
+# The files of a final by the name of its output: the folder of each.
 FINAL_ROWS = {"rows": "final", "curves": "curves", "predictions": "predictions"}
 
 Files = Mapping[str, str | list[str]]

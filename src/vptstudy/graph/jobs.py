@@ -43,7 +43,7 @@ PATTERNS: dict[str, dict[str, str]] = {
     "report": {"folder": "report"},
 }
 PATTERNS |= {f"{stage}_merge": PATTERNS[stage] for stage in ("search", "final")}
-# Tuned models lie beside a job's rows and are no outputs of its rule: which are kept depends on the config, and a
+# Tuned models are kept beside a job's rows and are no outputs of its rule: which are kept depends on the config, and a
 # rule's outputs must not. Who reads a model waits for the rows beside it.
 BESIDE = ("best", "models")
 ON_GPU = frozenset({"search", "search_shard", "final", "final_shard", "features", "reference", "explain"})

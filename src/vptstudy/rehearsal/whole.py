@@ -30,7 +30,7 @@ RULES = ("table", "figure", "report", "all_tables", "all_figures")
 
 
 def rehearse(config: Mapping, cores: int = 2) -> int:
-    """Write the rows, render everything, hold it against the paper. The exit status: 0 where the tables agree."""
+    """Write the rows, render everything, compare it with the paper. The exit status: 0 where the tables agree."""
     started = time.monotonic()
     config = with_defaults(config)
     config = {**config, "study": STUDY, "report": {**config["report"], "notice": NOTICE}}

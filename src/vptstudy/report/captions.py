@@ -246,7 +246,7 @@ def _from_to(counts: pd.Series) -> str:
     return "none" if not most else seeds_phrase(most) if least == most else f"{least} to {most} seeds"
 
 
-# Kinds of rows that no training stands behind.
+# Kinds of rows that come from no training.
 _OF_IMAGES = {"examples", "index", "fid"}
 _OF_FINALS = {"final", "curves", "predictions"}
 

@@ -115,7 +115,7 @@ def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str
 
 
 def print_results(config: Mapping, folder: str = "") -> None:
-    """The main tables of the rows that are there in the terminal, and where their report lies inside the study."""
+    """The main tables of the rows that are there in the terminal, and where their report is inside the study."""
     from vptstudy.report.page.terminal import print_summary
 
     study = load_study(config)

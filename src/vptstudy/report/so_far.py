@@ -64,7 +64,7 @@ def render(
 
 
 def _labelled(study: Study) -> Study:
-    """The study with a notice of how far it is, which stands on all that is rendered; as it is once all is there."""
+    """The study with a notice of how far it is, which is put on all that is rendered; as it is once all is there."""
     there = sum(os.path.exists(study.path("final", cell)) for cell in study.cells)
     if there == len(study.cells):
         return study

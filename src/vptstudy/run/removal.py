@@ -1,7 +1,7 @@
 """Remove a study's results: the demo's and the rehearsal's unless others are named, and never hours of work unasked.
 
 In: the folder of results, names of studies, and whom to ask. Out: the names of those that were removed. A study is
-whatever lies in its folder; how much work that was is read from its rows' provenance.
+whatever is in its folder; how much work that was is read from its rows' provenance.
 
     vptcore clean
 """
@@ -45,7 +45,7 @@ def clean(results: Path, studies: Sequence[str], ask: Callable[[str], bool]) -> 
 
 
 def seconds_of(folder: Path) -> float:
-    """How long the jobs took whose rows lie in a folder, each counted once; files that cannot be read count nothing."""
+    """How long the jobs took whose rows are in a folder, each counted once; files that cannot be read count nothing."""
     took: dict[tuple, float] = {}
     for path in folder.rglob("rows.parquet"):
         with contextlib.suppress(RowsError, OSError, ValueError):

@@ -58,7 +58,7 @@ def open_fgvc(request: Request) -> Source:
 def locate(root: Path) -> tuple[Path, Find, Callable[[Find], Lists]] | None:
     """The folder of a set, what finds a list by name below it, and the function that reads its lists; None for none.
 
-    The set may lie one folder deeper, as archives unpack, and its lists in several folders: Stanford Cars has one of
+    The set may be one folder deeper, as archives unpack, and its lists in several folders: Stanford Cars has one of
     its two beside `devkit`.
     """
     deeper = sorted(path for path in root.iterdir() if path.is_dir() and path.name not in {*LISTS_IN, *IMAGES_IN})
@@ -79,7 +79,7 @@ def _list_finder(base: Path) -> Find:
 
 
 def read_fgvc(request: Request) -> Source | None:
-    """The set that lies at `request.path`, or None if it has no list."""
+    """The set at `request.path`, or None if it has no list."""
     found = locate(Path(request.path))
     if found is None:
         return None

@@ -68,7 +68,7 @@ def _is_hidden(relative: Path) -> bool:
 
 
 def _split_of(relative: Path) -> tuple[str | None, str]:
-    """The split that a table's name says last, and what stands before it: the configuration, if there are several."""
+    """The split that a table's name says last, and what comes before it: the configuration, if there are several."""
     name = relative.as_posix()
     words = [(split_named(word[0]), word.start()) for word in re.finditer("[A-Za-z]+", name)]
     split, start = next(((split, start) for split, start in reversed(words) if split), (None, 0))

@@ -1,6 +1,6 @@
 """MATLAB files by scipy, whose parser may crash the process on broken bytes: a process of its own tries the file first.
 
-In: a path and names. Out: the arrays of these names; nothing that stands in the file is run.
+In: a path and names. Out: the arrays of these names; nothing in the file is run.
 
     python -m vptcore.data.readers.matlab setid.mat && echo readable
 """

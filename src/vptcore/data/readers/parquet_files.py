@@ -90,7 +90,7 @@ def class_names(path: Path, schema: pa.Schema, column: str) -> tuple[str, ...]:
 
 
 def picture(value: object, folder: Path) -> object:
-    """An image column's value: its bytes, or the file, named from `folder`, that stands in place of them."""
+    """An image column's value: its bytes, or the file, named from `folder`, given in place of them."""
     if isinstance(value, str):
         return folder / value
     if not isinstance(value, dict):

@@ -41,7 +41,7 @@ class FigureSpec:
     """One figure.
 
     `drawer` names the function that draws it, 'module:function' below report.figures, loaded when something is drawn.
-    `shows` says in the caption what is seen. `values` gives the numbers that are drawn, which lie beside it as CSV.
+    `shows` says in the caption what is seen. `values` gives the numbers that are drawn, written beside it as CSV.
     `reads(spec, study)`: kind of rows -> cells, or task ids for fid, explain and examples; {} if the study has nothing
     for it. None: a drawing, which shows what is meant, not what was found.
 

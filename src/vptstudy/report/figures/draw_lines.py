@@ -86,7 +86,7 @@ def common_sizes(rows: pd.DataFrame) -> list[int]:
 
 
 def _size_axis(axes: list[Axes], sizes: list[int], named: list[int]) -> None:
-    """One axis of sizes for all panels: the lowest and highest stand clear of the frame."""
+    """One axis of sizes for all panels: the lowest and highest are clear of the frame."""
     axes[0].set_xscale("log")
     axes[0].set_xlim(sizes[0] / 1.4, sizes[-1] * 1.4)
     axes[0].set_xticks(named, [str(size) for size in named])
@@ -109,7 +109,7 @@ def _size_panel(axis: Axes, rows: pd.DataFrame, chances: Mapping[str, float], st
     axis.grid(axis="y")
     if own_colours:
         handles = [Line2D([], [], color=colours[task], label=short(study.tasks[task].title, 20)) for task in chances]
-        # Below the sizes, which stand upright, and the axis's label.
+        # Below the sizes, which are set upright, and the axis's label.
         below = -0.26 - 0.045 * len(str(rows["size"].max()))
         axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, below), handlelength=1.2)
 

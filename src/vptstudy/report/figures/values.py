@@ -1,4 +1,4 @@
-"""The numbers behind each figure, one function a kind of figure: what lies beside a picture as CSV.
+"""The numbers behind each figure, one function a kind of figure: what is written beside a picture as CSV.
 
 In: a figure's row, a study, and the frames that the figure reads. Out: a frame of the numbers that are drawn.
 

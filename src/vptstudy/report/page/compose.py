@@ -146,7 +146,7 @@ def table_page(table: Table | Listing, grid: Markup, files: int, root: str = "re
 
 
 def body_of(page: str) -> Markup:
-    """What stands between the body tags of a page that `table_page` wrote, where everything is escaped already."""
+    """What is between the body tags of a page that `table_page` wrote, where everything is escaped already."""
     return Markup(page.partition("<body>")[2].partition("</body>")[0].strip())
 
 

@@ -1,4 +1,4 @@
-"""The end of a run, on the terminal: the main tables in a hundred columns, and where the report lies.
+"""The end of a run, on the terminal: the main tables in a hundred columns, and where the report is.
 
 In: a study, its built main tables, its contrasts and the report's path. Out: text on the console.
 

@@ -44,7 +44,7 @@ class Column:
 class Line:
     """One row of the printed table.
 
-    `metric`: accuracy, tuned_percent, prompt_length, fid or gap; `ruled`: a rule stands above.
+    `metric`: accuracy, tuned_percent, prompt_length, fid or gap; `ruled`: with a rule above.
     """
 
     method: str

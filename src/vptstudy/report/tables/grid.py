@@ -45,7 +45,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class GridColumn:
-    """`is_stub`: it names its line. `group` stands above the columns that share it; `full` is the title without it."""
+    """`is_stub`: it names its line. `group` heads the columns that share it; `full` is the title without it."""
 
     title: str
     is_text: bool = False
@@ -56,13 +56,13 @@ class GridColumn:
 
     @property
     def alone(self) -> str:
-        """The title where no group stands above."""
+        """The title where there is no group above."""
         return self.full or self.title
 
 
 @dataclass(frozen=True)
 class GridLine:
-    """`ruled`: a rule stands above. `kind`: what its numbers are (accuracy, fid, ...), '' where all are alike."""
+    """`ruled`: with a rule above. `kind`: what its numbers are (accuracy, fid, ...), '' where all are alike."""
 
     entries: tuple[Entry, ...]
     ruled: bool = False

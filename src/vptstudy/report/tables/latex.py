@@ -1,6 +1,6 @@
 r"""A table as LaTeX that prints at 7 pt or more on a page whose lines are 345 pt wide, as LaTeX's article has them.
 
-In: anything with a `Grid`. Out: one float a table, or a float a block where blocks stand apart. Nothing is scaled: of
+In: anything with a `Grid`. Out: one float a table, or a float a block where blocks are apart. Nothing is scaled: of
 8 and 7 pt, lines and columns as they are or changed over, upright and sideways, the first that fits is taken, and what
 fits no page is cut into parts. Needs booktabs, siunitx, amssymb, longtable, rotating and pdflscape.
 
@@ -74,7 +74,7 @@ def latex_escape(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of numbers, or of text. `group` stands above the columns that share it."""
+    """A column of numbers, or of text. `group` is the heading of the columns that share it."""
 
     title: str
     group: str = ""
@@ -83,7 +83,7 @@ class _Column:
 
 @dataclass(frozen=True)
 class _Row:
-    """A line of labels and entries, or a heading over the full width. `ruled`: a rule stands above."""
+    """A line of labels and entries, or a heading over the full width. `ruled`: with a rule above."""
 
     labels: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
@@ -314,7 +314,7 @@ def _cells(sheet: _Sheet) -> list[str]:
 
 
 def _set(sheet: _Sheet, place: int) -> _Cells:
-    """Numbers stand below each other by their decimal point; what follows them has a place of its own."""
+    """Numbers are aligned by their decimal point; what follows them has a place of its own."""
     if sheet.columns[place].is_text:
         return _Cells("l", 1)
     entries = [row.entries[place] for row in sheet.rows if row.entries]

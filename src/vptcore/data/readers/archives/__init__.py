@@ -1,6 +1,6 @@
 """The VTAB tasks from their data sets' original archives, as downloaded from their owners.
 
-In: a `Request` whose path is the folder that the archives lie in, as downloaded or unpacked. Out: a `Source` with the
+In: a `Request` whose path is the folder of the archives, as downloaded or unpacked. Out: a `Source` with the
 benchmark's own rows in its own order, wherever the archive allows it; what it does not allow is in the source's
 `substitutes`. `table.py` has the files of each task, `order.py` the benchmark's splits, and a module each family's
 reader: a function from what was found to `Original`.

@@ -87,7 +87,7 @@ def _only(data: bytes, low: int, high: int, wanted: int) -> tuple[int, int]:
 
 
 def _fields(data: bytes, low: int, high: int) -> Iterator[tuple[int, int, int]]:
-    """(field number, from, to) of each field's value in a message that lies at data[low:high]."""
+    """(field number, from, to) of each field's value in the message at data[low:high]."""
     while low < high:
         tag, start = _varint(data, low)
         kind = tag & 7

@@ -1,4 +1,4 @@
-"""What lies in a folder, a zip or a tar: each file's name and where its bytes are, without unpacking.
+"""What is in a folder, a zip or a tar: each file's name and where its bytes are, without unpacking.
 
 In: the path of an archive or of a folder. Out: `{name inside: Path | Range | Deferred}`, to be opened by the worker
 that decodes the image. Random access is needed because the benchmark's order is a shuffled one; a zip and a plain tar
@@ -91,7 +91,7 @@ def plain(path: Path) -> Path:
 
 
 def extracted(path: Path, name: str) -> Path:
-    """The path of one member of a zip, written once into `.plain` beside it: for what has to lie there as a file."""
+    """The path of one member of a zip, written once into `.plain` beside it: for what must be a file."""
     inside = beside(path, PurePosixPath(name).name)
     if not inside.is_file():
         with _whole(path), zipfile.ZipFile(path) as archive, archive.open(name) as source:

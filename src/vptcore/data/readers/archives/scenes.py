@@ -1,4 +1,4 @@
-"""CLEVR and KITTI: classes worked out from what stands in a scene.
+"""CLEVR and KITTI: classes worked out from what is in a scene.
 
 In: the found archives or folders. Out: the class names and TFDS's splits, keyed by image file name as TFDS keys them.
 The rules from objects to classes are in `data.labels`.
