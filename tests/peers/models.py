@@ -46,11 +46,11 @@ def fill(model: torch.nn.Module) -> None:
 
 @pytest.fixture
 def make(tmp_path):
-    def make_model(backbone: str, method: str, *, deep: bool = True) -> Tuned:
+    def make_model(backbone: str, method: str, *, deep: bool = True, prompt_dropout: float = 0.0) -> Tuned:
         row, path = ROWS[backbone], tmp_path / f"{backbone}.safetensors"
         if not path.exists():
             save_file(timm.create_model(row.timm, num_classes=0, **row.options).state_dict(), path)
-        switches = asdict(PROTOCOLS["authors"]) | {"prompt_dropout": 0.0}
+        switches = asdict(PROTOCOLS["authors"]) | {"prompt_dropout": prompt_dropout}
         spec = ModelSpec(replace(row, checkpoint=str(path)), method, CLASSES, PROMPTS, deep, switches, {})
         model = build(spec, seed=0).double()
         fill(model)

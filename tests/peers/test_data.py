@@ -7,11 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.peers.pattern import RECORDED, pattern, recorded
+from tests.peers.pattern import RECORDED, dot, pattern, recorded
+from vptcore.analysis.features import Extractor
 from vptcore.analysis.frechet import Reference, frechet_distance
+from vptcore.analysis.inception import SIZE, Inception
 from vptcore.data.decode import RESIZES
 from vptcore.data.splits import split
 from vptcore.data.tensors import Normalise
+from vptcore.models.backbones import HALF
 
 IMAGES = dict(np.load(RECORDED / "resize.npz"))
 CASES = [key.removeprefix("image_") for key in IMAGES if key.startswith("image_")]
@@ -60,3 +63,32 @@ def test_the_frechet_distance_is_pytorch_fids(case):
     theirs = np.maximum(pattern(f"fid b {sample}", (sample, width)) @ mix, 0) + 0.1
     reference = Reference(theirs.mean(0), np.cov(theirs, rowvar=False), sample)
     assert frechet_distance(ours, reference) == pytest.approx(recorded("fid")[case], rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def inception():
+    """Inception with weights that follow from their names, scaled so that no feature dies out."""
+    network = Inception().eval()
+    state = network.whole.state_dict()
+    network.whole.load_state_dict({n: inception_weight(n, v.shape) if v.ndim else v for n, v in state.items()})
+    return Extractor(network, Normalise(SIZE, HALF, HALF), "pytorch-fid", "inception", torch.device("cpu"))
+
+
+def inception_weight(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    if name.endswith("running_var"):
+        return torch.from_numpy(1 + 0.5 * pattern(name, shape)).float()
+    if len(shape) > 1:
+        return torch.from_numpy(pattern(name, shape, 2.4 / np.sqrt(np.prod(shape[1:])))).float()
+    return torch.from_numpy(pattern(name, shape, 0.1) + name.endswith("bn.weight")).float()
+
+
+@pytest.mark.parametrize("case", recorded("inception"))
+def test_features_are_those_of_pytorch_fids_inception(inception, case):
+    """Of an image of any size: resize, normalisation, every block, in float32."""
+    height, width = map(int, case.split())
+    image = np.round(127.5 * (1 + pattern(f"inception {case}", (height, width, 3)))).astype(np.uint8)
+    (features,) = inception.features([[image]])
+    theirs = recorded("inception")[case]
+    assert features[0, :16] == pytest.approx(theirs["first"], rel=1e-4, abs=1e-5)
+    assert dot(f"inception {case}", torch.from_numpy(features[0]).double()) == pytest.approx(theirs["dot"], rel=1e-4)
+    assert features.std(ddof=1) == pytest.approx(theirs["std"], rel=1e-4)

@@ -11,7 +11,9 @@ from torch import nn
 from tests.peers.models import CLASSES, make
 from tests.peers.pattern import dot, pattern, recorded
 from vptcore.analysis.explain import CAMS
+from vptcore.models.blocks import run_block
 from vptcore.models.methods import count_parameters
+from vptcore.models.prompts import PromptedViT
 
 __all__ = ["make"]
 ANSWERS = recorded("vit") | recorded("others")
@@ -41,6 +43,26 @@ def test_logits_and_gradients(make, case):
     for name, value in theirs["gradients"].items():
         assert found[name] == pytest.approx(value, rel=1e-8, abs=TOLERANCE), name
     assert count_parameters(model) == (theirs["tuned"], theirs["total"])
+
+
+@pytest.mark.parametrize("case", recorded("dropout"))
+def test_dropout_draws_the_masks_that_theirs_draws(make, case, monkeypatch):
+    """From one seed: of prompts, each image and layer its own; of full fine-tuning, after embeddings and in every MLP.
+
+    Ours computes the last block for the class token alone, which draws fewer numbers; here it computes all tokens.
+    """
+
+    def on_all_tokens(self, block, index, x_BND, *handed, is_last):
+        return run_block(block, x_BND)
+
+    if case == "vit full":
+        monkeypatch.setattr(PromptedViT, "_run_block", on_all_tokens)
+    backbone, method, *_ = case.split()
+    model, (images, _) = make(backbone, method, prompt_dropout=0.1).train(), inputs(case)
+    torch.manual_seed(77)
+    theirs = torch.tensor(recorded("dropout")[case], dtype=torch.float64)
+    assert (model(images) - theirs).abs().max() < TOLERANCE
+    assert (model.eval()(images) - theirs).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("form", recorded("grad_cam"))
