@@ -91,6 +91,7 @@ class Chunks:
         Raises DoesNotFit, or BadImages for all of the chunk's images that cannot be decoded.
         """
         marks = [_mark(item) for item in chunk.items]
+        # Widest first: a kill while chunks were converted leaves some in both forms.
         for form in reversed(self.forms):
             if (rows := self._finished(chunk, form, marks)) is not None:
                 return rows if form == self.form else self._converted(chunk, form, rows, marks)
@@ -193,11 +194,13 @@ class Chunks:
             for image, of_image in zip(pixels, facts, strict=True)
         ]
         path = self._file(self.form)
+        # Opened for each chunk and written by position: threads share no file offset, and none truncates the others.
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _write_all(handle, np.ascontiguousarray(pixels), HEADER + chunk.number * CHUNK * self.form.bytes)
         finally:
             os.close(handle)
+        # The note comes last, so that a chunk that was cut short has none.
         write_text(self._note(chunk, self.form), json.dumps({"marks": marks, "rows": rows}))
         return rows
 

@@ -68,9 +68,10 @@ def _representative(pool: pd.Series, x_ND: np.ndarray, rng: np.random.Generator)
     draws = []
     for _ in range(DRAWS):
         order = rng.permutation(places)
-        _, at = np.unique(labels[order], return_index=True)
+        _, at = np.unique(labels[order], return_index=True)  # the first of each class in this order
         draws.append(order[at])
     scores = np.array([_accuracy(x_ND, labels, draw) for draw in draws])
+    # Equal scores have no spread, and rounding must not put them all outside it.
     near = np.abs(scores - scores.mean()) <= scores.std() + 1e-12
     return pool.index.to_numpy()[draws[int(np.flatnonzero(near)[0])]]
 

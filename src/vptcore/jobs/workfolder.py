@@ -46,6 +46,7 @@ class WorkFolder:
         """Move what was written to `staged` into place, if this process still owns the folder. Returns `summary`."""
         if not self._held.is_mine():
             raise stopping.Stopped(LOST, saves=False)
+        # Before the first result is placed: a process that dies while placing them is finished by the next one.
         write_text(self.folder / "finished", json.dumps({"made_by": self._made_by, "summary": summary}))
         return self._publish(summary)
 
@@ -86,7 +87,7 @@ class WorkFolder:
         for path in _flat(self._outputs.values()):
             with replacing(path) as beside:
                 _link(source / "results" / digest(str(path)), beside)
-                os.utime(beside)
+                os.utime(beside)  # a link has the time of writing, and Snakemake wants outputs younger than inputs
 
 
 @contextmanager

@@ -136,6 +136,7 @@ def window_attention(
     """
     attn, (B, X, Y, D) = block.attn, x_BXYD.shape
     wx, wy = block.window_size
+    # Shifted windows are plain windows of a rolled grid; what meets across its seam is masked in `_bias`.
     shifted = torch.roll(x_BXYD, [-s for s in block.shift_size], (1, 2)) if any(block.shift_size) else x_BXYD
     shifted = F.pad(shifted, (0, 0, 0, -Y % wy, 0, -X % wx))
     nx, ny = shifted.shape[1] // wx, shifted.shape[2] // wy
@@ -164,7 +165,7 @@ def _attend(
         P = prompts.shape[1]
         qp, kp, vp = (t[:, None].expand(B, W, -1, -1, -1) for t in _heads(attn, attn.qkv(prompts), 3))
         k, v = torch.cat([kp, k], dim=-2), torch.cat([vp, v], dim=-2)
-        mask = F.pad(mask, (P, 0))
+        mask = F.pad(mask, (P, 0))  # prompts come first, have no place in the window and are seen from every one
         if keep_prompts:
             q, mask = torch.cat([qp, q], dim=-2), F.pad(mask, (0, 0, P, 0))
     # Fused kernels take four dimensions: each window's heads are side by side.

@@ -131,10 +131,12 @@ def _block(block: _Block, reach: _Reach, x: bool, t: _Tuning, read_parts: int) -
     own = (n if adapted else q) * 2 * d * d  # a replaced projection is not cut into query, key and value
     products.append(Product(own + 4 * n * d * d, normed + weighs))
     products += t.beside(block.qkv, n, normed)
+    # Prompts that are only read need keys and values; Swin's projection is called whole and makes their queries too.
     products.append(Product(2 * read_parts * reach.read * d * d * t.share + 6 * reach.carried * d * d, 1 + weighs))
     queries = normed or t.touches(block.qkv)
     keys = queries or reach.read > 0 or reach.carried > 0
     queries = queries or reach.carried > 0
+    # Each window has its own copy of the carried prompts, and its queries and keys grow by them.
     windows = n / reach.keys
     q_all, k_all = q + windows * reach.carried, reach.keys + reach.read + reach.carried
     mixing = queries or keys or block.positions in t.trained
@@ -176,6 +178,7 @@ def _vit(shape: Shape, t: _Tuning) -> tuple[list[Product], bool]:
         n, x = n + t.prompts, True
     for index, block in enumerate(_blocks(shape)):
         is_last, read = index == stage.blocks - 1, t.prompts if t.deep else 0
+        # The mean over tokens asks for the prompts' own output, so in the last block they are tokens, not only read.
         if is_last and read and t.pool_tokens and t.pools_prompts:
             n, read, x = n + read, 0, True
         queries = 1 if is_last and not t.pool_tokens else n
