@@ -12,14 +12,21 @@ def add(commands) -> None:
     parser.add_argument("out", type=path_of, metavar="OUT", help="the folder to write")
     parser.add_argument("--seed", type=int, help="the final of this seed (default: the first)")
     parser.add_argument("--onnx", action="store_true", help="model.onnx too (needs pip install 'vptcore[onnx]')")
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload it to this repository of the Hugging Face hub")
+    parser.add_argument("--public", action="store_true", help="a repository that --push makes is for everyone to see")
     parser.set_defaults(do=run)
 
 
 def run(options) -> int:
     from vptcore.analysis.release import release
     from vptcore.models.onnx_form import write_onnx
+    from vptcore.models.pushing import check_push, push
 
+    if options.push:
+        check_push(options.push)
     print(release(options.results, options.cell, options.out, options.seed))
     if options.onnx:
         print(write_onnx(options.out))
+    if options.push:
+        print(push(options.out, options.push, public=options.public))
     return 0

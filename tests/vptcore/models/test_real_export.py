@@ -34,7 +34,7 @@ from vptcore.models.methods import build_encoder, spec_of
 pytestmark = pytest.mark.slow
 SETS = ("dtd_10cls", "cub200_10cls", "rsscn7_300perclass")
 # Images to train on and to test, at most.
-SEEN = {"mini": (1000, 1000), "vit_s": (200, 400)}
+SEEN = {"mini": (1000, 1000), "vit_s": (100, 250)}
 
 
 def backbone_of(name: str, folder: Path) -> Backbone:
