@@ -13,6 +13,7 @@ import os
 from dataclasses import asdict
 
 from vptcore.data.signature import signature
+from vptcore.data.sources import READERS
 from vptcore.models.methods_table import METHODS
 from vptcore.training.edges import MOST
 from vptcore.training.recipe import Recipe, final_parts
@@ -41,7 +42,13 @@ def prepare(study: Study, task: str, size: int) -> dict:
         "version": VERSIONS["prepare"], "task": task, "source": row.source, "path": study.source_path(task),
         "classes": row.classes, "size": size, "max_pool": MAX_POOL, "seed": 0, "resize": study.resize_of(task),
         "signature": _signature(study, task),
+        **_draws(study, task),
     } | ({"on_bad_image": "skip"} if study.skips_bad_images(task) else {})  # fmt: skip
+
+
+def _draws(study: Study, task: str) -> dict:
+    """How splits are drawn that a person's own images do not come with; a benchmark's rule is the version's alone."""
+    return {"draws": "by name"} if READERS[study.tasks[task].source].own else {}
 
 
 def _signature(study: Study, task: str) -> str:
@@ -67,6 +74,7 @@ def split(study: Study, task: str, train: str) -> dict:
         "train": train,
         "seed": study.config["split_seed"],
         "classes": study.tasks[task].classes,
+        **_draws(study, task),
         **({"told": told} if (told := study.told_splits(task)) else {}),
         **(_one_shot(study) if train == ONE_SHOT else {}),
     }

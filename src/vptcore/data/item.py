@@ -9,6 +9,7 @@ image, read once and lazily. `sources.READERS` has the readers; one more is one 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,10 +145,19 @@ def drawn_splits(count: int, test: int, seed: int) -> list[str]:
     return splits.tolist()
 
 
-def drawn_of_each(labels: Sequence[int], share: float, seed: int) -> list[int]:
-    """The rows of a random `share` of every class: at least one of a class that has two, none of a class of one."""
-    labels_N = np.asarray(labels)
-    order_N = np.random.default_rng(seed).permutation(len(labels_N))
+def by_name(names: Sequence, seed: int) -> np.ndarray:
+    """The rows in a random order that each name decides for itself, by a hash: one more leaves the others in theirs."""
+    marks = [hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest() for name in names]
+    return np.array(sorted(range(len(marks)), key=marks.__getitem__), dtype=int)
+
+
+def drawn_of_each(labels: Sequence[int], share: float, seed: int, names: Sequence) -> list[int]:
+    """The rows of a random `share` of every class: at least one of a class that has two, none of a class of one.
+
+    Drawn by the rows' names (`by_name`), so that one more image changes two rows at most, one that comes and one that
+    goes.
+    """
+    labels_N, order_N = np.asarray(labels), by_name(names, seed)
     drawn: list[int] = []
     for label in np.unique(labels_N):
         of_class = order_N[labels_N[order_N] == label]
@@ -160,13 +170,12 @@ def count_of_each(images: int, share: float) -> int:
     return min(max(round(images * share), 1), images - 1) if images else 0
 
 
-def spread(labels: Sequence[int], seed: int) -> np.ndarray:
-    """A random order of the rows whose every beginning has about the same share of each class.
+def spread(labels: Sequence[int], seed: int, names: Sequence) -> np.ndarray:
+    """A random order of the rows, by their names, whose every beginning has about the same share of each class.
 
     It begins with one image of every class; the n-th image of a class of N comes at n / N of the way.
     """
-    labels_N = np.asarray(labels)
-    order_N = np.random.default_rng(seed).permutation(len(labels_N))
+    labels_N, order_N = np.asarray(labels), by_name(names, seed)
     at_N = np.empty(len(labels_N))
     for label in np.unique(labels_N):
         of_class = np.flatnonzero(labels_N[order_N] == label)

@@ -49,15 +49,16 @@ def split(
     rows = {name: index.loc[index["split"] == name, "row"].to_numpy() for name in ("train", "val", "test")}
     if not len(rows["test"]):
         raise ValueError(f"{task}: no test images; the index has {_counts(rows)}")
+    own = _own(index)
     if train == str(VTAB_TRAIN) and task in VTAB_IDS:
-        rows = _in_order(job, index, rows, substitutes)
+        rows = _in_order(job, own, rows, substitutes)
         chosen = _vtab(task, rows, substitutes)
     elif train == ONE_SHOT:
-        chosen = _one_shot(job, _one_shot_pools(job, rows, substitutes), index.set_index("row")["label"], images)
+        chosen = _one_shot(job, _one_shot_pools(job, rows, substitutes, own), index.set_index("row")["label"], images)
     elif train == WHOLE_TRAIN:
-        chosen = _whole_train(job, rows, substitutes)
+        chosen = _whole_train(job, rows, substitutes, own)
     elif train.isdigit() and int(train) >= 4:
-        chosen = _sized(job, rows, int(train))
+        chosen = _sized(job, rows, int(train), own)
     else:
         known = f"a number of images from 4 on (a quarter as many are val), {ONE_SHOT!r} or {WHOLE_TRAIN!r}"
         raise ValueError(f"{task}: train size {train!r} is unknown; expected {known}")
@@ -88,27 +89,35 @@ def run(job: dict, index_path: Path | str, out_path: Path | str, images_path: Pa
     return "; ".join([line, *notes["substitutes"], *absent])
 
 
-def pool_order(job: dict, rows: dict[str, np.ndarray]) -> np.ndarray:
+def _own(index: pd.DataFrame) -> pd.DataFrame | None:
+    """The source, label and key of each row of a person's own images; None for a benchmark's."""
+    source = index["source"].iloc[0]
+    return index.set_index("row")[["source", "label", "key"]] if source in READERS and READERS[source].own else None
+
+
+def pool_order(job: dict, rows: dict[str, np.ndarray], own: pd.DataFrame | None = None) -> np.ndarray:
     """The train and val rows in the seeded order that sizes and one-shot picks are taken from."""
-    return _shuffled(job, np.concatenate([rows["train"], rows["val"]]))
+    return _shuffled(job, np.concatenate([rows["train"], rows["val"]]), own)
 
 
-def _shuffled(job: dict, rows: np.ndarray) -> np.ndarray:
-    return np.random.default_rng(job["seed"]).permutation(np.sort(rows))
+def _shuffled(job: dict, rows: np.ndarray, own: pd.DataFrame | None = None) -> np.ndarray:
+    """A seeded order: of a person's own images by their names and every class alike, so that one more moves few."""
+    if own is None:
+        return np.random.default_rng(job["seed"]).permutation(np.sort(rows))
+    picked = own.loc[np.sort(rows)]
+    return picked.index.to_numpy()[spread(picked["label"], job["seed"], picked["key"])]
 
 
-def _in_order(job: dict, index: pd.DataFrame, rows: dict[str, np.ndarray], substitutes: list[str]) -> dict:
+def _in_order(job: dict, own: pd.DataFrame | None, rows: dict[str, np.ndarray], substitutes: list[str]) -> dict:
     """The rows of a benchmark's source as they are; those of a person's own in a seeded order, every class alike.
 
     A folder's first 800 images would be those of its first classes.
     """
-    source = index["source"].iloc[0]
-    if source not in READERS or not READERS[source].own:
+    if own is None:
         return rows
+    source = own["source"].iloc[0]
     substitutes.append(f"train800 and val200 are drawn, every class alike: source {source} lacks the benchmark's order")
-    labels = index.set_index("row")["label"]
-    ordered = {part: picked[spread(labels.loc[picked], job["seed"])] for part, picked in rows.items() if len(picked)}
-    return rows | ordered | {"test": rows["test"]}
+    return {part: picked if part == "test" else _shuffled(job, picked, own) for part, picked in rows.items()}
 
 
 def _vtab(task: str, rows: dict[str, np.ndarray], substitutes: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -123,16 +132,20 @@ def _vtab(task: str, rows: dict[str, np.ndarray], substitutes: list[str]) -> tup
     return train[:VTAB_TRAIN], val[:VTAB_VAL]
 
 
-def _sized(job: dict, rows: dict[str, np.ndarray], train: int) -> tuple[np.ndarray, np.ndarray]:
+def _sized(
+    job: dict, rows: dict[str, np.ndarray], train: int, own: pd.DataFrame | None
+) -> tuple[np.ndarray, np.ndarray]:
     """4:1 train to val (paper §4.4). Train grows from a permutation's front, val from its back: sizes are nested."""
-    order, val = pool_order(job, rows), train // 4
+    order, val = pool_order(job, rows, own), train // 4
     if train + val > len(order):
         needs = f"{train:,} train and {val:,} val images need a pool of {train + val:,}"
         raise ValueError(f"{job['task']}: {needs}; the index has {_counts(rows)}; choose a smaller size")
     return order[:train], order[len(order) - val :]
 
 
-def _one_shot_pools(job: dict, rows: dict[str, np.ndarray], substitutes: list[str]) -> list[np.ndarray]:
+def _one_shot_pools(
+    job: dict, rows: dict[str, np.ndarray], substitutes: list[str], own: pd.DataFrame | None
+) -> list[np.ndarray]:
     """What one-shot images are picked from, in a seeded order: one pool for train and val, or one for each.
 
     `pool: vtab1k` gives train800 and val200, as the authors' loader samples within the split that it has read
@@ -141,8 +154,8 @@ def _one_shot_pools(job: dict, rows: dict[str, np.ndarray], substitutes: list[st
     if not len(rows["train"]) + len(rows["val"]):
         raise ValueError(f"{job['task']}: no image to pick for any class; the index has {_counts(rows)}")
     if job.get("pool") != "vtab1k" or job["task"] not in VTAB_IDS:
-        return [pool_order(job, rows)]
-    return [_shuffled(job, part) for part in _vtab(job["task"], rows, substitutes)]
+        return [pool_order(job, rows, own)]
+    return [_shuffled(job, part, own) for part in _vtab(job["task"], rows, substitutes)]
 
 
 def _one_shot(
@@ -169,11 +182,12 @@ def _pick_seed(job: dict, pick: int) -> list[int]:
     return [job["seed"], 1, pick] if pick else [job["seed"], 1]
 
 
-def _whole_train(job: dict, rows: dict[str, np.ndarray], substitutes: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def _whole_train(
+    job: dict, rows: dict[str, np.ndarray], substitutes: list[str], own: pd.DataFrame | None
+) -> tuple[np.ndarray, np.ndarray]:
     train, val = rows["train"], rows["val"]
     if len(train) and not len(val):
-        order = np.random.default_rng(job["seed"]).permutation(train)
-        held = held_out(len(train))
+        order, held = _shuffled(job, train, own), held_out(len(train))
         train, val = np.sort(order[held:]), np.sort(order[:held])
         substitutes.append(f"val is {held:,} train images drawn at random: the source has no val images")
     if not len(train) or not len(val):

@@ -86,7 +86,7 @@ def test_thumbnails_are_block_means():
 
 
 def test_classes_of_one_image_have_no_val():
-    frame = pd.DataFrame({"row": range(3), "label": [0, 1, 1], "split": ["train", "train", "train"]})
+    frame = pd.DataFrame({"row": range(3), "label": [0, 1, 1], "split": ["train", "train", "train"], "source": "wds"})
     frame = pd.concat([frame, pd.DataFrame({"row": [3], "label": [0], "split": ["test"]})], ignore_index=True)
     images = images_of(frame["label"].to_numpy())
     for selection in SELECTIONS:

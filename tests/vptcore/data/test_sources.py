@@ -85,7 +85,7 @@ def test_a_parquet_without_splits_has_a_fifth_drawn_for_test(tmp_path):
     opened, items = read("parquet", path)
     # 17, 17 and 16 images: a fifth of each class, rounded
     assert np.bincount([i.label for i in items if i.split == "test"]).tolist() == [3, 3, 3]
-    assert "drawn by a seed: mine.parquet names no test split" in opened.substitutes[0]
+    assert "drawn by the images' names: mine.parquet names no test split" in opened.substitutes[0]
     assert [i.split for i in items] == [i.split for i in read("parquet", path)[1]]
     assert opened.class_names == ("0", "1", "2")
     assert np.array_equal(to_rgb(items[49].image), noise(49))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vptcore import records
+from vptcore.data.readers.own import with_test
 from vptcore.data.splits import run, split
 from vptcore.data.tasks import VTAB
 from vptcore.jobs.manifest import identity
@@ -223,3 +224,61 @@ def test_vtab_800_of_a_source_without_the_benchmarks_order_is_drawn_from_every_c
     other = split(job_of(800, "eurosat", seed=1), index)[0]
     assert again.equals(frame)
     assert not other.equals(frame)
+
+
+def own_images(per_class: dict[str, int]) -> pd.DataFrame:
+    """An index as `prepare` writes it for class folders without splits: the test set is drawn."""
+    names = [f"{kind}/{number:04d}.jpg" for kind, count in per_class.items() for number in range(count)]
+    return indexed(names)
+
+
+def indexed(names: list[str]) -> pd.DataFrame:
+    kinds = sorted({name.split("/")[0] for name in names})
+    labels = [kinds.index(name.split("/")[0]) for name in names]
+    drawn, _ = with_test(["all"] * len(names), labels, 0, names)
+    columns = {"row": range(len(names)), "split": drawn, "label": labels, "key": names, "source": "folder"}
+    return pd.DataFrame(columns)
+
+
+def by_key(index: pd.DataFrame, train) -> dict[str, str]:
+    """key -> the part it is in."""
+    rows, _ = split(job_of(train, classes=3), index)
+    return dict(zip(index.set_index("row").loc[rows["row"], "key"], rows["part"], strict=True))
+
+
+@given(
+    counts=st.lists(st.integers(8, 90), min_size=3, max_size=3), added=st.integers(0, 2), seed=st.integers(0, 999),
+    train=st.sampled_from(["train", 12]),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_one_more_image_moves_few_of_a_persons_own(counts, added, seed, train):
+    before = own_images(dict(zip("abc", counts, strict=True)))
+    names = sorted([*before["key"], f"{'abc'[added]}/new{seed}.jpg"])
+    after = indexed(names)
+    was, now = before.set_index("key")["split"], after.set_index("key")["split"]
+    moved = was[was != now[was.index]]
+    assert len(moved) <= 1
+    assert set(moved.index.str[0]) <= {"abc"[added]}
+    parts_was, parts_now = by_key(before, train), by_key(after, train)
+    assert sum(parts_now.get(key) != part for key, part in parts_was.items()) <= 6
+
+
+@pytest.mark.parametrize("counts", [(10, 20, 200), (5, 5, 5), (33, 47, 61)])
+def test_splits_of_a_persons_own_hold_every_class_alike(counts):
+    index = own_images(dict(zip("abc", counts, strict=True)))
+    tests = index[index["split"] == "test"].groupby("label").size()
+    assert tests.tolist() == [round(count * 0.2) for count in counts]
+    rows, _ = split(job_of("train", classes=3), index)
+    val = index.loc[rows.loc[rows["part"] == "val", "row"]].groupby("label").size().reindex(range(3), fill_value=0)
+    train = (index["split"] == "train").groupby(index["label"]).sum()
+    assert val.sum() == -(-train.sum() // 10)
+    assert ((val - train * val.sum() / train.sum()).abs() <= 1).all()
+
+
+def test_a_benchmarks_rows_are_drawn_as_ever():
+    """A permutation of the pool by the seed, whatever the images are called."""
+    index = index_of(train=60, val=20, test=10)
+    rows, _ = split(job_of(40), index)
+    pool = np.random.default_rng(0).permutation(np.sort(index.loc[index["split"] != "test", "row"]))
+    assert rows.loc[rows["part"] == "train", "row"].tolist() == pool[:40].tolist()
+    assert rows.loc[rows["part"] == "val", "row"].tolist() == pool[-10:].tolist()

@@ -7,11 +7,12 @@ import re
 import pandas as pd
 import pytest
 
+from vptcore.data.readers.own import DRAWN
 from vptcore.data.splits import split
 from vptcore.data.told import as_told, noted, read_told, write_told
 
 KEYS = [f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(4)]
-INDEX = pd.DataFrame({"row": range(8), "split": "train", "label": [0] * 4 + [1] * 4, "key": KEYS})
+INDEX = pd.DataFrame({"row": range(8), "split": "train", "label": [0] * 4 + [1] * 4, "key": KEYS, "source": "wds"})
 TOLD = dict(zip(KEYS, ["train", "train", "val", "test"] * 2, strict=True))
 
 
@@ -23,7 +24,7 @@ def file(tmp_path):
 
 def test_the_file_decides(file):
     job = {"task": "pets", "train": "train", "seed": 0, "classes": 2, "told": str(file)}
-    rows, notes = split(job, INDEX, substitutes=["test is a fifth of each class, drawn by a seed: x", "JPEG"])
+    rows, notes = split(job, INDEX, substitutes=[DRAWN.format("x"), "JPEG"])
     assert {part: group["row"].tolist() for part, group in rows.groupby("part")} == {
         "train": [0, 1, 4, 5], "val": [2, 6], "test": [3, 7],
     }  # fmt: skip

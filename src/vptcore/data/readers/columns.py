@@ -72,8 +72,9 @@ def open_columns(where: Path, shards: Sequence[Shard], request: Request) -> Sour
     stop_for(listing)
     label = {name: number for number, name in enumerate(listing.classes)}
     labels = [label[image.kind] for image in listing.images]
-    splits, drawn = with_test([image.split for image in listing.images], labels, request.seed)
-    kept = set(kept_rows(splits, labels, request))
+    names = [image.name for image in listing.images]
+    splits, drawn = with_test([image.split for image in listing.images], labels, request.seed, names)
+    kept = set(kept_rows(splits, labels, request, names))
     substitutes = (DRAWN.format(where.name),) if drawn else ()
     items = _items(shards, splits, labels, kept)
     return Source(str(where), listing.classes, items, substitutes, remarks=listing.remarks)
