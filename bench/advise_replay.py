@@ -23,6 +23,7 @@ from scipy.special import stdtrit
 from vptcore.analysis.paired import Contrast, chance_of_best, paired_difference
 from vptstudy.advise import ladder
 from vptstudy.advise.decide import Choice, decide
+from vptstudy.advise.folds import FOLDS
 from vptstudy.advise.ladder import Tried
 from vptstudy.advise.rungs import RATES, SEEDS, Arm
 
@@ -223,12 +224,11 @@ def drawn_sureness(recorded: Recorded, rng: np.random.Generator) -> list[bool]:
 
 def folders(rows: pd.DataFrame) -> Iterator[tuple[Recorded, bool]]:
     """Each split by itself, and the splits of a folder together where there are all of them (True)."""
-    whole = rows["split"].nunique()
     for (name, folder), of_folder in rows.groupby(["set", "folder"], sort=True):
         folds = tuple(fold for _, fold in of_folder.groupby("split"))
         for number, fold in enumerate(folds):
             yield Recorded(f"{name}/{folder}/{number}", (fold,)), False
-        if len(folds) == whole > 1:
+        if len(folds) == FOLDS:
             yield Recorded(f"{name}/{folder}", folds), True
 
 
@@ -304,8 +304,10 @@ def main() -> int:
             print(f"{one.name}: {one.take} of {one.choice.finalists}, {regrets}, cost {one.cost:.0%}")
     print("| what | found | asked | of | met |\n|---|---|---|---|---|")
     print("\n".join(bar.line() for bar in found))
+    regrets = np.array([one.regret for one in advices])
+    print(f"\nRegret: mean {regrets.mean():.1f}, nine in ten below {np.quantile(regrets, 0.9):.1f} points")
     with_finals = np.mean([one.cost_with_finals for one in advices])
-    print(f"\nWith the finals of the chosen two, and of all methods beside the grid: {with_finals:.0%}")
+    print(f"Training with the finals, of the chosen two and of all methods beside the grid: {with_finals:.0%}")
     return 0 if all(bar.met for bar in found) else 1
 
 

@@ -11,6 +11,7 @@ import pytest
 from bench import advise_replay
 from bench.advise_grids import SCHEMA
 from bench.advise_replay import FILE, Recorded, outcome, read, replay
+from vptstudy.advise.folds import FOLDS
 from vptstudy.advise.rungs import RATES, SEEDS
 
 COUNTS = {"val": 200, "test": 100, "truth": 400}
@@ -47,7 +48,7 @@ def row(split, arm, stage, rate, seed, cost, scored) -> dict:
     tuned = {"full": 1000}.get(arm, 10)
     parts = dict.fromkeys(COUNTS, 0) | {f"{part}_right": b"" for part in COUNTS}
     for part, accuracy in scored.items():
-        parts |= {part: COUNTS[part], f"{part}_right": right(accuracy, COUNTS[part], seed)}
+        parts |= {part: COUNTS[part], f"{part}_right": right(accuracy, COUNTS[part], seed + list(COSTS).index(arm))}
     return {"set": "made_up", "folder": 100, "split": split, "arm": arm, "stage": stage, "seed": seed, "rate": rate,
             "decay": 0.0, "epochs": 8, "diverged": False, "tuned": tuned, "gflop": cost, **parts}  # fmt: skip
 
@@ -82,10 +83,10 @@ def test_val_that_misleads_is_regret_and_a_wrong_certainty(recorded):
 
 
 def test_folds_are_replayed_together_where_all_are_there(recorded):
-    close = VAL | {"lora": 0.89}
-    found, advices = outcome(recorded(close, close, splits=2))
-    assert [one.name for one in advices] == ["made_up/100/0", "made_up/100/1", "made_up/100"]
-    assert advices[2].contrast.images == 2 * COUNTS["test"]
+    close = VAL | {"lora": 0.9}
+    found, advices = outcome(recorded(close, close, splits=FOLDS))
+    assert [one.name for one in advices] == [*(f"made_up/100/{k}" for k in range(FOLDS)), "made_up/100"]
+    assert advices[-1].contrast.images == FOLDS * COUNTS["test"]
     assert any("by folds" in bar.what for bar in found)
 
 
@@ -109,3 +110,11 @@ def test_a_slice_of_the_recording_is_replayed():
     assert 0.2 < advice.cost < 0.6
     assert abs(advice.regret) < 100
     assert math.isclose(sum(advice.choice.chances.values()), 1)
+
+
+@pytest.mark.slow
+def test_the_documentation_has_the_outcome():
+    """docs/advise.md quotes what `make advise-replay` prints."""
+    page = (FILE.parents[1] / "docs/advise.md").read_text()
+    found, _ = outcome(read(FILE))
+    assert [bar.line() for bar in found if bar.line() not in page] == []

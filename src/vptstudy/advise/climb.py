@@ -198,6 +198,8 @@ def _tell(
     """The verdict from test, on the terminal and in files, and the model of the method to take."""
     found = {arm.id: one for arm, one in matrices.finished(study).items()}
     verdict = decide.decide({arm: found[arm].right_SN for arm in choice.finalists}, ladder.cost_of(full))
+    if not verdict.other:
+        verdict = replace(verdict, same=choice.alike)
     weights = _weighed(study, found)
     arms = {arm: say.told(one, arm, weights[arm]) for arm, one in found.items()}
     test = found[verdict.take].right_SN.shape[1]

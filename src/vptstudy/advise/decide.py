@@ -24,10 +24,11 @@ FINALISTS = 2
 
 @dataclass(frozen=True)
 class Drop:
-    """An arm that goes no further, and why, as a person reads it."""
+    """An arm that goes no further, and why, as a person reads it; `alike` where only its price spoke against it."""
 
     arm: str
     why: str
+    alike: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Choice:
     finalists: tuple[str, ...]
     dropped: tuple[Drop, ...]
     chances: Mapping[str, float]
+
+    @property
+    def alike(self) -> bool:
+        """Whether a method that does not go on was as good as one that is cheaper."""
+        return any(drop.alike for drop in self.dropped)
 
 
 def choose_finalists(right: Mapping[str, np.ndarray], cost: Mapping[str, float], rope: float = ROPE) -> Choice:
@@ -57,7 +63,7 @@ def choose_finalists(right: Mapping[str, np.ndarray], cost: Mapping[str, float],
     for arm in list(staying):
         rival = next((o for o in staying if cost[o] < cost[arm] and _same(right[arm], right[o], rope)), None)
         if rival:
-            dropped.append(Drop(arm, f"dearer than {rival} and within {rope:g} points of it"))
+            dropped.append(Drop(arm, f"dearer than {rival} and within {rope:g} points of it", alike=True))
             staying.remove(arm)
     late = staying[FINALISTS:]
     dropped += [Drop(arm, f"third or later on val, chance of being the best {chances[arm]:.0%}") for arm in late]

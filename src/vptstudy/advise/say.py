@@ -114,6 +114,8 @@ def paragraph(verdict: Verdict, arms: Mapping[str, Told], floor: Mapping[str, fl
 
 def _opening(verdict: Verdict, arms: Mapping[str, Told]) -> str:
     take = arms[verdict.take].name
+    if verdict.contrast is None and verdict.same:
+        return f"Take {take}, the cheapest: the others are no better by more than {ROPE:g} point on validation images."
     if verdict.contrast is None:
         return f"Take {take}: no other method came near it on the validation images."
     other = arms[verdict.other].name

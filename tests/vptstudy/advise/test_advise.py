@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from vptcore.analysis.paired import paired_difference
 from vptstudy import slices
-from vptstudy.advise import rungs
+from vptstudy.advise import climb, rungs
 from vptstudy.advise.backbone import choose
 from vptstudy.advise.decide import Verdict, balanced, choose_finalists, decide
 from vptstudy.advise.look import lines, look, name_for
@@ -158,6 +159,7 @@ def test_the_dearer_of_two_alike_goes():
     )
     assert "full" not in choice.finalists
     assert next(d.why for d in choice.dropped if d.arm == "full") == "dearer than vpt and within 1 points of it"
+    assert choice.alike
 
 
 def test_finalists_are_rarely_far_from_the_best():
@@ -206,6 +208,7 @@ def test_one_finalist_needs_no_contrast():
     verdict = decide(right, {"linear": 1})
     assert verdict == Verdict("linear", "", True, False, None)
     assert "no other method came near it" in say(verdict, right)
+    assert "the cheapest: the others are no better by more than 1 point" in say(replace(verdict, same=True), right)
 
 
 def say(verdict: Verdict, right: dict[str, np.ndarray], folds: int = 1) -> str:
@@ -248,3 +251,15 @@ def test_a_page_escapes_what_a_folder_is_called():
     assert "<script>" not in text
     assert "<i>" not in text
     assert "a &amp; b" in text
+
+
+def test_a_rung_is_run_with_the_profile_and_its_failure_is_the_advices(setting, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    calls = []
+    monkeypatch.setattr("vptstudy.run.launch.run", lambda *given: calls.append(given) or 7)
+    assert climb.advise(setting.look, 1, setting, climb.Runner("slurm", "3")) == 7
+    ((profile, targets, cores, config),) = calls
+    assert (profile, cores) == ("slurm", "3")
+    assert targets == ["results/pet_photos/rungs/images/index/task=pet_photos/rows.parquet"]
+    assert load_study(yaml.safe_load(config.read_text())).name == "images"
+    assert "[1/5] look" in capsys.readouterr().out

@@ -1,9 +1,11 @@
-"""The whole of `vptcore advise` on 60 pictures, killed while it searches rates, and called again."""
+"""The whole of `vptcore advise` on 60 pictures: stopped by Ctrl-C at its first answer, killed while it searches rates,
+and called again."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -58,32 +60,48 @@ def searches(root: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in rows}
 
 
+def until(child: subprocess.Popen, log: Path, is_so) -> None:
+    ends = time.monotonic() + PATIENCE
+    while not is_so():
+        assert child.poll() is None, log.read_text()
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
 def advised(tmp_path_factory, clean_clone):
-    """(the study's folder, searches done before the kill, what both calls printed)."""
+    """(the study's folder, searches done before the kill, what the stopped call printed, and the others)."""
     folder = tmp_path_factory.mktemp("advised")
     root, log = folder / "results/trees", folder / "log"
     pictures(folder / "trees")
-    child, until = start(folder), time.monotonic() + PATIENCE
-    while not searches(root / "rungs/rates_5"):
-        assert child.poll() is None, log.read_text()
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    child = start(folder)
+    until(child, log, lambda: (root / "rungs/probe/index").exists())
+    child.send_signal(signal.SIGINT)
+    assert child.wait(PATIENCE) == 130, log.read_text()
+    stopped = log.read_text()
+    child = start(folder)
+    until(child, log, lambda: searches(root / "rungs/rates_5"))
     kill_all(child)
     before = searches(root)
     assert start(folder).wait(PATIENCE) == 0, log.read_text()
-    return root, before, log.read_text()
+    return root, before, stopped, log.read_text().removeprefix(stopped)
+
+
+def test_ctrl_c_ends_in_a_line(advised):
+    _, _, stopped, _ = advised
+    assert "Traceback" not in stopped
+    assert "stopped" in stopped.strip().splitlines()[-1].lower()
 
 
 def test_what_was_finished_before_a_kill_is_not_done_again(advised):
-    root, before, _ = advised
+    root, before, _, _ = advised
     after = searches(root)
     assert {path: after[path] for path in before} == before
     assert len(after) > len(before) >= 2
 
 
 def test_the_answer_and_the_model_are_there(advised):
-    root, _, said = advised
+    root, _, _, said = advised
     advice = json.loads((root / "advice.json").read_text())
     assert advice["advice"] in said
     assert (root / "model/model.safetensors").is_file()
@@ -93,14 +111,32 @@ def test_the_answer_and_the_model_are_there(advised):
 
 
 def test_pictures_that_are_trained_on_and_scored_are_said_and_written(advised):
-    root, _, said = advised
-    (one,) = json.loads((root / "advice.json").read_text())["duplicates"]
-    assert (one["earlier"], one["later"], one["exact"], one["near"]) == ("train", "test", 1, 1)
-    assert "2 images of test are also in train, 1 pixel by pixel and 1 nearly" in said
-    assert [Path(later).parts[-2:] for _, later in one["images"]] == [("ash", "0.png"), ("birch", "1.png")]
+    root, _, _, said = advised
+    found = json.loads((root / "advice.json").read_text())["duplicates"]
+    # What they repeat is in train, or in the val that was drawn from it.
+    assert {one["later"] for one in found} == {"test"}
+    assert (sum(one["exact"] for one in found), sum(one["near"] for one in found)) == (1, 1)
+    assert "of test is also in " in said or "of test are also in " in said
+    later = {Path(later).parts[-2:] for one in found for _, later in one["images"]}
+    assert later == {("ash", "0.png"), ("birch", "1.png")}
+
+
+def test_memory_and_speed_are_measured(advised):
+    root, *_ = advised
+    methods = json.loads((root / "advice.json").read_text())["methods"]
+    assert all(one["memory"] > 50e6 and one["latency"] > 0 for one in methods.values())
+
+
+def test_every_rung_passes_the_audit(advised):
+    root, *_ = advised
+    for config in sorted(root.glob("rungs/*/config.yaml")):
+        command = [sys.executable, "-m", "vptstudy.cli.main", "audit", "--configfile", str(config)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "has changed" not in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_full_fine_tuning_decays_by_layer(advised):
-    root, _, _ = advised
+    root, _, _, _ = advised
     config = yaml.safe_load((root / "rungs/schedules/config.yaml").read_text())
     assert config["methods"]["full"]["layer_decay"] == 0.75
