@@ -25,6 +25,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 METADATA_KEY = b"vptcore"
+# Columns that are read only where they are named: most readers of a search want no logits.
+HEAVY = {"search": ("val_logits",)}
+MOST_LOGITS = 1_000_000  # numbers a configuration: 2 MB, and 80 MB for the paper's largest grid
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)
 
@@ -51,7 +54,8 @@ KINDS: dict[str, pa.Schema] = {
     "index": _schema(row=_i, split=_s, label=_i, class_name=_s, key=_s, source=_s, sha256=_s, width=_i, height=_i),
     # Which rows of the index a train size uses: part is train, val or test.
     "splits": _schema(part=_s, row=_i),
-    # One row per configuration of a grid, scored on val at the last epoch.
+    # One row per configuration of a grid, scored on val at the last epoch. `val_logits` are those of every val image,
+    # one after the other, less the image's largest; null where it diverged, or they would be more than MOST_LOGITS.
     "search": _schema(
         config=_i,
         seed=_i,
@@ -75,6 +79,7 @@ KINDS: dict[str, pa.Schema] = {
         compile_seconds=_f,
         device=_s,
         val_predictions=pa.list_(pa.int16()),
+        val_logits=pa.list_(pa.float16()),
     ),
     # One row per seed: the chosen configuration trained on train+val and scored on test at the last epoch.
     "final": _schema(
@@ -222,7 +227,9 @@ def write_rows(
 
 
 def read_rows(path: Path | str, kind: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The rows of one file, with the hive parts of its path as columns in front; all columns, or those named."""
+    """The rows of one file, with the hive parts of its path as columns in front; all columns but HEAVY ones, or those
+    named."""
+    columns = columns or [name for name in KINDS[kind].names if name not in HEAVY.get(kind, ())]
     table = _read_table(path, kind, columns)
     frame = table.replace_schema_metadata(None).to_pandas()
     for position, (name, value) in enumerate(hive_parts(path).items()):

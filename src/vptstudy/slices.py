@@ -25,11 +25,11 @@ VERSIONS = {
     "split": 3,
     "features": 1,
     "fid": 3,
-    "search": 2,
+    "search": 3,
     "final": 3,
     "explain": 3,
     "examples": 1,
-    "tables": 9,
+    "tables": 10,
     "figures": 10,
     "report": 4,
 }

@@ -167,6 +167,11 @@ def surer_of_a_hit(frame):
     return frame
 
 
+def other_answers(frame):
+    frame["val_logits"] = [np.roll(logits, 1) for logits in frame["val_logits"]]
+    return frame
+
+
 EDITS = {
     "an edited accuracy": (rows("final"), column("test_accuracy", 0, 0.99), "plausible"),
     "an accuracy above 1": (rows("final"), column("test_accuracy", 0, 1.5), "plausible"),
@@ -180,6 +185,7 @@ EDITS = {
     "test images that the index does not have": (rows("final"), column("test_images", 0, 499), "plausible"),
     "more tuned than there are": (rows("final"), column("tuned_parameters", 0, 10**9), "plausible"),
     "an edited val accuracy": (rows("search"), column("val_accuracy", 0, 1.0), "plausible"),
+    "val logits of other answers": (rows("search"), other_answers, "plausible"),
     "a configuration twice": (rows("search"), repeat_first, "complete"),
     "a configuration too few": (rows("search"), drop_last, "complete"),
     "a configuration of no grid": (rows("search"), column("lr", 0, 3.0), "plausible"),

@@ -112,6 +112,22 @@ def _picked(right_CV: np.ndarray, counts_RV: np.ndarray, outside_RV: np.ndarray)
     return inside_RC[rows, choice_R], outside_RC[rows, choice_R]
 
 
+def grid_mean(search: pd.DataFrame, images: int) -> np.ndarray | None:
+    """(V, C): the mean of the probabilities that the configurations give each class, of those that did not diverge.
+
+    Nothing is chosen, so that its accuracy on these images needs no correction. None where logits were not kept;
+    RowsError where they are not those of so many images.
+    """
+    kept = _ranked(search)["val_logits"].to_list()
+    if any(logits is None for logits in kept):
+        return None
+    if {len(logits) % images if images else len(logits) for logits in kept} != {0} or len({len(k) for k in kept}) > 1:
+        raise RowsError(f"search: {len(kept[0])} val logits, which is no number for each class of {images} images")
+    logits_GVC = np.stack(kept).astype(float).reshape(len(kept), images, -1)
+    odds_GVC = np.exp(logits_GVC - logits_GVC.max(-1, keepdims=True))
+    return (odds_GVC / odds_GVC.sum(-1, keepdims=True)).mean(0)
+
+
 def right_answers_of(search: pd.DataFrame, labels_V: np.ndarray) -> np.ndarray:
     """(C, V): what each configuration that can be chosen answered right, the one that wins a tie first; RowsError."""
     return _right(_ranked(search), np.asarray(labels_V))

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from vptcore.jobs.manifest import identity, recorded
-from vptcore.records import digest, read_provenance, read_rows
+from vptcore.records import KINDS, digest, read_provenance, read_rows
 from vptcore.training.choose import choose
 from vptcore.training.recipe import Recipe
 
@@ -109,7 +109,8 @@ def _rows_of(job: Mapping, inputs: Mapping[str, object], path: str, kind: str) -
         name in inputs and note["inputs"].get(name, {}).get("sha256") == identity(str(inputs[name])) for name in files
     )
     how = {name: note[name] for name in HOW if name in note}
-    return [row | how for row in _plain(read_rows(path, kind))] if same and digest(then) == digest(today) else []
+    is_right = same and digest(then) == digest(today)
+    return [row | how for row in _plain(read_rows(path, kind, KINDS[kind].names))] if is_right else []
 
 
 def _plain(rows: pd.DataFrame) -> list[dict]:

@@ -35,7 +35,7 @@ from vptcore.models.methods import (
     tuned_state,
 )
 from vptcore.models.methods_table import METHODS
-from vptcore.records import replacing, write_rows, write_text
+from vptcore.records import MOST_LOGITS, replacing, write_rows, write_text
 from vptcore.training import finished, fresh, stage
 from vptcore.training.choose import choose
 from vptcore.training.edges import further_recipes
@@ -263,8 +263,17 @@ def search_row(
         "diverged": diverged, "tuned_parameters": counts[0], "total_parameters": counts[1],
         "val_images": len(val), "images_per_second": history.images_per_second * share,
         "seconds": history.seconds / share, "compile_seconds": history.compile_seconds / share,
-        "device": device_name(device), "val_predictions": logits_NC.argmax(-1).tolist(), **fresh.how(history),
+        "device": device_name(device), "val_predictions": logits_NC.argmax(-1).tolist(),
+        "val_logits": None if diverged else kept_logits(logits_NC), **fresh.how(history),
     }  # fmt: skip
+
+
+def kept_logits(logits_NC) -> list[float] | None:
+    """Logits less each image's largest, in half precision, image by image; None where they are too many to keep."""
+    if logits_NC.numel() > MOST_LOGITS:
+        return None
+    below_NC = logits_NC.double() - logits_NC.double().amax(-1, keepdim=True)
+    return below_NC.clamp(min=torch.finfo(torch.float16).min).half().flatten().tolist()
 
 
 def _verdict(row: dict) -> str:

@@ -17,13 +17,13 @@ from pathlib import Path
 import pandas as pd
 
 from vptcore.jobs.provenance import provenance
-from vptcore.records import read_provenance, read_rows, replacing, write_rows
+from vptcore.records import KINDS, read_provenance, read_rows, replacing, write_rows
 from vptcore.training.choose import choose
 
 
 def search(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, str], say=print) -> str:
     """One cell's search from its shards. Returns one line."""
-    frames = [read_rows(path, "search") for path in inputs["shards"]]
+    frames = [read_rows(path, "search", KINDS["search"].names) for path in inputs["shards"]]
     rows = _in_order(frames, "config", range(sum(map(len, frames))))
     best = choose(rows)
     if "best" in outputs:

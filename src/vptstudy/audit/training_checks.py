@@ -88,12 +88,24 @@ def _val_accuracy(rows: Rows, labels: np.ndarray, classes: int) -> Iterator[Find
         if len(predicted) and (predicted.min() < 0 or predicted.max() >= classes):
             yield Finding("plausible", f"configuration {config}: a val prediction is none of {classes} classes")
             return
+        logits = rows["val_logits"][place]
+        if logits is not None and not _answers_as(logits, predicted, classes):
+            yield Finding("plausible", f"configuration {config}: its val logits do not give its predictions")
+            return
         hits = float((predicted == labels).mean())
         if not rows["diverged"][place] and abs(hits - rows["val_accuracy"][place]) > EXACT:
             said = rows["val_accuracy"][place]
             yield Finding("plausible", f"configuration {config}: val_accuracy {said:.4f}, but its predictions "
                           f"give {hits:.4f}")  # fmt: skip
             return
+
+
+def _answers_as(logits: np.ndarray, predicted: np.ndarray, classes: int) -> bool:
+    """Whether each image's prediction has the largest logit; in half precision another may be as large."""
+    if len(logits) != len(predicted) * classes:
+        return False
+    logits_VC = np.asarray(logits, float).reshape(len(predicted), classes)
+    return bool((logits_VC[np.arange(len(predicted)), predicted] >= logits_VC.max(-1)).all())
 
 
 def check_final(view: View, job: Job) -> Iterator[Found]:

@@ -19,7 +19,7 @@ from vptstudy.plan.devices import DEVICES
 from vptstudy.plan.images import bytes_each, counts_of, pool_images, test_images
 from vptstudy.plan.limits import GPU_STAGES, need_of, slice_of, work_of
 from vptstudy.plan.seconds import Speed, key_of
-from vptstudy.plan.workload import beyond, dimensions_of, tuned_bytes
+from vptstudy.plan.workload import beyond, dimensions_of, logits_bytes, tuned_bytes
 from vptstudy.study import MAX_POOL, Study
 
 STAGES = (
@@ -213,6 +213,9 @@ def _models_and_rows(study: Study, job: Job, row: Mapping) -> float:
     """Bytes of a search's or final's rows, and of the tuned models that a later stage reads."""
     models = sum(path.endswith(".safetensors") for path in job.files) * tuned_bytes(row)
     seeds = len(study.seeds) if job.kind == "final" else 0
+    if job.kind == "search":
+        val = counts_of(study, job.of["task"], job.of["train"]).val
+        models += logits_bytes(row, val) * job.share
     return ROW_BYTES * len(job.files) + models + seeds * test_images(study, job.of["task"]) * PREDICTION_BYTES
 
 

@@ -18,6 +18,7 @@ from vptcore.analysis.reference import SAMPLE
 from vptcore.models.changes import count_tuned
 from vptcore.models.methods_table import METHODS
 from vptcore.models.outline import shape_of
+from vptcore.records import MOST_LOGITS
 from vptcore.training.batches import FEW_IMAGES, SCORE_BATCH, batch_sizes
 from vptcore.training.flops import forward_flops, step_flops
 from vptcore.training.recipe import recipes_of
@@ -170,6 +171,12 @@ def _scorings(job: Mapping, *sets: tuple[int, float]) -> frozenset[Hashable]:
     """What scoring compiles: sets of so many images, scored so often. Few images go through plain blocks."""
     sizes = {min(SCORE_BATCH, images) for images, passes in sets if passes and images * passes >= FEW_IMAGES}
     return frozenset(("scoring", _form(job), size) for size in sizes) if _compiles(job) else frozenset()
+
+
+def logits_bytes(job: Mapping, val: int) -> int:
+    """The val logits of a search, in half precision."""
+    each = val * job["classes"]
+    return 2 * each * len(recipes_of(job)) if each <= MOST_LOGITS else 0
 
 
 def tuned_bytes(job: Mapping) -> int:

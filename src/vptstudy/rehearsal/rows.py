@@ -93,6 +93,7 @@ def search(study: Study, cell: Cell, level: float) -> dict[str, list]:
                 "images_per_second": 100 * _images(cell.train) / each,
                 "seconds": each * _images(cell.train) / 800 * rng.uniform(0.95, 1.05),
                 "compile_seconds": 0.0, "device": DEVICE, "val_predictions": predicted.tolist(),
+                "val_logits": None,
             }
         )  # fmt: skip
         if not tried and (further := further_recipes(slice_, pd.DataFrame(rows))):

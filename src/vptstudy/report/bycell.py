@@ -19,6 +19,13 @@ from vptstudy.study import Cell
 PREDICTIONS = {"predictions": ("seed", "row", "label", "prediction")}
 
 
+def cells_of(rows: pd.DataFrame | Mapping[Cell, pd.DataFrame]) -> Mapping[Cell, pd.DataFrame]:
+    """Cell -> its rows, of one frame or of what is one by cell already."""
+    if not isinstance(rows, pd.DataFrame):
+        return rows
+    return {Cell(*key): mine for key, mine in rows.groupby(CELL, sort=False)}
+
+
 class ByCell(Mapping):
     """A kind's rows, one cell at a time: a mapping from cells to frames that are read when asked for and not kept."""
 

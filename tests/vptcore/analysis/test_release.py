@@ -43,7 +43,7 @@ def finished(root: Path, method: str, *, kept: int) -> Path:
     chosen = dict.fromkeys(("seed", *counts, "train_images", "val_images"), 0)
     chosen |= dict(optimizer="sgd", lr=1.0, weight_decay=0.0, val_accuracy=0.5, val_loss=1.0, train_accuracy=0.5,
                    train_loss=1.0, diverged=False, images_per_second=1.0, seconds=1.0, compile_seconds=0.0,
-                   device="cpu", val_predictions=[0])  # fmt: skip
+                   device="cpu", val_predictions=[0], val_logits=None)  # fmt: skip
     write_rows(root / "search" / cell / "rows.parquet", "search", [chosen], {})
     checkpoint = weights(root)
     job = job_of(replace(TINY, checkpoint=checkpoint), method, classes=3, protocol=asdict(PROTOCOLS["sound"])) | dict(

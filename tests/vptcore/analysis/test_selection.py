@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.special
 
-from vptcore.analysis.selection import corrected_choice, right_answers_of, selection_noise, standard_error
+from vptcore.analysis.selection import corrected_choice, grid_mean, right_answers_of, selection_noise, standard_error
 from vptcore.records import RowsError
 from vptcore.training.choose import choose
 
@@ -148,6 +148,22 @@ def test_it_is_the_plain_bootstrap_scored_out_of_bag():
     assert found.best["a"] == pytest.approx((30 * best / 3000 + 12 / 2) / 42, abs=0.03)
     with pytest.raises(ValueError, match="expected the same"):
         corrected_choice({"a": right[0], "b": right[1][:, :20]})
+
+
+def test_the_mean_of_all_configurations_is_that_of_their_probabilities(grid):
+    rows, _ = grid
+    logits_CVK = 3 * np.random.default_rng(2).normal(size=(4, 30, 5))
+    kept = rows.assign(val_logits=[(one - one.max(-1, keepdims=True)).astype(np.float16).ravel() for one in logits_CVK])
+    expected = scipy.special.softmax(logits_CVK, -1)
+    assert grid_mean(kept, 30) == pytest.approx(expected.mean(0), abs=2e-3)
+    lost = kept.assign(diverged=[True, False, False, False])
+    assert grid_mean(lost, 30) == pytest.approx(expected[1:].mean(0), abs=2e-3)
+    # Those of a configuration that diverged are not missed; those of another one are.
+    lost["val_logits"] = [None, *kept["val_logits"][1:]]
+    assert grid_mean(lost, 30) == pytest.approx(expected[1:].mean(0), abs=2e-3)
+    assert grid_mean(lost.assign(diverged=False), 30) is None
+    with pytest.raises(RowsError, match="150 val logits, which is no number for each class of 29 images"):
+        grid_mean(kept, 29)
 
 
 def test_answers_come_in_the_order_of_ties(grid):

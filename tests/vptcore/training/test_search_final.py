@@ -6,6 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from scipy.special import logsumexp
 from torch import nn
 
 from vptcore.data.tensors import ImageSet
@@ -106,6 +107,27 @@ def test_every_configuration_has_a_row(job, task, tmp_path, method):
     for row in usable.itertuples():
         assert row.val_accuracy == np.mean(np.array(row.val_predictions) == labels)
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("method", ["vpt", "linear"])
+def test_val_logits_are_kept_in_half_precision(job, task, tmp_path, method):
+    rows = run_search(job(method), task, tmp_path)
+    assert "val_logits" not in rows, "read only where they are asked for"
+    named = ["val_logits", "val_predictions", "val_loss", "diverged"]
+    usable = read_rows(tmp_path / "rows.parquet", "search", named).query("not diverged")
+    labels = read_rows(task["index"], "index")["label"].to_numpy()[32:40]
+    for row in usable.itertuples():
+        logits = row.val_logits.reshape(8, 3)
+        assert logits.dtype == np.float16
+        assert (logits.max(1) == 0).all()
+        assert (logits[np.arange(8), row.val_predictions] == 0).all()
+        loss = logsumexp(logits.astype(float), axis=1) - logits[np.arange(8), labels]
+        assert loss.mean() == pytest.approx(row.val_loss, rel=2e-3)
+
+
+def test_logits_that_are_too_many_or_too_low():
+    assert search.kept_logits(torch.zeros(1001, 1000)) is None
+    assert search.kept_logits(torch.tensor([[1e6, 0.0], [2.0, 2.5]])) == [0.0, -65504.0, -0.5, 0.0]
 
 
 def test_a_killed_search_goes_on_with_the_next_configuration(job, task, tmp_path):

@@ -145,13 +145,38 @@ def test_one_seed_has_no_interval(demo, frames):
 def test_selection_is_the_analysis_and_its_groups_are_means(demo, frames):
     built = EXTRAS["selection"].build(demo, frames)
     rows = built.frame[built.frame.task != "mean"]
-    assert len(rows) == len(demo.searches)
+    assert len(rows[rows.method != "any"]) == len(demo.searches)
     right = frames["search"].query("method == 'vpt' and task == 'digits' and train == '160'")
     found = rows.query("method == 'vpt' and task == 'digits' and train == '160'").iloc[0]
     assert found.accuracy == pytest.approx(100 * right.val_accuracy.max())
     assert found.low <= found.accuracy <= found.high
     group = built.frame.query("method == 'vpt' and train == '160' and group == 'structured'")
     assert group[group.task == "mean"].other.item() == pytest.approx(group[group.task != "mean"].other.mean())
+
+
+def test_the_choice_among_all_methods_and_the_mean_of_all_configurations(demo, frames):
+    """Logits of ten classes that answer as the predictions do, for the methods of one task."""
+    search = frames["search"].query("task == 'digits' and train == '160'").copy()
+    rng = np.random.default_rng(0)
+    logits = [rng.normal(size=(20, 10)) for _ in range(len(search))]
+    for one, answers in zip(logits, search.val_predictions, strict=True):
+        one[np.arange(20), answers] = one.max(1) + 0.5
+    search["val_logits"] = [one.astype(np.float16).ravel() for one in logits]
+    frame = EXTRAS["selection"].build(demo, frames | {"search": search}).frame.query("task == 'digits'")
+    frame = frame.set_index("method")
+    labels = np.arange(119, 99, -1) % 7
+    odds = {}
+    for method, mine in search.query("not diverged").groupby("method"):
+        odds[method] = scipy.special.softmax([x.astype(float).reshape(20, 10) for x in mine.val_logits], -1).mean(0)
+        assert frame.grid_mean[method] == pytest.approx(100 * (odds[method].argmax(1) == labels).mean())
+    together = np.mean(list(odds.values()), axis=0)
+    assert frame.grid_mean["any"] == pytest.approx(100 * (together.argmax(1) == labels).mean())
+    assert frame.accuracy["any"] == frame.accuracy.drop("any").max()
+    assert frame.configurations["any"] == frame.configurations.drop("any").sum()
+    assert frame.corrected["any"] < frame.accuracy["any"], "the best of many on few images is too good"
+    assert frame.best.drop("any").sum() == pytest.approx(100)
+    unkept = EXTRAS["selection"].build(demo, frames).frame
+    assert unkept.grid_mean.isna().all()
 
 
 def test_selection_with_the_wrong_split_is_one_line_and_missing_searches_are_counted(demo, frames):

@@ -74,9 +74,10 @@ EXTRAS: dict[str, ExtraTable] = {
             selections.reads,
             selections.table,
             columns={
-                "search": ("config", "lr", "weight_decay", "val_accuracy", "diverged", "val_predictions"),
+                "search": ("config", "lr", "weight_decay", "val_accuracy", "diverged", "val_predictions", "val_logits"),
                 "index": ("row", "label"),
             },
+            by_cell=("search",),
         ),
         ExtraTable(
             "overfitting",

@@ -8,19 +8,27 @@ have been chosen, what the chosen one's val accuracy is worth, and by how much c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
-from vptcore.analysis.selection import REPEATS, corrected_choice, right_answers_of, selection_noise, standard_error
-from vptcore.analysis.statistics import CELL
+from vptcore.analysis.selection import (
+    REPEATS,
+    Corrected,
+    corrected_choice,
+    grid_mean,
+    right_answers_of,
+    selection_noise,
+    standard_error,
+)
 from vptcore.models.methods_table import METHODS
-from vptcore.records import RowsError
+from vptcore.records import MOST_LOGITS, RowsError
 from vptcore.training.choose import edge_of
+from vptstudy.report.bycell import cells_of
 from vptstudy.report.captions import edges_line, have_verb, plural, protocol_line, train_phrase
-from vptstudy.report.tables.build import rows_of
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.listing import Listing, ListingColumn
 from vptstudy.study import Cell, Study
@@ -34,6 +42,7 @@ COLUMNS = (
     ListingColumn("corrected_low", "95 % from", 1),
     ListingColumn("corrected_high", "to", 1),
     ListingColumn("best", "Best method (%)", 0),
+    ListingColumn("grid_mean", "Mean of all (%)", 1),
     ListingColumn("accuracy", "Val accuracy (%)", 1),
     ListingColumn("low", "95 % from", 1),
     ListingColumn("high", "to", 1),
@@ -42,7 +51,8 @@ COLUMNS = (
     ListingColumn("gain", "Flattered by", 1, signed=True),
 )
 PERCENT = ("accuracy", "low", "high", "other", "gain")
-MEANS = ("configurations", "corrected", "best", "accuracy", "other", "rivals", "gain")
+MEANS = ("configurations", "corrected", "best", "grid_mean", "accuracy", "other", "rivals", "gain")
+ANY = "any"  # in place of a method: the choice among all configurations of all methods
 FRAME = ["setting", "backbone", "method", "train", "group", "task", *(column.name for column in COLUMNS), "chosen"]
 
 
@@ -54,20 +64,46 @@ def reads(study: Study) -> dict[str, list]:
 
 
 def table(study: Study, frames: Mapping[str, pd.DataFrame]) -> Listing:
-    searches = {Cell(*key): rows for key, rows in rows_of(frames["search"], list(study.searches)).groupby(CELL)}
-    labels = _val_labels(frames)
-    found = {cell: _row(cell, study, searches[cell], labels) for cell in study.searches if cell in searches}
-    for mine in _of_one_task(searches):
-        right = {cell: right_answers_of(searches[cell], labels[cell.task, cell.train]) for cell in mine}
-        for cell, worth in _corrected(right).items():
-            found[cell] |= worth
+    searches, labels = cells_of(frames["search"]), _val_labels(frames)
+    found: dict[Cell, dict] = {}
+    for mine in _of_one_task([cell for cell in study.searches if cell in searches]):
+        found |= _of_task(mine, study, searches, labels)
     rows = [row for setting in _settings(study, found) for row in setting]
     title = "How much of each choice was luck of the validation images"
     caption = _caption(title, study, found)
     return Listing("selection", title, caption, COLUMNS, pd.DataFrame(rows, columns=FRAME), blocks="setting")
 
 
-def _of_one_task(searches: Mapping[Cell, pd.DataFrame]) -> list[list[Cell]]:
+def _of_task(cells: list[Cell], study: Study, searches: Mapping[Cell, pd.DataFrame], labels: Mapping) -> dict:
+    """Cell -> its row, for the searches that share their val images; and one for the choice among them all."""
+    rows, right, means = {}, {}, []
+    for cell in cells:
+        search = searches[cell]  # read here, and not kept: its logits are large
+        rows[cell] = _row(cell, study, search, labels)
+        truth = labels[cell.task, cell.train]
+        right[cell] = right_answers_of(search, truth)
+        means.append(grid_mean(search, len(truth)))
+        rows[cell]["grid_mean"] = _accuracy(means[-1], truth)
+    corrected, together = _corrected(right)
+    found = {cell: rows[cell] | corrected[cell] for cell in cells}
+    if len(cells) > 1:
+        whole = None if any(mean is None for mean in means) else np.mean(means, axis=0)
+        any_method = Cell(cells[0].backbone, ANY, cells[0].task, cells[0].train)
+        configurations = sum(rows[cell]["configurations"] for cell in cells)
+        shared = {name: rows[cells[0]][name] for name in ("images", "group", "title")}
+        found[any_method] = shared | asdict(any_method) | together | {
+            "setting": f"All methods: {_where(any_method, study)}", "configurations": configurations, "edge": "",
+            "accuracy": 100 * max(grid.mean(1).max() for grid in right.values()), "grid_mean": _accuracy(whole, truth),
+        }  # fmt: skip
+    return found
+
+
+def _accuracy(odds_VC: np.ndarray | None, labels_V: np.ndarray) -> float:
+    """In percent; NaN where the logits were not kept."""
+    return math.nan if odds_VC is None else 100 * float((odds_VC.argmax(-1) == labels_V).mean())
+
+
+def _of_one_task(searches: Iterable[Cell]) -> list[list[Cell]]:
     """The searches that share their val images: those of a backbone's methods on a task at a size."""
     together: dict[tuple, list[Cell]] = {}
     for cell in searches:
@@ -75,17 +111,25 @@ def _of_one_task(searches: Mapping[Cell, pd.DataFrame]) -> list[list[Cell]]:
     return list(together.values())
 
 
-def _corrected(right: Mapping[Cell, np.ndarray]) -> dict[Cell, dict]:
-    """Cell -> what its choice is worth, and in percent how likely it is the best of its task's methods."""
-    best = corrected_choice({cell.method: grid for cell, grid in right.items()}).best
-    found = {}
-    for cell, grid in right.items():
-        worth = corrected_choice({cell.method: grid})
-        found[cell] = {
-            "corrected": 100 * worth.accuracy, "corrected_low": 100 * worth.low, "corrected_high": 100 * worth.high,
-            "best": 100 * best[cell.method],
-        }  # fmt: skip
-    return found
+def _corrected(right: Mapping[Cell, np.ndarray]) -> tuple[dict[Cell, dict], dict]:
+    """Cell -> what its choice is worth, and in percent how likely it is the best of its task's methods; and what the
+    choice among all of them is worth."""
+    together = corrected_choice({cell.method: grid for cell, grid in right.items()})
+    found = {
+        cell: _worth(corrected_choice({cell.method: grid})) | {"best": 100 * together.best[cell.method]}
+        for cell, grid in right.items()
+    }
+    return found, _worth(together)
+
+
+def _worth(choice: Corrected) -> dict:
+    return {
+        "corrected": 100 * choice.accuracy, "corrected_low": 100 * choice.low, "corrected_high": 100 * choice.high,
+    }  # fmt: skip
+
+
+def _where(cell: Cell, study: Study) -> str:
+    return f"{study.backbones[cell.backbone].title}, {train_phrase([cell.train])}"
 
 
 def _val_labels(frames: Mapping[str, pd.DataFrame]) -> dict[tuple[str, str], np.ndarray]:
@@ -106,12 +150,9 @@ def _row(cell: Cell, study: Study, search: pd.DataFrame, labels: Mapping) -> dic
         found = asdict(selection_noise(search, labels[cell.task, cell.train]))
     except RowsError as error:
         raise RowsError(f"{cell.folder}: {error}") from None
-    task, where = (
-        study.tasks[cell.task],
-        f"{study.backbones[cell.backbone].title}, {train_phrase([cell.train])}",
-    )
+    task = study.tasks[cell.task]
     return {
-        "setting": f"{METHODS[cell.method].title}: {where}",
+        "setting": f"{METHODS[cell.method].title}: {_where(cell, study)}",
         **asdict(cell), "group": task.group, "title": task.title,
         **found, **{name: 100 * found[name] for name in PERCENT}, "edge": edge_of(search),
     }  # fmt: skip
@@ -121,7 +162,7 @@ def _settings(study: Study, found: Mapping[Cell, dict]):
     """Per backbone, train size and method: the tasks of each group, then the group's means."""
     for backbone in study.used("backbone"):
         for train in study.used("train"):
-            for method in study.used("method"):
+            for method in (*study.used("method"), ANY):
                 mine = [row for c, row in found.items() if (c.backbone, c.train, c.method) == (backbone, train, method)]
                 yield [row for group in GROUP_TITLES for row in _with_mean(group, mine)]
 
@@ -130,14 +171,15 @@ def _with_mean(group: str, rows: list[dict]) -> list[dict]:
     inside = [row for row in rows if row["group"] == group]
     if not inside:
         return []
-    means = {name: float(np.mean([row[name] for row in inside])) for name in MEANS}
+    means = {name: float(np.mean([row.get(name, math.nan) for row in inside])) for name in MEANS}
     title = f"{GROUP_TITLES[group]} ({plural(len(inside), 'task')})"
     keys = ("setting", "backbone", "method", "train", "group")
     return [*inside, {key: inside[0][key] for key in keys} | {"task": "mean", "title": title, **means}]
 
 
 def _caption(title: str, study: Study, found: Mapping[Cell, dict]) -> str:
-    absent = len(study.searches) - len(found)
+    searches = [row for cell, row in found.items() if cell.method != ANY]
+    absent = len(study.searches) - len(searches)
     images = sorted({row["images"] for row in found.values()})
     error = ""
     if images:
@@ -150,9 +192,12 @@ def _caption(title: str, study: Study, found: Mapping[Cell, dict]) -> str:
         "that win a resample. Flattered by: how far the winner of a resample lies above its own accuracy on all val "
         "images, in percentage points.",
         "Corrected: accuracy of a choice on the images that did not make it, by bootstrapping the choice. Best method: "
-        "the probability that the method's choice is the best one of its task. Edge: the chosen rate is the lowest or "
+        "the probability that the method's choice is the best one of its task. Mean of all: accuracy of the mean of "
+        "the probabilities that all configurations give, of which none is chosen (– where they were not kept: more "
+        f"than {MOST_LOGITS:,} a configuration). All methods: chosen among the configurations of all methods, and the "
+        "mean of their means. Edge: the chosen rate is the lowest or "
         "highest that was tried; beyond it there may be a better one.",
-        edges_line([row["edge"] for row in found.values()]),
+        edges_line([row["edge"] for row in searches]),
         error,
         protocol_line(study),
         f"{absent} of {plural(len(study.searches), 'search', 'searches')} {have_verb(absent)} no rows yet."
