@@ -1,4 +1,4 @@
-"""Measuring by pairs: ours and plain take turns on one machine, and each pair gives one ratio.
+"""Measuring in turns: ours, plain and today's form take turns on one machine, and each turn gives a ratio to either.
 
 A ratio is how many times ours is ahead: faster, or smaller in memory. In: a case and the work. Out: one `Row` per
 metric with medians and the least and greatest ratio of the pairs. Peak memory is taken in a fresh process per form.
@@ -13,17 +13,17 @@ import platform
 import resource
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from bench import ours, plain
+from bench import modern, ours, plain
 from bench.cases import Case, Work
 
-FORMS = {"ours": ours, "plain": plain}
+FORMS = {"ours": ours, "plain": plain, "modern": modern}
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,13 @@ METRICS: dict[str, Metric] = {
 
 @dataclass(frozen=True)
 class Row:
-    """Medians of ours and plain over the pairs, and the pairs' ratios; above 1 ours is ahead."""
+    """Medians of ours and of the form it is `against` over the turns, and the turns' ratios; above 1 ours is ahead."""
 
     case: str
     metric: str
+    against: str
     ours: float
-    plain: float
+    theirs: float
     ratio: float
     ratio_min: float
     ratio_max: float
@@ -64,49 +65,54 @@ def measure(case: Case, work: Work, memory: ProcessPoolExecutor) -> Iterator[Row
     """The rows of one case, each as soon as it is there."""
     where = device_name(work)
     if case.is_grid:
-        yield row_of(case.id, "grid_s", _grid_pairs(case, work), where)
+        yield from rows_of(case.id, "grid_s", ("plain",), _grid_turns(case, work), where)
         return
-    peaks = in_turn(*(lambda form=form: memory.submit(peak_mib, form, case, work).result() for form in FORMS), pairs=1)
-    yield row_of(case.id, "peak_mib", peaks, where)
-    models = {name: form.make(case, work) for name, form in FORMS.items()}
-    images = {name: form.load(case, work, work.images) for name, form in FORMS.items()}
-    warm = {name: form.load(case, work, work.batch) for name, form in FORMS.items()}
-    for name, form in FORMS.items():
-        form.train(models[name], warm[name], case, work)
-    trainers = (lambda n=n, f=f: f.train(models[n], images[n], case, work) for n, f in FORMS.items())
-    yield row_of(case.id, "train_img_s", in_turn(*trainers, pairs=work.pairs), where)
-    for name, form in FORMS.items():
+    against = [name for name in work.against if name == "plain" or case.modern]
+    if "plain" in against:
+        peaks = [lambda n=n: memory.submit(peak_mib, n, case, work).result() for n in ("ours", "plain")]
+        yield from rows_of(case.id, "peak_mib", ("plain",), in_turn(*peaks, turns=1), where)
+    forms = {name: FORMS[name] for name in ("ours", *against)}
+    models = {name: form.make(case, work) for name, form in forms.items()}
+    images = {name: form.load(case, work, work.images) for name, form in forms.items()}
+    for name, form in forms.items():  # in the shapes that are timed, so that nothing is compiled under the clock
+        form.train(models[name], images[name], case, work)
+    trainers = [lambda n=n, f=f: f.train(models[n], images[n], case, work) for n, f in forms.items()]
+    yield from rows_of(case.id, "train_img_s", against, in_turn(*trainers, turns=work.pairs), where)
+    for name, form in forms.items():
         form.evaluate(models[name], images[name], work)
-    evaluators = (lambda n=n, f=f: f.evaluate(models[n], images[n], work) for n, f in FORMS.items())
-    yield row_of(case.id, "eval_img_s", in_turn(*evaluators, pairs=work.pairs), where)
+    evaluators = [lambda n=n, f=f: f.evaluate(models[n], images[n], work) for n, f in forms.items()]
+    yield from rows_of(case.id, "eval_img_s", against, in_turn(*evaluators, turns=work.pairs), where)
 
 
-def _grid_pairs(case: Case, work: Work) -> list[tuple[float, float]]:
+def _grid_turns(case: Case, work: Work) -> list[tuple[float, ...]]:
     model, images = plain.make(case, work), plain.load(case, work, work.images)
     plain.train(model, images, case, work)
     return in_turn(
         lambda: ours.grid_seconds(case, work),
         lambda: plain.grid_seconds(model, images, case, work),
-        pairs=(work.pairs + 1) // 3 or 1,
+        turns=(work.pairs + 1) // 3 or 1,
     )
 
 
-def in_turn(first: Callable[[], float], second: Callable[[], float], *, pairs: int) -> list[tuple[float, float]]:
-    """(first, second) of every pair. Who begins alternates, so that a drift of the machine favours neither."""
-    values = []
-    for pair in range(pairs):
-        if pair % 2 == 0:
-            a, b = first(), second()
-        else:
-            b, a = second(), first()
-        values.append((a, b))
+def in_turn(*actions: Callable[[], float], turns: int) -> list[tuple[float, ...]]:
+    """What every action gives, turn by turn. Who begins goes round, so that a drift of the machine favours none."""
+    count, values = len(actions), []
+    for turn in range(turns):
+        order = [(turn + place) % count for place in range(count)]
+        found = {at: actions[at]() for at in order}
+        values.append(tuple(found[at] for at in range(count)))
     return values
 
 
-def row_of(case: str, metric: str, pairs: list[tuple[float, float]], device: str) -> Row:
-    ratios = [a / b if METRICS[metric].more_is_better else b / a for a, b in pairs]
-    medians = (statistics.median(values) for values in zip(*pairs, strict=True))
-    return Row(case, metric, *medians, statistics.median(ratios), min(ratios), max(ratios), device)
+def rows_of(
+    case: str, metric: str, against: Sequence[str], turns: list[tuple[float, ...]], device: str
+) -> Iterator[Row]:
+    """A row for each form that ours, the first of every turn, is compared with."""
+    for place, name in enumerate(against, 1):
+        pairs = [(turn[0], turn[place]) for turn in turns]
+        ratios = [a / b if METRICS[metric].more_is_better else b / a for a, b in pairs]
+        medians = (statistics.median(values) for values in zip(*pairs, strict=True))
+        yield Row(case, metric, name, *medians, statistics.median(ratios), min(ratios), max(ratios), device)
 
 
 def fresh_processes() -> ProcessPoolExecutor:

@@ -1,7 +1,7 @@
 """What a run leaves behind: a table on the terminal, a drawing, and the rows as parquet.
 
-In: the rows of a run and the work they measured. Out: text for the console, `bench.pdf`, `bench.png` and
-`bench.parquet`.
+In: the rows of a run and the work they measured. Out: text for the console, `bench.pdf`, `bench.png`, `bench.parquet`,
+and `bench.md`, the table for a page.
 
     python -m bench --cases vpt_50 --pairs 1 --out bench/out
 """
@@ -23,8 +23,8 @@ from vptcore.records import METADATA_KEY, replacing
 from vptstudy.report.figures.style import FAINT, INK, PAGE, method_colour, new_figure, save, styled
 
 SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("case", "metric")]
-    + [(name, pa.float64()) for name in ("ours", "plain", "ratio", "ratio_min", "ratio_max")]
+    [(name, pa.string()) for name in ("case", "metric", "against")]
+    + [(name, pa.float64()) for name in ("ours", "theirs", "ratio", "ratio_min", "ratio_max")]
     + [("device", pa.string())]
 )
 # The metric that a case's bar is about.
@@ -41,9 +41,9 @@ def table_of(rows: Iterable[Row], work: Work) -> Table:
     title += f"\nplain: attention {work.attention}"
     table = Table(title=title, title_justify="left", caption=f"ratio > 1: ours is ahead\n{SCALED}", box=None)
     table.caption_justify = "left"
-    for name, justify in (("case", "left"), ("metric", "left")):
-        table.add_column(name, justify=justify)
-    for name in ("ours", "plain", "ratio", "least to greatest", "bar"):
+    for name in ("case", "metric", "against"):
+        table.add_column(name)
+    for name in ("ours", "theirs", "ratio", "least to greatest", "bar"):
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*_cells(row, work))
@@ -52,21 +52,57 @@ def table_of(rows: Iterable[Row], work: Work) -> Table:
 
 def _cells(row: Row, work: Work) -> tuple[str, ...]:
     case, bar = CASES[row.case], ""
-    if work.device == "cpu" and row.metric in TRAINING:
+    if work.device == "cpu" and row.metric in TRAINING and row.against == "plain":
         bar = f"{'reached' if row.ratio >= case.bar else 'missed'} {case.bar:g}"
     star = " *" if is_scaled(row) else ""
     spread = f"{_short(row.ratio_min)} to {_short(row.ratio_max)}"
     title = METRICS[row.metric].title
-    return case.title, title, _short(row.ours), _short(row.plain) + star, f"{_short(row.ratio)} x", spread, bar
+    return (
+        case.title,
+        title,
+        row.against,
+        _short(row.ours),
+        _short(row.theirs) + star,
+        f"{_short(row.ratio)} x",
+        spread,
+        bar,
+    )
 
 
 def is_scaled(row: Row) -> bool:
-    """Whether plain's value stands for a run that was not timed to its end."""
+    """Whether their value stands for a run that was not timed to its end."""
     return CASES[row.case].method == "linear" and row.metric in TRAINING
 
 
 def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def markdown(rows: Iterable[Row]) -> str:
+    """The table of docs/performance.md: a line a case, ours against plain and against today's form."""
+    found = {(row.case, row.metric, row.against): row for row in rows}
+    titles = (
+        "case", "train, img/s: ours", "plain", "ratio", "min – max", "today's", "ratio", "min – max",
+        "evaluation: plain", "today's", "peak memory: plain",
+    )  # fmt: skip
+    lines = [titles, ("---",) * len(titles)]
+    for case in dict.fromkeys(case for case, *_ in found):
+        metric = "grid_s" if CASES[case].is_grid else "train_img_s"
+        plain, modern = (found.get((case, metric, name)) for name in ("plain", "modern"))
+        either = plain or modern
+        ours = f"{_short(either.ours)}{' s' if metric == 'grid_s' else ''}" if either else ""
+        others = (("eval_img_s", "plain"), ("eval_img_s", "modern"), ("peak_mib", "plain"))
+        ratios = [found.get((case, *key)) for key in others]
+        cells = [CASES[case].title, ours, *_against(plain), *_against(modern)]
+        lines.append((*cells, *(f"{row.ratio:.2f}" if row else "" for row in ratios)))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _against(row: Row | None) -> tuple[str, str, str]:
+    if row is None:
+        return "", "", ""
+    scaled = " (scaled)" if is_scaled(row) else ""
+    return _short(row.theirs) + scaled, f"**{_short(row.ratio)}**", f"{_short(row.ratio_min)} – {_short(row.ratio_max)}"
 
 
 def write(rows: Iterable[Row], work: Work, path: Path | str) -> None:
@@ -78,16 +114,25 @@ def write(rows: Iterable[Row], work: Work, path: Path | str) -> None:
 
 
 def draw(rows: Iterable[Row], work: Work, folder: Path) -> None:
-    """Ratios of training, evaluation and memory side by side: the median, and a line from the least to the greatest."""
+    """Ratios of training, evaluation and memory side by side: the median, and a line from the least to the greatest.
+
+    The last panel is training against today's form.
+    """
     rows = list(rows)
     cases = [case for case in CASES.values() if any(row.case == case.id for row in rows)]
-    kinds = {"training": TRAINING, "evaluation": ("eval_img_s",), "peak memory": ("peak_mib",)}
+    kinds = {
+        "training": (TRAINING, "plain"),
+        "evaluation": (("eval_img_s",), "plain"),
+        "peak memory": (("peak_mib",), "plain"),
+        "training, today's form": (TRAINING, "modern"),
+    }
     with styled():
         figure = new_figure(PAGE, 0.24 * len(cases) + 0.9)
-        for axes, (title, metrics) in zip(figure.subplots(1, 3, sharey=True), kinds.items(), strict=True):
-            _panel(axes, title, cases, [row for row in rows if row.metric in metrics], work)
+        for axes, (title, (metrics, against)) in zip(figure.subplots(1, 4, sharey=True), kinds.items(), strict=True):
+            _panel(axes, title, cases, [r for r in rows if r.metric in metrics and r.against == against], work)
         figure.supxlabel(
-            f"times that ours is ahead of the plain form; {work.backbone.title}, {rows[0].device}", fontsize=6.5
+            f"times that ours is ahead of the plain form, and of today's; {work.backbone.title}, {rows[0].device}",
+            fontsize=6.5,
         )
     save(figure, folder / "bench.pdf", folder / "bench.png")
 
@@ -107,7 +152,7 @@ def _panel(axes, title: str, cases: list, rows: list[Row], work: Work) -> None:
         axes.plot([row.ratio_min, row.ratio_max], [y, y], color=colour)
         axes.plot([row.ratio], [y], "o", color=colour)
         axes.annotate(label, (row.ratio, y), (0, 4.5), textcoords="offset points", ha="center", fontsize=6)
-        if work.device == "cpu" and row.metric in TRAINING and case.bar > 1:
+        if work.device == "cpu" and row.metric in TRAINING and row.against == "plain" and case.bar > 1:
             axes.plot([case.bar], [y], "|", color=INK, markersize=9, markeredgewidth=0.8)
     axes.set(title=title, xlim=(0, edge), ylim=(-0.6, len(cases) - 0.2))
     axes.set_yticks(list(height.values()), [CASES[name].title for name in height])
