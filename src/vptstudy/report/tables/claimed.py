@@ -9,12 +9,14 @@ of table_claims, one row for each of `vptcore.analysis.claims.CLAIMS`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import pandas as pd
 
 from vptcore.analysis.claims import CLAIMS, Claim, in_print
 from vptcore.analysis.curves import overfitting
 from vptcore.analysis.measures import BASE, FGVC, MAIN, OPEN, VTAB, Evidence, Found, tasks_of
+from vptcore.analysis.paired import Contrast
 from vptcore.analysis.published import read_published
 from vptcore.analysis.statistics import MISSING, summarise
 from vptcore.analysis.when import LEAST_TASKS
@@ -78,8 +80,13 @@ def evidence(study: Study, final: pd.DataFrame, frames: Mapping) -> Evidence:
     tuned = summarise(final[final["method"] == "vpt"].query("backbone == @MAIN and train == @BASE"))
     fid = frames.get("fid", pd.DataFrame(columns=["task", "fid"]))
     asked = frames if {"final", "fid"} <= set(frames) else None
+
+    @cache
+    def gaps(backbone: str, a: str, b: str, train: str) -> dict[str, Contrast]:
+        return contrasts.over_tasks(a, b, backbone, dict.fromkeys(tasks_of((*VTAB, *FGVC)), train))
+
     return Evidence(
-        lambda backbone, a, b, train: contrasts.over_tasks(a, b, backbone, dict.fromkeys(study.used("task"), train)),
+        gaps,
         dict(zip(fid["task"], fid["fid"].astype(float), strict=True)),
         dict(zip(tuned["task"], tuned["tuned_percent"], strict=True)),
         _overfit(study, frames.get("curves"), final),
