@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import pandas as pd
 
@@ -53,7 +54,8 @@ class Evidence:
 
     def of(self, a: str, b: str, train: str, groups: Sequence[str], backbone: str = MAIN) -> dict[str, Contrast]:
         """Task -> a − b, over the paper's tasks of these groups that have both."""
-        return {t: gap for t, gap in self.gaps(backbone, a, b, train).items() if t in tasks_of(groups)}
+        tasks = tasks_of(groups)
+        return {task: gap for task, gap in self.gaps(backbone, a, b, train).items() if task in tasks}
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,13 @@ Measure = Callable[[Evidence], Found]
 
 def tasks_of(groups: Sequence[str]) -> list[str]:
     """The tasks of these groups that the paper prints numbers for, in its order."""
+    return [task for task, group in _groups().items() if group in groups]
+
+
+@cache
+def _groups() -> dict[str, str]:
     printed = read_published().query("task != 'mean'").drop_duplicates("task")
-    return list(printed["task"][printed["group"].isin(groups)])
+    return dict(zip(printed["task"], printed["group"], strict=True))
 
 
 def exact(difference: float) -> Contrast:

@@ -92,16 +92,17 @@ def is_far(fid: pd.DataFrame) -> pd.Series:
     return fid["fid"].astype(float) > fid["reference_spread"].astype(float)
 
 
-def quadrants(study: Study, frames: Mapping[str, pd.DataFrame]) -> list[Quadrant]:
+def quadrants(study: Study, frames: Mapping[str, pd.DataFrame], contrasts: Contrasts | None = None) -> list[Quadrant]:
     """Near objective and near images first; the verdict for many images is at each task's largest size.
 
-    Tasks without a distance or without both methods are in no quadrant.
+    Tasks without a distance or without both methods are in no quadrant. `contrasts`: those of the same rows, where the
+    caller has them already.
     """
     wanted = reads(study)
     if not wanted:
         return []
     final = rows_of(frames["final"], wanted["final"])
-    contrasts = Contrasts(study, final, frames.get("predictions"))
+    contrasts = contrasts or Contrasts(study, final, frames.get("predictions"))
     fid = frames["fid"].set_index("task").dropna(subset="fid")
     far = is_far(fid.loc[[task for task in wanted["fid"] if task in fid.index]])
     found = []

@@ -90,7 +90,9 @@ def evidence(study: Study, final: pd.DataFrame, frames: Mapping) -> Evidence:
         dict(zip(fid["task"], fid["fid"].astype(float), strict=True)),
         dict(zip(tuned["task"], tuned["tuned_percent"], strict=True)),
         _overfit(study, frames.get("curves"), final),
-        [quadrant.few.side for quadrant in quadrants(study, asked)] if asked and study.main_backbone == MAIN else (),
+        [quadrant.few.side for quadrant in quadrants(study, asked, contrasts)]
+        if asked and study.main_backbone == MAIN
+        else (),
     )
 
 
