@@ -31,7 +31,6 @@ import time
 import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TextIO
 
 from vptcore.jobs import locks, stopping
 from vptstudy.run import gpus as devices
@@ -115,15 +114,12 @@ def _perform(request: Mapping) -> dict:
     os.chdir(request["cwd"])
     _share_compiled()
     try:
-        opened = _open_log(Path(request["log"]))
+        log = _Log(Path(request["log"]))
     except OSError as error:
         return {"error": f"error: its log cannot be written: {_one_line(error)}", "unlogged": True}
     stopping.listen()
-    with opened as log, contextlib.ExitStack() as held:
-
-        def say(line: str) -> None:
-            print(time.strftime("%H:%M:%S"), line, file=log, flush=True)
-
+    with log.file, contextlib.ExitStack() as held:
+        say = log.say
         try:
             held.enter_context(devices.handed_out(request["gpus"], say))
             module, name = request["target"].split(":")
@@ -140,28 +136,39 @@ def _perform(request: Mapping) -> dict:
                 summary = function(**request["arguments"], **follows)
                 record.finish()
         except (ValueError, OSError, MemoryError) as error:
-            line = f"error: {_one_line(error)}"
-            say(traceback.format_exc())
-            say(line)
-            return {"error": line}
+            return log.end(f"error: {_one_line(error)}", traceback.format_exc())
         except stopping.Stopped as stopped:
-            line = f"error: {stopped}"
-            say(line)
-            return {"error": line}
+            return log.end(f"error: {stopped}")
         except BaseException as error:
-            say(traceback.format_exc())
             if isinstance(error, KeyboardInterrupt | SystemExit):
+                say(traceback.format_exc())
                 raise
             line = f"error: unexpected {type(error).__name__}: {_one_line(error)} (traceback in {request['log']})"
-            say(line)
-            return {"error": line}
+            return log.end(line, traceback.format_exc())
         say(f"done: {summary}")
     return {}
 
 
-def _open_log(path: Path) -> TextIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("w", encoding="utf-8")
+class _Log:
+    """A job's log. A line that cannot be written, as on a full disk, is lost, and is no mistake of the job's."""
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = path.open("wb", buffering=0)
+        self.lost = False
+
+    def say(self, line: str) -> None:
+        try:
+            self.file.write(f"{time.strftime('%H:%M:%S')} {line}\n".encode(errors="replace"))
+        except OSError:
+            self.lost = True
+
+    def end(self, line: str, trace: str = "") -> dict:
+        """The last lines of a job that failed, and its answer, which says where the log has them not."""
+        if trace:
+            self.say(trace)
+        self.say(line)
+        return {"error": line, **({"unlogged": True} if self.lost else {})}
 
 
 def _share_compiled() -> None:

@@ -30,6 +30,9 @@ def refuse():
 def unreadable():
     return Path("no/such/file").read_text()
 
+def full():
+    raise OSError(28, "No space left on device")
+
 def slip():
     return {}["key"]
 
@@ -180,6 +183,19 @@ def test_a_log_that_cannot_be_written_is_one_line_too(place, warm):
     assert client.returncode == 1
     assert line.startswith("error: its log cannot be written: ")
     assert str(place.folder / "jobs_here.py") in line
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_on_a_full_disk_a_job_says_why_it_failed_without_its_log(place, warm, monkeypatch):
+    """The study's logger, which shows the log's last line, finds none there."""
+    monkeypatch.setenv("VPTCORE_LOGGER", "study")
+    client = place.start("full", warm=warm, log="/dev/full")
+    _, errors = client.communicate(timeout=60)
+    assert client.returncode == 1
+    assert errors == "error: [Errno 28] No space left on device\n"
+    client = place.start("silent", warm=warm, log="/dev/full", value=1)
+    assert client.communicate(timeout=60)[1] == ""
+    assert client.returncode == 0
 
 
 def test_jobs_are_forks_of_one_server(place):
