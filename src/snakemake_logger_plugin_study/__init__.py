@@ -8,6 +8,7 @@ fails shows the one line that says why and where its log is; Snakemake's own acc
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -25,6 +26,8 @@ STAGES = {f"{stage}_{part}": stage for stage in ("search", "final") for part in 
 # Of little interest to someone who watches a study; everything else that Snakemake says at warning level is shown.
 QUIET = ("Your conda installation", "Falling back to greedy", "RuleException", "Exiting because a job execution failed")
 
+FULL_BYTES = 2**20  # less is left on a full disk
+SHOWN = 5  # failed jobs in the last lines of a run
 OF_THE_SYSTEM = re.compile(r"\w+Error: \[Errno \d+\] ")
 
 
@@ -46,6 +49,7 @@ class LogHandler(LogHandlerBase):
         self.took: dict[str, list[float]] = defaultdict(list)
         self.most_at_once = 1
         self.failed = False
+        self.failures: dict[tuple[str, str], str] = {}
         self.began = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -93,6 +97,7 @@ class LogHandler(LogHandlerBase):
         if not stage:
             return
         self.done += 1
+        self.failures.pop((stage, what), None)  # a further attempt
         self.left[stage] -= 1
         self.took[stage].append(time.monotonic() - start)
         width = len(str(self.total))
@@ -120,13 +125,28 @@ class LogHandler(LogHandlerBase):
         self.failed = True
         stage = STAGES.get(record.rule_name, record.rule_name)
         _, what, _, log = self.running.pop(record.jobid, ("", "", 0.0, str(record.log[0]) if record.log else ""))
-        reason = _last_line(log, "error: ") or "stopped without a word; it may have been killed or run out of memory"
-        self._print(f"failed: {stage} {what}: {reason}" + (f"  (log: {log})" if log else ""))
+        reason = _last_line(log, "error: ") or _why_silent(log)
+        line = f"{stage} {what}".rstrip() + f": {reason}" + (f"  (log: {log})" if log else "")
+        self.failures[stage, what] = line
+        self._print(f"failed: {line}")
 
     def _error(self, record) -> None:
         text = str(record.getMessage()).strip()
         if not self.failed and not text.startswith(QUIET):
             self._print(_in_one_line(text))
+
+    def close(self) -> None:
+        """The last lines of a run in which jobs failed: which, what is still to be made, what to do."""
+        failures, self.failures = self.failures, {}
+        if failures and "VPTCORE_STOPPED" not in os.environ:
+            left = sum(count for stage, count in self.left.items() if not stage.startswith("all"))
+            self._print(f"{_jobs(len(failures))} failed, {left} still to be done:")
+            for line in list(failures.values())[:SHOWN]:
+                self._print(f"  {line}")
+            if len(failures) > SHOWN:
+                self._print(f"  and {len(failures) - SHOWN} more, each with its log above")
+            self._print("Mend what they say and run the same command again: what is finished is kept.")
+        super().close()
 
     def _print(self, line: str) -> None:
         clear = "\r\033[2K" if self.is_terminal else ""
@@ -151,6 +171,18 @@ def _in_one_line(text: str) -> str:
     if "Traceback (most recent call last)" in text and OF_THE_SYSTEM.match(last):
         return f"failed: snakemake: {last}"
     return text
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
+
+
+def _why_silent(log: str) -> str:
+    """Why a job may have ended without a last line."""
+    with contextlib.suppress(OSError):
+        if log and shutil.disk_usage(Path(log).parent).free < FULL_BYTES:
+            return "stopped without a word: the disk of its log is full"
+    return "stopped without a word; it may have been killed or run out of memory"
 
 
 def _summary(log: str) -> str:

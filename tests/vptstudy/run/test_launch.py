@@ -220,6 +220,44 @@ def test_a_lock_of_a_snakemake_that_was_started_by_hand_is_left_alone(folder):
     assert by_hand.wait(timeout=60) == 0
 
 
+FAILING = """
+rule all:
+    input: "after.txt"
+
+rule bad:
+    output: "bad.txt"
+    log: "bad.log"
+    shell: "[ -e mended ] && touch {output} || (echo '12:00:00 error: the value is 3' > {log}; touch mended; exit 1)"
+
+rule after:
+    input: "bad.txt"
+    output: "after.txt"
+    shell: "touch {output}"
+"""
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_the_last_lines_after_a_failure_sum_it_up(folder, retries):
+    """A job that a further attempt made is no failure."""
+    (folder.path / "Snakefile").write_text(FAILING)
+    profile = folder.path / "profiles/small/config.yaml"
+    profile.write_text(profile.read_text() + f"logger: study\nkeep-going: true\nretries: {retries}\n")
+    run = folder.run()
+    _, errors = run.communicate(timeout=60)
+    lines = errors.splitlines()
+    assert "failed: bad: the value is 3  (log: bad.log)" in lines
+    if retries:
+        assert run.returncode == 0
+        assert "still to be done" not in errors
+    else:
+        assert run.returncode == 1
+        assert lines[-3:] == [
+            "1 job failed, 2 still to be done:",
+            "  bad: the value is 3  (log: bad.log)",
+            "Mend what they say and run the same command again: what is finished is kept.",
+        ]
+
+
 def test_ctrl_c_ends_snakemake_too_and_leaves_no_lock(folder):
     folder.hold()
     run = folder.run()
