@@ -9,6 +9,7 @@ files. Nothing here trains anything, and nothing imports torch.
 from __future__ import annotations
 
 import html
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -110,8 +111,17 @@ def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str
         "Rows": f"{study.root}: one folder a kind, one parquet file a cell; each file's metadata says what made it",
     }
     contrasts = Contrasts(study, frames["final"], frames["predictions"])
-    write_page(study, folder, contrasts, quadrants.quadrants(study, frames), sections, drawn, notes, agreed)
+    plane, advice = quadrants.quadrants(study, frames), advice_of(study, _listed(inputs.get("final", [])))
+    write_page(study, folder, contrasts, plane, sections, drawn, notes, agreed, advice)
     return f"{len(sections)} tables and {len(drawn)} figures in {folder}/index.html"
+
+
+def advice_of(study: Study, finals: Sequence[str]) -> str:
+    """What `vptcore advise` said of this study; '' where it was not asked, or where finals are newer than that."""
+    file = Path(study.root) / "advice.json"
+    if not file.is_file() or any(Path(path).stat().st_mtime > file.stat().st_mtime for path in finals):
+        return ""
+    return str(json.loads(file.read_text(encoding="utf-8")).get("advice", ""))
 
 
 def print_results(config: Mapping, folder: str = "") -> None:

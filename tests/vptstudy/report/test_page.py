@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -19,6 +22,7 @@ from vptstudy.report.contrasts import Contrasts
 from vptstudy.report.figures.draw import FIGURES, caption, draw, numbers, save
 from vptstudy.report.page.compose import body_of, table_page, write_page
 from vptstudy.report.page.sources import anchor_of, rows_page
+from vptstudy.report.produce import advice_of
 from vptstudy.report.quadrants import quadrants
 from vptstudy.report.tables.build import build
 from vptstudy.report.tables.printed import agreement, verdicts
@@ -163,6 +167,26 @@ def test_the_alt_text_says_what_is_seen(evil, figure, tmp_path):
     drawn = pd.read_csv(tmp_path / "figures/forest.csv")
     assert alt.startswith("VPT against full fine-tuning, task by task.")
     assert all(f"{abs(value):.1f}" in alt for value in drawn["difference"])
+
+
+def test_advice_is_said_first_and_only_while_it_is_newer_than_the_rows(evil, tmp_path):
+    study = replace(evil, config=evil.config | {"results": str(tmp_path)})
+    root = Path(study.root)
+    (root / "final").mkdir(parents=True)
+    rows = root / "final/rows.parquet"
+    rows.write_bytes(b"")
+    assert advice_of(study, [str(rows)]) == ""
+    (root / "advice.json").write_text(json.dumps({"advice": f"Take a linear probe. {EVIL}"}))
+    os.utime(rows, (1, 1))
+    said = advice_of(study, [str(rows)])
+    assert said == f"Take a linear probe. {EVIL}"
+    write_page(study, tmp_path, Contrasts(study, final_rows(study)), [], [], [], {}, advice=said)
+    text = (tmp_path / "index.html").read_text()
+    assert text.index("Take a linear probe") < text.index('class="said"') < text.index('class="answers"')
+    assert "<script>alert" not in text
+    os.utime(rows)
+    os.utime(root / "advice.json", (2, 2))
+    assert advice_of(study, [str(rows)]) == ""
 
 
 def test_how_many_printed_numbers_agree_is_counted_from_the_tables(tmp_path):

@@ -50,13 +50,15 @@ def write_page(
     figures: Sequence[Mapping],
     notes: Mapping,
     agreed: str = "",
+    advice: str = "",
 ) -> None:
     """Write index.html of `study` into `folder`, and copies of the figures that it shows.
 
     `contrasts` and `quadrants` give the verdict; `sections` are the bodies of the tables' own pages, in their order.
     `figures`: mappings with number, title, caption, png_path, pdf_path and made_from (paths of the rows files).
     `notes`: title -> text, shown as they are under 'How this was made' (the command, versions; no dates, or the page
-    changes with every run). `agreed`: how many of the paper's numbers ours agree with.
+    changes with every run). `agreed`: how many of the paper's numbers ours agree with. `advice`: what `vptcore advise`
+    says, which goes before all else.
     """
     folder, found = Path(folder), answers(study, contrasts)
     main = [a for a in found if is_main(a, study)]
@@ -76,6 +78,7 @@ def write_page(
             others=[(setting(a, study), a) for a in found if not is_main(a, study)],
             settings={a: setting(a, study) for a in main},
             agreed=agreed,
+            advice=advice,
             tables=[(_section_id(section), *_heading(section), section) for section in sections],
             figures=[_figure(figure, folder, study) for figure in figures],
             left_out=[f"{study.tasks[task].title} ({train_phrase([train])})" for task, train in study.left_out],
