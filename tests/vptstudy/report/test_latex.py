@@ -91,7 +91,7 @@ def test_numbers_stand_below_their_decimal_points():
     frame = pd.DataFrame({"name": ["a", "b", "c"], "gap": [1.26, -10.04, float("nan")]})
     columns = (ListingColumn("name", "Name"), ListingColumn("gap", "Gap", 1, signed=True))
     text = to_latex(Listing("made_up", "Made up", "Caption", columns, frame))
-    assert r"\begin{tabular}{lS[retain-explicit-plus,table-format=+2.1]}" in text
+    assert r"\begin{tabular}{lS[retain-explicit-plus,table-format=-2.1]}" in text
     assert "a & +1.3 \\\\\nb & -10.0 \\\\\nc & {--} \\\\" in text
 
 

@@ -321,7 +321,9 @@ def _set(sheet: _Sheet, place: int) -> _Cells:
     numbers = [entry.main for entry in entries if _NUMBER.fullmatch(entry.main)]
     if not numbers:
         return _Cells("r", 1)
-    sign = "+" if any(main[0] in "+−-" for main in numbers) else ""
+    # A minus is a tenth of a point wider than a plus.
+    signs = {main[0] for main in numbers}
+    sign = "-" if signs & {"−", "-"} else "+" if "+" in signs else ""
     whole = max(len(main.lstrip("+−-").partition(".")[0]) for main in numbers)
     decimals = max(len(main.partition(".")[2]) for main in numbers)
     # A text among the numbers, such as '< 0.001', has as much room as the longest number.
