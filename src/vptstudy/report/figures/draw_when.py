@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 
 from vptcore.analysis.when import trend
 from vptstudy.report.figures.draw_lines import common_sizes
-from vptstudy.report.figures.style import FAINT, INK, NEUTRAL, PAGE, TASKS, method_colour, new_figure
+from vptstudy.report.figures.style import FAINT, INK, NEUTRAL, PAGE, TASKS, new_figure
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.whens import points_of
 from vptstudy.study import Study
@@ -34,10 +34,7 @@ def when(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     _by_distance(right, main, study.base_train)
     for axis in (left, right):
         axis.axhline(0, color=INK, lw=0.6)
-    left.set_ylabel("VPT − FT, percentage points")
-    for words, method, where in (("VPT better ↑", "vpt", 0.98), ("FT better ↓", "full", 0.02)):
-        colour, align = method_colour(method), "top" if where > 0.5 else "bottom"
-        right.text(0.98, where, words, transform=right.transAxes, ha="right", va=align, color=colour)
+    left.set_ylabel("← FT better      VPT better →\nVPT − FT, percentage points")
     return figure
 
 

@@ -77,11 +77,12 @@ def _is_thin(line) -> bool:
 
 
 def _size(axis: Axes, name: str) -> tuple[float, float]:
-    """(width, height) of words in pixels."""
+    """(width, height) of words in pixels, with a little air."""
     words: Text = axis.text(0, 0, name)
     box = words.get_window_extent()
     words.remove()
-    return box.width, box.height
+    air = 2 * axis.figure.dpi / 72
+    return box.width + air, box.height
 
 
 def _boxes(dot: np.ndarray, size: tuple[float, float], scale: float) -> np.ndarray:
