@@ -132,7 +132,7 @@ def panels(width: float, panel_height: float, count: int, columns: int, **option
 
 def stamp(figure: Figure, words: str) -> None:
     """What must be known of everything in the figure, in red along its lower edge; the layout makes room for it."""
-    lines = textwrap.fill(words, int(17 * figure.get_figwidth()))
+    lines = textwrap.fill(words, int(19.5 * figure.get_figwidth()))
     figure.supxlabel(lines, x=0.01, ha="left", fontsize=mpl.rcParams["font.size"], color=ALARM)
 
 
