@@ -7,8 +7,10 @@ In: a figure's spec, a study, and frames of kind search, predictions, or final a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -53,9 +55,10 @@ def searches(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     tasks = [task for task in study.tasks if task in present]
     columns = min(4, len(tasks))
     figure, axes = panels(PAGE, 1.3, len(tasks), columns)
-    letters = letters_in(figure.get_figwidth() / columns - 0.55)
+    width = figure.get_figwidth() / columns
+    letters = letters_in(width - 0.3)
     for place, (axis, task) in enumerate(zip(axes, tasks, strict=True)):
-        shown = _heat(axis, rows[rows["task"] == task])
+        shown = _heat(axis, rows[rows["task"] == task], width - 0.6)
         edge = edge_of(rows[rows["task"] == task])
         axis.set_title(short(study.tasks[task].title, letters) + EDGE_MARKS[edge])
         if place % columns == 0:
@@ -76,7 +79,8 @@ def searches(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def _heat(axis: Axes, rows: pd.DataFrame):
+def _heat(axis: Axes, rows: pd.DataFrame, inches: float):
+    """A task's grid, about so wide: of many rates every second or third is named."""
     import seaborn as sns  # a second to import, with scipy.stats and pyplot: of all figures only these need it
 
     rates, decays = sorted(set(rows["lr"])), sorted(set(rows["weight_decay"]))
@@ -89,7 +93,7 @@ def _heat(axis: Axes, rows: pd.DataFrame):
     below = values - np.nanmax(values) if np.isfinite(values).any() else values
     sns.heatmap(
         below, ax=axis, cmap="cividis", vmin=-DEEPEST, vmax=0, cbar=False, linewidths=0.3,
-        xticklabels=[_short(rate) for rate in rates], yticklabels=[_short(decay) for decay in decays],
+        xticklabels=_some(rates, inches), yticklabels=[_short(decay) for decay in decays],
     )  # fmt: skip
     for y, x in zip(*np.nonzero(lost), strict=True):
         axis.add_patch(Rectangle((x, y), 1, 1, fc=FAINT, ec="white", hatch=HATCH, lw=0))
@@ -102,6 +106,12 @@ def _heat(axis: Axes, rows: pd.DataFrame):
     axis.tick_params("x", rotation=90 if len(rates) > 3 else 0)
     axis.tick_params("y", rotation=0)
     return axis.collections[0]
+
+
+def _some(rates: list[float], inches: float) -> list[str]:
+    """The rates' names; every second or third where upright ones would run into each other."""
+    step = math.ceil(len(rates) * 1.2 * mpl.rcParams["xtick.labelsize"] / (72 * inches))
+    return [_short(rate) if place % step == 0 else "" for place, rate in enumerate(rates)]
 
 
 def _short(value: float) -> str:

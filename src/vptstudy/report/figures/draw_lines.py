@@ -137,7 +137,7 @@ def losses_by_size(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Fi
     sizes = {task: [size for size in found if size > int(study.base_train)] for task, found in sizes.items()}
     columns = max(map(len, sizes.values()))
     figure, axes = panels(PAGE, 1.4, len(tasks) * columns, columns, sharex=True, sharey="row")
-    letters = letters_in(figure.get_figwidth() / columns - 0.2)
+    letters = letters_in(figure.get_figwidth() / columns - 0.08)
     for row, task in enumerate(tasks):
         mine = axes[row * columns : (row + 1) * columns]
         for axis in mine[len(sizes[task]) :]:
@@ -200,5 +200,6 @@ def _loss_panel(axis: Axes, curves: pd.DataFrame, log: bool) -> None:
         axis.yaxis.set_minor_formatter(NullFormatter())
     else:
         axis.margins(y=0.05)
+        axis.yaxis.set_major_locator(MaxNLocator(4, min_n_ticks=3))
     if curves.empty:
         axis.text(0.5, 0.5, "no rows yet", transform=axis.transAxes, ha="center", va="center")
