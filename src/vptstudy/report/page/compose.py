@@ -72,7 +72,7 @@ def write_page(
             notice=notice(study),
             seeds=seeds_phrase(len(study.seeds)),
             headline=headline(main, instead(study, contrasts)),
-            rope=f"{rope_of(study):g}",
+            rope=f"{rope_of(study):g} point{'' if rope_of(study) == 1 else 's'}",
             main=main,
             plane=[(q, [study.tasks[task].title for task in q.tasks]) for q in quadrants if q.tasks],
             others=[(setting(a, study), a) for a in found if not is_main(a, study)],
@@ -180,7 +180,7 @@ class Line:
     kind: str
     title: str
     points: str = ""
-    interval: str = ""
+    intervals: tuple[str, ...] = ()
 
 
 def _lines(study: Study, drawn: pd.DataFrame) -> list[Line]:
@@ -191,7 +191,7 @@ def _lines(study: Study, drawn: pd.DataFrame) -> list[Line]:
         for row in rows.itertuples():
             kind, title = ("task", study.tasks[row.task].title) if isinstance(row.task, str) else ("mean", "Mean")
             both = [seen.between(row.low, row.high), seen.between(row.like_low, row.like_high)]
-            lines.append(Line(kind, title, number(row.difference, 1, True), " / ".join(filter(None, both))))
+            lines.append(Line(kind, title, number(row.difference, 1, True), tuple(filter(None, both))))
     return lines
 
 

@@ -7,6 +7,7 @@ In: a study and its `Contrasts`. Out: one `Answer` per backbone, train size and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -142,7 +143,7 @@ def answers(study: Study, contrasts: Contrasts) -> list[Answer]:
     """One answer per backbone, train size and group that has both methods, in the study's order."""
     found = []
     for backbone in study.used("backbone"):
-        for train in study.used("train"):
+        for train in sorted(study.used("train"), key=lambda train: int(train) if train.isdigit() else math.inf):
             for name in GROUP_TITLES:
                 if answer := _answer(study, contrasts, backbone, train, name):
                     found.append(answer)
