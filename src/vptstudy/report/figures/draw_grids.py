@@ -44,6 +44,7 @@ from vptstudy.study import Study
 # Beside a task's name: the chosen rate is the lowest or the highest that was tried.
 EDGE_MARKS = {"": "", LOWEST: " ◂", HIGHEST: " ▸"}
 COST_MARKS = "osD^vPX<>ph"
+MOST_MARKS = 7  # in a line of the legend
 # Points below the best of its task at which the scale of a heat map ends.
 DEEPEST = 30
 
@@ -209,6 +210,7 @@ def costs(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
                 _cost_mark(axis, mine.loc[method], name, method, order)
             axis.axhline(chance, color=NEUTRAL, **CHANCE)
             axis.grid(axis="y")
+            axis.margins(x=0.12)
     for row, words in zip(axes, ("seconds to train and score one seed", "tuned parameters, % of all"), strict=True):
         row[0].set_xscale("log")
         row[0].xaxis.set_major_formatter("{x:g}")
@@ -217,7 +219,8 @@ def costs(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
         row[len(row) // 2].set_xlabel(words)
     handles = [Line2D([], [], ls="", label=METHODS[m].title, **_mark(m)) for m in found]
     handles.append(Line2D([], [], color=NEUTRAL, label="chance", **CHANCE))
-    figure.legend(handles=handles, loc="outside upper left", ncols=6, columnspacing=1.2)
+    lines = math.ceil(len(handles) / MOST_MARKS)
+    figure.legend(handles=handles, loc="outside upper left", ncols=math.ceil(len(handles) / lines), columnspacing=1.2)
     return figure
 
 
