@@ -29,9 +29,9 @@ VERSIONS = {
     "final": 3,
     "explain": 3,
     "examples": 1,
-    "tables": 10,
-    "figures": 10,
-    "report": 4,
+    "tables": 11,
+    "figures": 11,
+    "report": 5,
 }
 
 
