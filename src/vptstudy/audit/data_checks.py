@@ -143,7 +143,7 @@ def check_split(view: View, job: Job) -> Iterator[Found]:
     try:
         looked_at = [np.load(view.path(images), mmap_mode="r") for images in job.inputs.get("images", ())]
         told = {"told": view.store.base / job.slice["told"]} if job.slice.get("told") else {}
-        again, _ = splits.split(job.slice | told, _drawn_from(source, *(["key"] if told else [])), *looked_at)
+        again, _ = splits.split(job.slice | told, _drawn_from(source), *looked_at)
     except (ValueError, KeyError, OSError) as error:
         yield name, Finding("plausible", f"cannot be drawn again from the index: {' '.join(str(error).split())}")
         return
@@ -153,11 +153,10 @@ def check_split(view: View, job: Job) -> Iterator[Found]:
         yield name, Finding("plausible", f"not the rows that its seed draws from the index{counts}")
 
 
-def _drawn_from(index: dict[str, np.ndarray], *more: str) -> pd.DataFrame:
+def _drawn_from(index: dict[str, np.ndarray]) -> pd.DataFrame:
     """The columns that a split is drawn from; texts stay Python's, since turning them into pandas' own takes longer."""
-    return pd.DataFrame(
-        {key: pd.Series(index[key], dtype=index[key].dtype) for key in ("row", "split", "label", *more)}
-    )
+    columns = ("row", "split", "label", "source", "key")
+    return pd.DataFrame({name: pd.Series(index[name], dtype=index[name].dtype) for name in columns})
 
 
 def check_fid(view: View, job: Job) -> Iterator[Found]:
