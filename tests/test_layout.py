@@ -37,6 +37,7 @@ WITH_TORCH = {
             "portable_parts",
             "pretrained",
             "prompts",
+            "trial",
             "windows",
         },
         "training": {

@@ -192,11 +192,13 @@ def _inject(backbone: nn.Module, spec: ModelSpec, kind: str, config: dict, key: 
         if not config["target_modules"]:
             raise ValueError("no layer")
         inject_adapter_in_model(PEFT_TYPE_TO_CONFIG_MAPPING[kind](**config), backbone)
-    except TypeError as error:
-        raise ValueError(f"{key.rpartition('.')[0]}: {kind} of peft: {str(error).splitlines()[0]}") from None
-    except ValueError:
-        named = targets if isinstance(targets, str) else ", ".join(targets)
-        raise ValueError(f"{key}: {named} name no layer of {spec.backbone.timm}; try qkv or proj") from None
+    except (TypeError, ValueError) as error:
+        said = str(error).splitlines()[0]
+        if not config["target_modules"] or "not found in the base model" in said:
+            named = targets if isinstance(targets, str) else ", ".join(targets)
+            said = f"{named} name no layer of {spec.backbone.timm}; try qkv or proj"
+            raise ValueError(f"{key}: {said}") from None
+        raise ValueError(f"methods.{spec.method}.peft: {kind} of peft: {said}") from None
 
 
 # What one layer of timm's plain ViT is called where a model has it in parts (EVA-02, DINOv3).

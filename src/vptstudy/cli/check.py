@@ -45,7 +45,7 @@ def run(options) -> int:
         print(f"  note       {line}")
     for line in edge_lines(study):
         print(f"  edge       {line}")
-    found = problems(study)
+    found = problems(study, weights=True)
     for line in found:
         print(f"  cannot run {line}")
     return 1 if found else 0

@@ -16,12 +16,17 @@ from vptcore.data.listing import Listing
 from vptcore.data.remedies import left_out_line, some
 from vptcore.data.sources import LISTED, look
 from vptcore.data.tasks import TASKS
-from vptstudy.study import Study
+from vptcore.models.methods_table import METHODS
+from vptstudy import slices
+from vptstudy.study import Cell, Study
 
 
-def problems(study: Study) -> list[str]:
-    """Every problem that the files and timm's models show. Imports torch where the config has backbones of its own."""
-    return [*_images(study), *_splits(study), *_checkpoints(study), *_models(study)]
+def problems(study: Study, *, weights: bool = False) -> list[str]:
+    """Every problem that the files and timm's models show. Imports torch where the config has backbones of its own, or
+    adapters of peft. With `weights` those of its own backbones that are a file here are read too."""
+    found = [*_images(study), *_splits(study), *_checkpoints(study)]
+    models = list(_models(study, weights))
+    return [*found, *models, *(() if models else _methods(study))]
 
 
 def check_runnable(study: Study) -> None:
@@ -75,18 +80,44 @@ def _checkpoints(study: Study) -> Iterator[str]:
             yield f"backbones.{name}.checkpoint: {where}: no such file; expected weights as .safetensors, .pth or .npz"
 
 
-def _models(study: Study) -> Iterator[str]:
-    """A backbone that the config adds or changes, built without weights or memory."""
+def _models(study: Study, weights: bool) -> Iterator[str]:
+    """A backbone that the config adds or changes: as its row says, and without prompts timm's own function."""
     own = [name for name in study.used("backbone") if name in study.config["backbones"]]
     if not own:
         return
     import torch
 
     from vptcore.models.pretrained import create_backbone
+    from vptcore.models.trial import try_backbone
 
     for name in own:
+        row = study.backbones[name]
         try:
             with torch.device("meta"):
-                create_backbone(study.backbones[name], pretrained=False)
+                create_backbone(row, pretrained=False)
+            try_backbone(row)
+            if weights and Path(row.checkpoint).is_file():
+                create_backbone(row)
         except (ValueError, RuntimeError, TypeError) as error:
             yield str(error).splitlines()[0]
+
+
+def _methods(study: Study) -> Iterator[str]:
+    """What is put into a backbone, where the config says which backbone or what: built small, and seen through once."""
+    pairs = {(cell.backbone, cell.method): cell for cell in study.cells if _is_own(study, cell)}
+    if not pairs:
+        return
+    from vptcore.models.trial import try_method
+
+    for cell in pairs.values():
+        try:
+            try_method(slices.final(study, cell))
+        except ValueError as error:
+            yield str(error)
+
+
+def _is_own(study: Study, cell: Cell) -> bool:
+    """Whether nobody tried this yet: an adapter with settings of the config's own, or on a backbone of its own."""
+    row = METHODS[cell.method]
+    changed = row.branch == "peft" and study.settings(cell.method) != dict(row.settings)
+    return bool(row.branch) and (cell.backbone in study.config["backbones"] or changed)

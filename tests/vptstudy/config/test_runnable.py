@@ -82,3 +82,58 @@ def test_what_is_worth_knowing_is_no_problem(tmp_path):
         "leaves: 1 images are links to nothing (elm/9.png)",
     ]
     assert problems(study) == []
+
+
+@pytest.mark.parametrize(
+    ("peft", "message"),
+    [
+        ({"peft_type": "LORA", "rr": 4, "target_modules": ["qkv"]}, r"methods.mine_too.peft: LORA of peft: .*'rr'"),
+        ({"peft_type": "LORA", "target_modules": ["kqv"]}, "target_modules: kqv name no layer of vit_tiny_patch16_224"),
+        ({"peft_type": "LORA", "target_modules": ".*kqv"}, r"target_modules: \.\*kqv name no layer of vit_tiny"),
+        ({"peft_type": "OFT", "target_modules": ["qkv"], "r": 2, "oft_block_size": 3}, "methods.mine_too.peft: OFT of"),
+        ({"peft_type": "C3A", "target_modules": ["qkv"], "block_size": 7}, r"mine_too.*(does not fit|C3A of peft)"),
+        ({"peft_type": "DORA", "target_modules": ["qkv"]}, "peft_type: 'DORA' is unknown; did you mean"),
+    ],
+)
+def test_an_adapter_that_peft_cannot_build_is_one_line_before_any_job(tmp_path, capsys, peft, message):
+    wrong = config(tmp_path)
+    wrong["methods"] = {"mine_too": {"peft": peft}}
+    wrong["experiments"]["only"] |= {"methods": ["mine_too"]}
+    with pytest.raises(ConfigError, match=message):
+        check_runnable(load_study(wrong))
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(wrong))
+    assert main(["check", str(path)]) in (1, 2)
+    said = "".join(capsys.readouterr())
+    assert (
+        len([line for line in said.splitlines() if "mine_too" in line and ("cannot run" in line or "check:" in line)])
+        == 1
+    )
+
+
+def test_adapters_and_backbones_that_fit_are_no_problem(tmp_path):
+    right = config(tmp_path)
+    right["methods"] = {"mine_too": {"peft": {"peft_type": "LOHA", "r": 2, "target_modules": ["fc1"]}}}
+    right["experiments"]["only"] |= {"methods": ["mine_too", "lora", "ssf", "adapter_plus", "full", "vpt"]}
+    assert problems(load_study(right)) == []
+
+
+def test_check_reads_weights_that_are_here(tmp_path, capsys):
+    """A file of weights that does not fit is found before the first search; without it nothing is read."""
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"blocks.0.norm1.weight": torch.zeros(128)}, tmp_path / "other.safetensors")
+    study = load_study(config(tmp_path, backbone={"checkpoint": str(tmp_path / "other.safetensors")}))
+    assert problems(study) == []
+    (line,) = problems(study, weights=True)
+    assert "other.safetensors" in line
+
+
+def test_a_backbone_that_is_not_timms_function_is_found_without_weights(tmp_path, monkeypatch):
+    from vptcore.models import prompts
+
+    plain = prompts.run_block
+    monkeypatch.setitem(prompts.PromptedViT.CALLS, "block", lambda *args, **more: 1.01 * plain(*args, **more))
+    (line,) = problems(load_study(config(tmp_path)))
+    assert line.startswith("backbones.mine.timm: VisionTransformer: put together in a way")
