@@ -30,7 +30,7 @@ CHOICES = {
     "adamw": ("authors", "torch"),
     "one_shot_pool": ("all", "vtab1k"),
     "one_shot_final": ("same", "two_per_class"),
-    "one_shot_picks": ("per_seed", "one"),
+    "one_shot_picks": ("one", "per_seed"),
     "fgvc_final": ("train", "trainval"),
     "lr_zero_epoch": (True, False),
     "scale_lr": (True, False),
@@ -78,7 +78,7 @@ class Protocol:
     one_shot_pool: str = "vtab1k"
     one_shot_final: str = "same"
     # `per_seed`: every seed of the finals trains on its own pick of images, so that intervals hold how picks differ.
-    one_shot_picks: str = "per_seed"
+    one_shot_picks: str = "one"
     fgvc_final: str = "train"
     val_every_epoch: bool = False
     # `equal`: every method's grid has as many configurations (`vptstudy.config.fair`).
@@ -106,6 +106,7 @@ PROTOCOLS: dict[str, Protocol] = {
         decay_norms=False,
         adamw="torch",
         one_shot_pool="all",
+        one_shot_picks="per_seed",
         vtab_resize="bilinear",
         normalisation="backbone",
         prompts_in_pool=False,

@@ -101,7 +101,9 @@ def demo():
 
 
 def test_shards_share_out_seeds_and_curves(demo):
-    study = load_study(demo | {"shards": {"final": 2}, "curves": {"seeds": 3}})
+    study = load_study(
+        demo | {"shards": {"final": 2}, "curves": {"seeds": 3}, "switches": {"one_shot_picks": "per_seed"}}
+    )
     cell = Cell("vit_mini_cifar10", "vpt", "digits", "160")
     first, second = (slices.final_shard(study, cell, name) for name in ("1of2", "2of2"))
     assert (first["seeds"], first["curve_seeds"]) == ([42, 82, 800], 2)
@@ -109,7 +111,7 @@ def test_shards_share_out_seeds_and_curves(demo):
     shot = Cell("vit_mini_cifar10", "vpt", "digits", "one_shot")
     assert slices.final_shard(study, shot, "1of2")["picks"] == [0, 2, 4]
     assert slices.final_shard(study, shot, "2of2")["picks"] == [1, 3]
-    one = load_study(demo | {"switches": {"one_shot_picks": "one"}})
+    one = load_study(demo)
     assert slices.final(one, shot)["picks"] == [0] * 5
     assert (slices.split(study, "digits", "one_shot")["picks"], slices.split(one, "digits", "one_shot")["picks"]) == (
         5,
