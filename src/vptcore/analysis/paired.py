@@ -78,8 +78,8 @@ def paired_difference(a_SN: np.ndarray, b_SN: np.ndarray) -> Contrast:
     images = float(gap_N.var(ddof=1) / N) if N > 1 else 0.0
     parts = [_seeds_variance(side) for side in (a_SN, b_SN)]
     shared = sum(_shared_variance(side) for side in (a_SN, b_SN))
-    weighted = [(parts[0], len(a_SN) - 1), (parts[1], len(b_SN) - 1), (max(images - shared, 0.0), N - 1)]
     blank = Contrast(float(gap_N.mean()), math.nan, math.nan, math.nan, sum(parts), images, shared, math.nan, seeds, N)
+    weighted = [(parts[0], len(a_SN) - 1), (parts[1], len(b_SN) - 1), (blank.variance - sum(parts), N - 1)]
     return with_interval(blank, weighted) if seeds > 1 else blank
 
 

@@ -50,6 +50,15 @@ def test_with_seeds_that_are_alike_it_is_the_paired_t_test_over_images():
     assert [found.low, found.high] == pytest.approx([*oracle.confidence_interval()])
 
 
+def test_where_the_seeds_agree_in_all_but_the_images_that_they_miss_it_is_the_t_test_over_images():
+    """Equal accuracies of both seeds, on other images each: all of the spread over images is each seed's own."""
+    a_SN, b_SN = np.array([[1, 1, 0, 0], [1, 0, 1, 0]]), np.ones((2, 4))
+    found = paired_difference(a_SN, b_SN)
+    test = stats.ttest_1samp(a_SN.mean(0) - b_SN.mean(0), 0)
+    assert (found.p, found.freedom) == pytest.approx((test.pvalue, 3))
+    assert (found.low, found.high) == pytest.approx(tuple(test.confidence_interval(0.95)))
+
+
 @pytest.mark.parametrize(
     "setting",
     [
