@@ -9,7 +9,6 @@ job runs again when its meaning changes and only then.
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 
 from vptcore.data.signature import signature
@@ -52,13 +51,14 @@ def _draws(study: Study, task: str) -> dict:
 
 
 def _signature(study: Study, task: str) -> str:
-    """A hash of what is in a person's folder, so that a change of it prepares the task again.
+    """A hash of a person's images, so that a change of them prepares the task again.
 
-    Empty for what ships, for what is downloaded (it is not there yet when the graph is built) and for a single
-    file, which is an input of the rule.
+    Empty for what ships, and for what is downloaded: it is not there yet when the graph is built.
     """
-    row, path = study.tasks[task], study.source_path(task)
-    return signature(path) if path and not row.fetched and os.path.isdir(path) else ""
+    place, reader = study.source_place(task), study.tasks[task].reader
+    if place is None or study.is_downloaded(task):
+        return ""
+    return signature(place, reader.names(place) if place.is_file() else ())
 
 
 def fetch(study: Study, task: str) -> dict:
@@ -95,7 +95,14 @@ def _network(study: Study) -> dict:
         "version": VERSIONS["features"], "network": fid["network"], "weights": fid.get("weights", ""),
         "resize": fid.get("resize", "pytorch-fid"), "backbone": asdict(study.backbones[study.main_backbone]),
         "protocol": asdict(study.protocol), "device": study.config["device"], **_sameness(study),
+        **_weights(study, study.main_backbone),
     }  # fmt: skip
+
+
+def _weights(study: Study, backbone: str) -> dict:
+    """A hash of the weights that the config names as a file: another file under the same name is another backbone."""
+    found = signature(study.backbones[backbone].checkpoint or None)
+    return {"checkpoint": found} if found else {}
 
 
 def features(study: Study, task: str) -> dict:
@@ -108,9 +115,9 @@ def features(study: Study, task: str) -> dict:
 
 def reference(study: Study) -> dict:
     """What the Fréchet network sees of the reference images."""
-    size = study.backbones[study.main_backbone].size
+    size, where = study.backbones[study.main_backbone].size, study.config["fid"]["reference"]
     resized = {"size": size, "image_resize": _reference_resize(study)}
-    return _network(study) | {"reference": study.config["fid"]["reference"]} | resized
+    return _network(study) | {"reference": where, "signature": signature(where)} | resized
 
 
 def _reference_resize(study: Study) -> str:
@@ -122,7 +129,9 @@ def _reference_resize(study: Study) -> str:
 def fid(study: Study, task: str) -> dict:
     """What the distances of a task read."""
     read = {key: study.config["fid"][key] for key in ("reference", "bootstrap")}
-    return {"version": VERSIONS["fid"], "task": task, "image_resize": _reference_resize(study), **read}
+    of_statistics = {} if study.reference_images else {"signature": signature(read["reference"])}
+    resized = {"image_resize": _reference_resize(study)}
+    return {"version": VERSIONS["fid"], "task": task, **read, **of_statistics, **resized}
 
 
 def _model(study: Study, cell: Cell) -> dict:
@@ -165,7 +174,7 @@ def search(study: Study, cell: Cell) -> dict:
     """What a grid search reads."""
     grid = study.config["methods"][cell.method]["grid"]
     extends = {"extend": MOST} if study.config["edges"] == "extend" else {}
-    return _model(study, cell) | extends | {
+    return _model(study, cell) | _weights(study, cell.backbone) | extends | {
         "version": VERSIONS["search"], "seed": study.config["search_seed"], "grid": grid,
         "fixed_decay": METHODS[cell.method].as_full and study.protocol.full_decay == "fixed",
     }  # fmt: skip
@@ -175,6 +184,7 @@ def final(study: Study, cell: Cell) -> dict:
     """What the seeds of a cell read."""
     return (
         _model(study, cell)
+        | _weights(study, cell.backbone)
         | {
             "version": VERSIONS["final"],
             "parts": list(final_parts(study.protocol, study.tasks[cell.task].group, cell.train)),
@@ -212,6 +222,7 @@ def explain(study: Study, backbone: str, task: str, train: str) -> dict:
     slices = {method: _model(study, cell) for method, cell in cells.items()}
     return {
         "version": VERSIONS["explain"],
+        **_weights(study, backbone),
         "seed": study.seeds[0],
         "images": study.config["explain"]["images"],
         "cam": study.config["explain"]["cam"],

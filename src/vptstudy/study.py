@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 
+from vptcore.data.item import Request
 from vptcore.data.one_shot import DRAWN
 from vptcore.data.tasks import Task
 from vptcore.models.backbones import Backbone
@@ -156,6 +158,17 @@ class Study:
         given = self.config["tasks"].get(task, {}).get("path")
         return given or f"{self.config['data_root']}/{task}"
 
+    def source_place(self, task: str) -> Path | None:
+        """The folder or file that a task's images are read from: its path, or that with its source's suffix."""
+        row, path = self.tasks[task], self.source_path(task)
+        request = Request(row.id, row.classes, Path(path) if path else None)
+        return next((place for place in row.reader.places(request) if place.exists()), None)
+
+    def is_downloaded(self, task: str) -> bool:
+        """Whether the workflow brings a task's images. To a path of the person's own it never does."""
+        default = f"{self.config['data_root']}/{task}"
+        return self.tasks[task].fetched and self.source_path(task) == default
+
     def input_size(self, task: str) -> int:
         """The largest input in pixels among the backbones that see this task."""
         return self._input_sizes[task]
@@ -178,6 +191,12 @@ class Study:
         """
         is_drawn = self.one_shot_selection in DRAWN
         return len(self.seeds) if self.protocol.one_shot_picks == "per_seed" and is_drawn else 1
+
+    @property
+    def reference_images(self) -> str:
+        """The images that the Fréchet reference is made of; '' where the config names statistics that exist."""
+        where = self.config["fid"]["reference"]
+        return "" if where.startswith("asset:") or where.endswith((".safetensors", ".npz")) else where
 
     @property
     def fid_tasks(self) -> list[str]:

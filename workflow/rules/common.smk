@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from vptcore.jobs import workfolder
+from vptcore.jobs.meaning import Slice
 from vptstudy import plan
 from vptstudy.graph import flow, stale, targets
 from vptstudy.graph.jobs import CELL, PATTERNS, TABLE_FORMS, Graph
@@ -14,6 +15,13 @@ from vptcore.choices import ConfigError
 from vptstudy.config.resolve import load_study
 from vptstudy.config.schema import read_config
 
+
+def stop(line: str):
+    """End with one line. Not by sys.exit, after which Snakemake would report an exception of its own."""
+    print(line, file=sys.stderr, flush=True)
+    os._exit(1)
+
+
 try:
     # Snakemake's own reading takes the last of two equal keys in silence.
     for file in workflow.configfiles:
@@ -21,9 +29,7 @@ try:
     STUDY = load_study(config)
     check_owner(STUDY, workflow.configfiles)
 except ConfigError as mistake:
-    print(f"config: {mistake}", file=sys.stderr, flush=True)
-    # Not sys.exit, after which Snakemake would report an exception of its own.
-    os._exit(1)
+    stop(f"config: {mistake}")
 
 if notice := flow.missing_data(STUDY):
     print(notice, file=sys.stderr, flush=True)
@@ -75,12 +81,15 @@ def reads(stage: str):
 
 @cache
 def force_stale() -> None:
-    stale.force(workflow, GRAPH)
+    try:
+        stale.force(workflow, GRAPH)
+    except ConfigError as mistake:
+        stop(str(mistake))
 
 
 def sliced(stage: str):
     """What a stage's job reads of the config."""
-    return lambda wildcards: GRAPH[stage, *wildcards].slice
+    return lambda wildcards: Slice(GRAPH[stage, *wildcards].slice)
 
 
 def beside(stage: str):

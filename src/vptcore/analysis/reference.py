@@ -49,9 +49,7 @@ def read_reference(where: str | Path, network: str, width: int, resize: str, ima
     `image_resize`: how the task's images reached the methods' input, which the reference's must have done too, where
     its file says.
     """
-    where = str(where)
-    assets = resources.files("vptcore") / "assets"
-    path = Path(str(assets / where.removeprefix("asset:"))) if where.startswith("asset:") else Path(where)
+    path = _path(where)
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no file"
         raise ValueError(
@@ -80,6 +78,22 @@ def read_reference(where: str | Path, network: str, width: int, resize: str, ima
     count = int(stored["count"]) if "count" in stored else 0
     reference = Reference(stored["mean"], stored["covariance"], count, stored.get("sample"))
     return Found(reference, note.get("images_sha256") or file_sha256(path))
+
+
+def reference_hash(where: str | Path) -> str | None:
+    """The hash that `read_reference` gives these statistics; None where there are none that can be read."""
+    try:
+        path = _path(where)
+        note = {} if path.suffix == ".npz" else _read_safetensors(path)[1]
+        return note.get("images_sha256") or file_sha256(path)
+    except (OSError, ValueError):
+        return None
+
+
+def _path(where: str | Path) -> Path:
+    """The file that `asset:NAME` or a path stands for."""
+    asset = str(where).removeprefix("asset:")
+    return Path(where) if asset == str(where) else Path(str(resources.files("vptcore") / "assets" / asset))
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -69,7 +69,7 @@ def prepare(
         stored = _store(job, chunks, Path(images_path), say)
         notes = _notes(stored, job)
         more = {"shape": [len(stored.rows), *stored.form.shape_HWC], "native": stored.form.native, **notes}
-        inputs = {"source": job["path"]} if job["path"] and Path(job["path"]).is_file() else {}
+        inputs = {"source": stored.source.where} if Path(stored.source.where).is_file() else {}
         note = provenance(decides, inputs, started=started, **more)
         records.write_rows(index_path, "index", stored.rows, note)
     return _summary(stored, notes, time.time() - started)

@@ -8,7 +8,7 @@ added by one module with one row (docs/extending.md), and no other place names i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +37,10 @@ def _has_something(path: Path) -> bool:
     return path.is_dir() and any(path.iterdir())
 
 
+def _names_none(path: Path) -> Sequence[str]:
+    return ()
+
+
 def _not_counted(request: Request) -> None:
     return None
 
@@ -48,7 +52,8 @@ class Reader:
     Where the images are: `places` to look in, in order; `needs`, the files that must be there; `holds`, whether a place
     has images; `locate` in place of all three, where a source knows better. `is_file`: the path is one file.
     `count` is the number of images at `request.path`, without decoding one, or None where it cannot be had.
-    `look` lists a person's own images. `is_quick`: opening reads lists alone, so `vptcore data list` may try it.
+    `look` lists a person's own images; `names` are those that a single file names, from the folder that it lies in.
+    `is_quick`: opening reads lists alone, so `vptcore data list` may try it.
     `fetched`: the patterns of the files that `vptcore data fetch` brings from a task's repository; none: it cannot.
     `own`: a person's own way of keeping images, without the benchmark's order of them.
     `ships`: what brings the images, for a source that needs no path.
@@ -64,6 +69,7 @@ class Reader:
     fetched: tuple[str, ...] = ()
     own: bool = False
     look: Callable[[Path | str], Listing] | None = None
+    names: Callable[[Path], Sequence[str]] = _names_none
     places: Callable[[Request], list[Path]] = _at_its_path
     holds: Callable[[Path], bool] = _has_something
     locate: Callable[[Request], Path] | None = None

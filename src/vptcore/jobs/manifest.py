@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import vptcore
+from vptcore.jobs.meaning import meaning
 from vptcore.records import KINDS, METADATA_KEY, digest, file_sha256, write_text
 
 FOLDER = "manifest"
@@ -72,7 +73,8 @@ class Record:
         self.inputs, self.source = {}, None
         if self.makes:
             self.inputs = _identities(reads)
-            self.source = folder_state(job["path"]) if os.path.isdir(job.get("path") or "") else None
+            folder = images_of(job)
+            self.source = folder_state(folder) if os.path.isdir(folder) else None
 
     @property
     def record(self) -> Path:
@@ -121,7 +123,7 @@ def _is_made(record: Path, job: Mapping, inputs: Mapping, makes: Results) -> boo
     except (OSError, ValueError):
         return False
     return (
-        note["job_hash"] == digest(job)
+        meaning(note["job"]) == meaning(job)
         and note["inputs"] == inputs
         and all(_all_hold(note["outputs"], path, name) for path, (_, name) in makes)
     )
@@ -136,7 +138,9 @@ def _all_hold(outputs: Mapping, path: Path, name: str) -> bool:
 
 
 def _identities(paths: Iterable[str]) -> dict[str, str | None]:
-    return {_name(path): identity(path) if os.path.isfile(path) else None for path in paths}
+    """What each file holds. A hidden file is a mark of something done, and holds nothing."""
+    named = {known_as(path): path for path in paths if not os.path.basename(path).startswith(".")}
+    return {name: identity(path) if os.path.isfile(path) else None for name, path in named.items()}
 
 
 def read_record(path: Path | str) -> dict:
@@ -151,11 +155,13 @@ def read_record(path: Path | str) -> dict:
     return note
 
 
-def folder_state(folder: Path | str, *, content: bool = True) -> dict:
-    """What a task's folder of images holds: `listing` changes with any name, size or time, `content` with any byte.
+def images_of(job: Mapping) -> str:
+    """Where the images lie that a job decodes: a task's, or those of the Fréchet reference; '' for other jobs."""
+    return str(job.get("path") or job.get("reference") or "")
 
-    A folder is no input of Snakemake's, so that a changed image in it is for the audit to find.
-    """
+
+def folder_state(folder: Path | str, *, content: bool = True) -> dict:
+    """What a folder of images holds: `listing` changes with any name, size or time, `content` with any byte."""
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and not path.name.startswith("."))
     states = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
     listing = digest([[name, state.st_size, state.st_mtime_ns] for name, state in states])
@@ -166,10 +172,16 @@ def folder_state(folder: Path | str, *, content: bool = True) -> dict:
     return {"files": len(files), "bytes": size, "listing": listing, "content": hashes}
 
 
-def _name(path: Path | str) -> str:
-    """A study's result by its name inside the study, so that a study may be moved; any other file by its path."""
+@cache
+def content_of(folder: str) -> str | None:
+    """A hash of the names and bytes of what a folder holds, looked at once in a process; None for a very large one."""
+    return folder_state(folder)["content"] if os.path.isdir(folder) else None
+
+
+def known_as(path: Path | str) -> str:
+    """A study's result by its name inside the study, any other file by its own: both may be moved."""
     found = split_path(path)
-    return found[1] if found else str(path)
+    return found[1] if found else Path(path).name
 
 
 def _states(path: Path, name: str):

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vptcore.jobs import lease, stopping
+from vptcore.jobs.meaning import meaning
 from vptcore.records import digest, replacing, write_text
 
 Outputs = Mapping[str, object]
@@ -96,7 +97,7 @@ def open_work(outputs: Outputs, note: Mapping, say: Callable[[str], None] = prin
 
     Waits while a living copy of the job works in it.
     """
-    made_by = digest({"job": note["job_hash"], "inputs": {k: v["sha256"] for k, v in note["inputs"].items()}})
+    made_by = digest({"job": meaning(note["job"]), "inputs": {k: v["sha256"] for k, v in note["inputs"].items()}})
     held = lease.take(Path(outputs["work"]), say)
     held.beat(lambda: stopping.ask(LOST, saves=False))
     try:

@@ -91,7 +91,7 @@ def _all_seeds(job, inputs, outputs, device: torch.device, work: Path, say) -> n
 
 def _keep_finished(job, inputs, outputs, recipe: Recipe, config: int, work: Path, say) -> None:
     """Put the seeds that an earlier run of this cell finished into the work folder."""
-    models = {Path(path).name: path for path in outputs.get("models") or []}
+    models = {Path(path).name: path for path in finished.of_cell(outputs).get("models") or []}
     for seed, (row, curve, predictions) in finished.final_seeds(job, inputs, outputs, recipe, config).items():
         if not (work / f"seed={seed}.json").exists():
             name = f"seed={seed}.safetensors"

@@ -17,15 +17,31 @@ import numpy as np
 import pandas as pd
 
 from vptcore.jobs.manifest import identity, recorded
-from vptcore.records import KINDS, digest, read_provenance, read_rows
+from vptcore.jobs.meaning import meaning
+from vptcore.records import KINDS, read_provenance, read_rows
 from vptcore.training.choose import choose
 from vptcore.training.recipe import Recipe
 
 # What a job may be asked otherwise without another number for what it has in common with the one before.
-MANY = {"final": ("seeds", "picks", "curve_seeds", "curve_images"), "search": ("grid", "extend")}
+MANY = {"final": ("seeds", "picks", "curve_seeds", "curve_images"), "search": ("grid", "extend", "shard")}
 SETTINGS = ("optimizer", "lr", "weight_decay", "batch", "epochs")
 HOW = ("compiled", "captured")  # how the runs were computed: in a file's metadata, not in its rows
 HIVE = ("backbone", "method", "task", "train")
+
+
+def of_cell(outputs: Mapping[str, object]) -> Mapping[str, object]:
+    """Where the whole cell's files lie, for a job that makes a shard of them; else the outputs themselves."""
+    parts = Path(str(outputs["rows"])).parts
+    if not parts[-2].startswith("shard="):
+        return outputs
+    (*root, _, kind), cell = parts[: parts.index("shards") + 2], parts[parts.index("shards") + 2 : -2]
+    models = Path(*root, "models", *cell)
+    found = {
+        name: str(Path(*root, kind if name == "rows" else name, *cell, "rows.parquet"))
+        for name in ("rows", "curves", "predictions")
+    }
+    kept = [str(models / Path(path).name) for path in outputs.get("models") or []]
+    return found | {"models": kept, "best": str(models / "search.safetensors")}
 
 
 def search_rows(
@@ -47,6 +63,7 @@ def final_seeds(
 
     A seed whose test curve or tuned model is asked for, and was not kept or is of other images, is trained again.
     """
+    outputs = of_cell(outputs)
     old = {row["seed"]: row for row in _rows_of(job, inputs, str(outputs["rows"]), "final")}
     if not old or not all(recorded(str(outputs[name])) for name in ("curves", "predictions")):
         return {}
@@ -109,7 +126,7 @@ def _rows_of(job: Mapping, inputs: Mapping[str, object], path: str, kind: str) -
         name in inputs and note["inputs"].get(name, {}).get("sha256") == identity(str(inputs[name])) for name in files
     )
     how = {name: note[name] for name in HOW if name in note}
-    is_right = same and digest(then) == digest(today)
+    is_right = same and meaning(then) == meaning(today)
     return [row | how for row in _plain(read_rows(path, kind, KINDS[kind].names))] if is_right else []
 
 

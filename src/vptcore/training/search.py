@@ -108,10 +108,12 @@ def _grid(job, inputs, outputs, device: torch.device, work: Path, say) -> list[d
 
 def _keep_finished(job, inputs, outputs, recipes: list[Recipe], work: Path) -> None:
     """Put what an earlier run of this cell finished into the work folder: configurations, and the best one's model."""
-    rows, best = finished.search_rows(job, inputs, outputs["rows"], recipes)
-    if best is not None and recorded(outputs.get("best", "")) and not (work / f"config={best}.json").exists():
+    before = finished.of_cell(outputs)
+    rows, best = finished.search_rows(job, inputs, before["rows"], recipes)
+    has_model = "best" in outputs and best is not None and recorded(before["best"])
+    if has_model and not (work / f"config={best}.json").exists():
         with replacing(work / f"config={best}.safetensors") as beside:
-            shutil.copyfile(outputs["best"], beside)
+            shutil.copyfile(before["best"], beside)
     for config, row in rows.items():
         if not (work / f"config={config}.json").exists():
             write_text(work / f"config={config}.json", json.dumps(row))

@@ -6,7 +6,6 @@ python -m pytest tests/workflow/test_audit.py
 from __future__ import annotations
 
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +48,6 @@ class View:
 
     def note(self, name: str, kind: str) -> dict:
         return self.store.note(name, kind)
-
-    def reference(self, where: str) -> str | None:
-        """The hash of a Fréchet reference, `asset:` or a path; None where it is not there."""
-        if not where.startswith("asset:"):
-            return self.store.sha256(where)
-        asset = resources.files("vptcore") / "assets" / where.removeprefix("asset:")
-        return self.store.sha256(str(asset)) if asset.is_file() else None
 
 
 def only(job: Job, output: str) -> str:

@@ -20,9 +20,10 @@ import pandas as pd
 from PIL import Image
 
 from vptcore.analysis import examples
+from vptcore.analysis.reference import reference_hash
 from vptcore.data import arrays, splits
 from vptcore.data.item import SPLITS
-from vptcore.jobs.manifest import folder_state
+from vptcore.records import file_sha256, read_rows
 from vptstudy.audit.context import Found, View, only
 from vptstudy.audit.findings import Finding, remark
 from vptstudy.audit.store import BIG
@@ -64,39 +65,27 @@ def _index(view: View, job: Job, name: str) -> Iterator[Finding]:
 
 
 def _source(view: View, job: Job, name: str) -> Iterator[Finding]:
-    """The images that it was decoded from, as they are there today."""
-    path = job.slice["path"]
-    record = view.store.records.get(name, {})
-    recorded = record.get("source")
-    there = view.store.base / path if path else None
-    if recorded and there is not None and there.is_dir():
-        now = folder_state(there, content=False)
-        if now["listing"] != recorded["listing"]:
-            now = folder_state(there)
-            if None in (now["content"], recorded["content"]) or now["content"] != recorded["content"]:
-                yield Finding("inputs", f"{path} has changed since its images were decoded")
-    elif there is not None and there.is_file():
-        entry = view.note(name, "index").get("inputs", {}).get("source")
-        if entry and (view.deep or os.stat(there).st_size <= BIG) and view.store.sha256(path) != entry["sha256"]:
-            yield Finding("inputs", f"{path} has changed since its images were decoded")
-    elif path:
+    """The images that it was decoded from, as they are there today: their signature is held in `check_config`."""
+    path, place = job.slice["path"], view.study.source_place(job.of["task"])
+    if path and place is None:
         yield remark("inputs", f"{path} is no longer there")
-    if view.deep and (path is None or (there is not None and there.exists())):
+        return
+    entry = view.note(name, "index").get("inputs", {}).get("source")
+    is_read = entry and place is not None and place.is_file() and (view.deep or os.stat(place).st_size <= BIG)
+    if is_read and file_sha256(place) != entry["sha256"]:
+        yield Finding("inputs", f"{place} has changed since it was read")
+    if view.deep:
         yield from _decoded_again(view, job, name)
 
 
 def _decoded_again(view: View, job: Job, name: str) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / "rows.parquet"
-        path = job.slice["path"]
-        slice_ = job.slice | {"path": str(view.store.base / path) if path else None}
         try:
-            arrays.prepare(slice_, Path(folder) / "images.npy", again)
+            arrays.prepare(job.slice, Path(folder) / "images.npy", again)
         except (ValueError, OSError) as error:
             yield Finding("inputs", f"its source cannot be decoded again: {error}")
             return
-        from vptcore.records import read_rows
-
         fresh, rows = read_rows(again, "index"), view.rows(name, "index")
         if any(not np.array_equal(fresh[column].to_numpy(), rows[column]) for column in ("key", "label", "sha256")):
             yield Finding("inputs", "decoded again from its source, the images are others")
@@ -174,12 +163,14 @@ def check_fid(view: View, job: Job) -> Iterator[Found]:
     yield from ((name, finding) for finding in _distance_again(view, job, rows, value))
     if view.synthetic:
         return
-    where = job.inputs["reference"][0] if "reference" in job.inputs else str(rows["reference"][0])
-    reference = view.reference(where)
-    if rows["reference"][0] != job.slice["reference"]:
-        yield name, Finding("config", f"reference {rows['reference'][0]}, now {job.slice['reference']}")
-    elif reference is not None and reference != rows["reference_sha256"][0]:
-        yield name, Finding("inputs", f"{rows['reference'][0]} is another file than it was")
+    reference = reference_hash(_statistics(view, job))
+    if reference is not None and reference != rows["reference_sha256"][0]:
+        yield name, Finding("inputs", f"{rows['reference'][0]} is another reference than it was")
+
+
+def _statistics(view: View, job: Job) -> str:
+    """Where a distance's reference is: what this study made of images, or the statistics that the config names."""
+    return str(view.path(job.inputs["reference"][0])) if "reference" in job.inputs else job.slice["reference"]
 
 
 def _distance_again(view: View, job: Job, rows: dict[str, np.ndarray], value: float) -> Iterator[Finding]:
@@ -187,8 +178,6 @@ def _distance_again(view: View, job: Job, rows: dict[str, np.ndarray], value: fl
     from vptcore.analysis import fid, frechet
 
     (features,) = job.inputs["features"]
-    where = job.inputs["reference"][0] if "reference" in job.inputs else job.slice["reference"]
-    where = where if where.startswith("asset:") else str(view.path(where))
     if not view.exists(features):
         return
     try:
@@ -196,7 +185,7 @@ def _distance_again(view: View, job: Job, rows: dict[str, np.ndarray], value: fl
         if rows["images"][0] != len(features_ND):
             yield Finding("plausible", f"made of {rows['images'][0]} images; there are features of {len(features_ND)}")
         elif view.deep or features_ND.size <= FEW:
-            found = fid.read_reference(where, note["network"], features_ND.shape[1], note["resize"])
+            found = fid.read_reference(_statistics(view, job), note["network"], features_ND.shape[1], note["resize"])
             again = frechet.Comparison(features_ND, found.reference).distance()
             if not np.isclose(again, value, rtol=1e-6, atol=1e-6):
                 yield Finding("plausible", f"{value:.4f}, but its features give {again:.4f}")

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from vptcore.jobs.manifest import code_hash
-from vptcore.records import digest
+from vptcore.jobs.meaning import meaning
 from vptstudy.audit.context import Found, View
 from vptstudy.audit.findings import Finding, Unusable
 from vptstudy.graph.jobs import Job
@@ -127,11 +127,13 @@ def check_table(view: View, job: Job) -> Iterator[Found]:
     there = [name for name in job.files if view.exists(name)]
     if not there or not all(view.exists(name) for name in job.reads) or _is_proven(view, job):
         return
+    # The slice that it was made from, which means the same: a table's page names the study's folder as it then was.
+    made_from = view.store.records.get(job.files[0], {"job": job.slice})["job"]
     with tempfile.TemporaryDirectory() as folder:
         inputs = {kind: [str(view.path(name)) for name in names] for kind, names in job.inputs.items()}
         outputs = {form: str(Path(folder) / f"table.{form}") for form in job.outputs}
         try:
-            report_jobs.table(job.slice, inputs, outputs)
+            report_jobs.table(made_from, inputs, outputs)
         except (ValueError, KeyError) as error:
             yield there[0], Finding("plausible", f"cannot be built again from its rows: {' '.join(str(error).split())}")
             return
@@ -147,7 +149,7 @@ def _is_proven(view: View, job: Job) -> bool:
         return False
     same = [view.store.identity(name) == record["inputs"].get(name) for name in job.reads]
     made = [view.store.sha256(name) == record["outputs"].get(name, {}).get("sha256") for name in job.files]
-    return all(same) and all(made) and digest(job.slice) == record["job_hash"]
+    return all(same) and all(made) and meaning(job.slice) == meaning(record["job"])
 
 
 def check_figure(view: View, job: Job) -> Iterator[Found]:

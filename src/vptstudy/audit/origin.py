@@ -11,11 +11,13 @@ import os
 from collections.abc import Iterator, Mapping
 
 import vptcore
+from vptcore.jobs.manifest import images_of, known_as
+from vptcore.jobs.meaning import SIGNATURE, changed, meaning, without_places
 from vptcore.records import digest, hive_parts
-from vptstudy.audit.asked import inside
 from vptstudy.audit.findings import Finding, remark
 from vptstudy.audit.store import Store
 from vptstudy.graph.jobs import Job
+from vptstudy.graph.stale import have_changed
 
 SHOWN = 3
 
@@ -54,13 +56,19 @@ def check_config(store: Store, job: Job, made_from: Mapping | None, job_hash: st
         return
     if digest(made_from) != job_hash:
         yield Finding("config", "its metadata disagrees with itself: the slice is not that of its hash")
-    if digest(job.slice) != digest(made_from):
+    if meaning(job.slice) == meaning(made_from):
+        return
+    if list(changed(made_from, job.slice)) != [SIGNATURE]:
         yield Finding("config", f"made from another config: {difference(made_from, job.slice)}")
+    elif have_changed(job.slice, store.records.get(job.files[0], {})):
+        yield Finding("inputs", f"{images_of(job.slice)} has changed since it was read")
+    elif job.slice[SIGNATURE]:
+        yield remark("inputs", f"{images_of(job.slice)} has other times than when it was read, and the same bytes")
 
 
 def difference(then: Mapping, now: Mapping) -> str:
     """The keys that differ, with both values: 'epochs 5, now 8'."""
-    before, after = _flat(then), _flat(now)
+    before, after = _flat(without_places(then)), _flat(without_places(now))
     changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     shown = [f"{key} {_short(before.get(key))}, now {_short(after.get(key))}" for key in changed[:SHOWN]]
     more = [f"and {len(changed) - SHOWN} more"] if len(changed) > SHOWN else []
@@ -84,10 +92,10 @@ def check_inputs(store: Store, job: Job, recorded: Mapping[str, str | None]) -> 
     A file that was damaged after its job is a matter of that file, not of those made from it before.
     """
     for name in job.reads:
-        if name not in recorded:
+        if known_as(name) not in recorded:
             yield Finding("inputs", f"does not say from which {name} it was made")
             continue
-        then, now, entry = recorded[name], store.identity(name), store.entry(name) or {}
+        then, now, entry = recorded[known_as(name)], store.identity(name), store.entry(name) or {}
         intact = entry.get("rows") or entry.get("sha256") or now
         if then in (now, intact):
             continue
@@ -95,18 +103,16 @@ def check_inputs(store: Store, job: Job, recorded: Mapping[str, str | None]) -> 
             yield remark("inputs", f"{name} is no longer there")
         else:
             yield Finding("inputs", f"made from another {name} than is there now")
-    known = {*job.reads, *_sources(job)}
-    if stray := [name for name in recorded if name not in known]:
+    # A task's images from outside are held against their signature.
+    known = set(map(known_as, job.reads))
+    stray = [name for name in recorded if name not in known and job.stage != "prepare"]
+    if stray:
         yield Finding("inputs", f"made from {stray[0]}, which is no input of it")
-
-
-def _sources(job: Job) -> tuple[str, ...]:
-    return (str(job.slice.get("path")),) if job.stage == "prepare" else ()
 
 
 def recorded_inputs(note: Mapping) -> dict[str, str]:
     """Input -> hash of a rows file's metadata, by names inside the study."""
-    return {inside(entry["path"]): entry["sha256"] for entry in note.get("inputs", {}).values()}
+    return {known_as(entry["path"]): entry["sha256"] for entry in note.get("inputs", {}).values()}
 
 
 def check_code(version: object) -> Iterator[Finding]:

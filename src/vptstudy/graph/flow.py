@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from glob import glob
 from pathlib import Path
 
@@ -17,11 +17,13 @@ from vptcore.data.item import Request
 from vptcore.data.one_shot import LOOKS
 from vptcore.data.sources import is_there
 from vptcore.data.tasks import Task
+from vptcore.jobs.notes import is_todays
 from vptstudy import slices
 from vptstudy.study import ONE_SHOT, Cell, Study
 
 ROWS = "rows.parquet"
 FETCHED = ".fetched"
+STATISTICS = "reference/statistics.safetensors"
 # The files of a final by the name of its output: the folder of each.
 FINAL_ROWS = {"rows": "final", "curves": "curves", "predictions": "predictions"}
 
@@ -38,14 +40,9 @@ def task_files(study: Study, task: str, train: str) -> dict[str, str]:
 
 
 def fetched_files(study: Study, task: str) -> list[str]:
-    """What a task's preparation waits for: a person's parquet file, or the mark of a download that is still to come."""
+    """What a task's preparation waits for: the mark of a download that is still to come."""
     row, path = study.tasks[task], study.source_path(task)
-    if row.reader.is_file and path:
-        found = next((str(place) for place in row.reader.places(_request(row, path)) if place.is_file()), None)
-        return [found] if found else []
-    # A path of the person's own is never downloaded to.
-    is_own = path != f"{study.config['data_root']}/{task}"
-    is_wanted = row.fetched and not is_own and not is_there(row.source, _request(row, path))
+    is_wanted = study.is_downloaded(task) and not is_there(row.source, _request(row, path))
     return [f"{path}/{FETCHED}"] if is_wanted else []
 
 
@@ -88,26 +85,13 @@ def features_files(study: Study, task: str) -> dict[str, str]:
 
 
 def fid_files(study: Study, task: str) -> dict[str, str]:
-    """The task's features, and the reference where it is a file or made by this study from images.
+    """The task's features, and the reference's statistics where this study makes them from images.
 
-    Statistics that are not there are left to the job, whose one line says how to make them: the rest of a study can be
-    planned and run without them.
+    Statistics that exist are in the slice, by name and signature: where they are not there, the job's one line says how
+    to make them, and the rest of a study can be planned and run without them.
     """
-    files, reference = {"features": f"{study.root}/features/task={task}/features.safetensors"}, reference_file(study)
-    return files | ({"reference": reference} if reference else {})
-
-
-def reference_file(study: Study) -> str:
-    """The statistics that the distances are taken to; '' for shipped ones and those that are not there."""
-    where = study.config["fid"]["reference"]
-    if not is_statistics(where):
-        return f"{study.root}/reference/statistics.safetensors"
-    return where if os.path.isfile(where) else ""
-
-
-def is_statistics(where: str) -> bool:
-    """Whether `fid.reference` names statistics that exist, and not images."""
-    return where.startswith("asset:") or where.endswith((".safetensors", ".npz"))
+    files = {"features": f"{study.root}/features/task={task}/features.safetensors"}
+    return files | ({"reference": f"{study.root}/{STATISTICS}"} if study.reference_images else {})
 
 
 def search_files(study: Study, cell: Cell) -> dict[str, str]:
@@ -123,14 +107,20 @@ def search_files(study: Study, cell: Cell) -> dict[str, str]:
     return files | {"base": model_file(study, base, study.seeds[0]) if leaks else best_of_search(study, base)}
 
 
-def shards(study: Study, kind: str, cell: Cell) -> list[str]:
-    """The shards behind a cell's rows: those that made the rows that are there, else those that the config asks for.
+def shards(study: Study, kind: str, cell: Cell, slice_: Callable[[], Mapping], files: Files) -> list[str]:
+    """The shards behind a cell's rows: those that made today's rows, else those that the config asks for.
 
-    A cell whose rows are there stays as it was made: changing `shards` makes nothing again.
+    A cell whose rows are today's stays as it was made: changing `shards` makes nothing again.
     """
-    if os.path.exists(study.path(kind, cell)):
-        return _made_shards(study, kind, cell)
-    count = study.shards(kind, cell)
+    path, wanted = study.path(kind, cell), _numbered(study.shards(kind, cell))
+    if not os.path.exists(path):
+        return wanted
+    made = _made_shards(study, kind, cell)
+    reads = [path for path in files.values() if isinstance(path, str)]
+    return made if made == wanted or is_todays(path, slice_(), reads) else wanted
+
+
+def _numbered(count: int) -> list[str]:
     return [f"{number}of{count}" for number in range(1, count + 1)] if count > 1 else []
 
 
@@ -142,8 +132,7 @@ def _made_shards(study: Study, kind: str, cell: Cell) -> list[str]:
         found[count].append(number)
     sets = [count for count, numbers in found.items() if len(numbers) == count]
     wanted = study.shards(kind, cell)
-    count = wanted if wanted in sets else min(sets, default=0)
-    return [f"{number}of{count}" for number in range(1, count + 1)]
+    return _numbered(wanted if wanted in sets else min(sets, default=0))
 
 
 def shard_file(study: Study, kind: str, cell: Cell, shard: str, name: str = ROWS) -> str:

@@ -27,7 +27,7 @@ PATTERNS: dict[str, dict[str, str]] = {
     "prepare": {"images": "data/task={task}/images.npy", "index": f"index/task={{task}}/{ROWS}"},
     "split": {"rows": f"splits/task={{task}}/train={{train}}/{ROWS}"},
     "features": {"features": "features/task={task}/features.safetensors"},
-    "reference": {"statistics": "reference/statistics.safetensors"},
+    "reference": {"statistics": flow.STATISTICS},
     "fid": {"rows": f"fid/task={{task}}/{ROWS}"},
     "search": {"rows": f"search/{CELL}/{ROWS}"},
     "search_shard": {"rows": f"shards/search/{CELL}/shard={{shard}}/{ROWS}"},
@@ -226,7 +226,7 @@ def _parts(cell: Cell, **more: str) -> dict[str, str]:
 
 
 def _data_jobs(study: Study) -> Iterator[Job]:
-    if study.fid_tasks and not flow.is_statistics(study.config["fid"]["reference"]):
+    if study.fid_tasks and study.reference_images:
         yield _job(study, "reference", {}, lambda: slices.reference(study), {})
     sizes = {(c.task, c.train): None for c in (*study.cells, *study.searches)}
     for task in study.used("task"):
@@ -265,7 +265,8 @@ def _cell_jobs(study: Study, kind: str, cell: Cell, files: Files, beside: Files)
     """A cell's job, or its shards and the job that puts them together."""
     whole = slices.search if kind == "search" else slices.final
     part = slices.search_shard if kind == "search" else slices.final_shard
-    shards, is_split = flow.shards(study, kind, cell), study.shards(kind, cell) > 1
+    shards = flow.shards(study, kind, cell, lambda: whole(study, cell), files)
+    is_split = study.shards(kind, cell) > 1
     for shard in shards:
         make = lambda shard=shard: part(study, cell, shard)  # noqa: E731
         mine = flow.shard_models(study, kind, cell, shard, beside)

@@ -9,16 +9,15 @@ a second for the paper's two thousand files.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from functools import cache
+from importlib import metadata
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from vptcore.choices import ConfigError
 from vptcore.jobs import manifest
-from vptcore.records import METADATA_KEY, digest
+from vptcore.jobs.meaning import SIGNATURE, changed, meaning
+from vptcore.jobs.notes import note_of, other_input
 from vptstudy.graph.jobs import Graph, Job
 
 
@@ -26,10 +25,18 @@ def force(workflow, graph: Graph) -> None:
     """Let a Snakemake run make again what is stale behind its targets.
 
     Called from an input function: by then Snakemake has its graph, and has not yet decided which jobs run. Only of a
-    run's own process: the jobs that it starts are told what to make.
+    run's own process: the jobs that it starts are told what to make. Snakemake promises no such set to anyone: raises
+    ConfigError (one line) where it has none.
     """
-    if workflow.is_main_process:
-        workflow.dag.forcefiles.update(stale(graph))
+    if not getattr(workflow, "is_main_process", True):
+        return
+    forced = getattr(getattr(workflow, "dag", None), "forcefiles", None)
+    if not isinstance(forced, set):
+        raise ConfigError(
+            f"snakemake {metadata.version('snakemake')} has no dag.forcefiles, by which changed jobs are made again; "
+            "install the version in requirements.lock"
+        )
+    forced.update(stale(graph))
 
 
 def stale(graph: Graph) -> dict[str, str]:
@@ -46,37 +53,22 @@ def why_stale(job: Job) -> str:
     if missing := [path for path in job.files if not os.path.exists(path)]:
         return f"{missing[0]} is not there"
     note = _note(job.files[0])
-    if note.get("job_hash") and note["job_hash"] != digest(job.slice):
-        return "made from another config"
-    return next((f"made from another {path}" for path in job.reads if _is_other(path, note)), "")
+    if "job" in note and meaning(note["job"]) != meaning(job.slice):
+        if list(changed(note["job"], job.slice)) != [SIGNATURE]:
+            return "made from another config"
+        if have_changed(job.slice, note):
+            return "made from other images"
+    other = other_input(note, job.reads)
+    return f"made from another {other}" if other else ""
 
 
-def _is_other(path: str, note: Mapping) -> bool:
-    """Whether an input is rows, and other rows than the file was made from."""
-    found = manifest.split_path(path)
-    then = _inputs(note).get(found[1] if found else path)
-    now = manifest.rows_identity(path) if then and os.path.exists(path) else None
-    return now is not None and now != then
+def have_changed(job: Mapping, record: Mapping) -> bool:
+    """Whether images of another signature than a record's are others: in a byte or a name, not in their times alone.
+
+    They are read whole, which is less work than decoding them again. Images that are gone are needed no more.
+    """
+    then = (record.get("source") or {}).get("content")
+    return bool(job.get(SIGNATURE)) and (not then or manifest.content_of(manifest.images_of(job)) != then)
 
 
-def _inputs(note: Mapping) -> dict[str, str]:
-    """Input -> identity, by names inside the study, as a file's metadata or its record in the manifest has them."""
-    names = {}
-    for name, entry in note.get("inputs", {}).items():
-        path, identity = (entry["path"], entry["sha256"]) if isinstance(entry, Mapping) else (name, entry)
-        found = manifest.split_path(path)
-        names[found[1] if found else path] = identity
-    return names
-
-
-@cache
-def _note(path: str) -> dict:
-    """What a file says of the job that made it: rows in their metadata, others in the manifest; {} where none does."""
-    try:
-        if path.endswith(".parquet"):
-            return json.loads((pq.read_metadata(path).metadata or {})[METADATA_KEY])
-        root, name = manifest.split_path(path)
-        first = f"{manifest.REPORT}/index.html" if name == manifest.REPORT else name
-        return manifest.read_record(manifest.record_path(root, first))
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
-        return {}
+_note = cache(note_of)

@@ -13,9 +13,9 @@ def fresh(path) -> str:
     return signature.signature(path)
 
 
-@pytest.mark.parametrize("stated", [10_000, 2])
-def test_a_signature_changes_with_names_sizes_and_times(tmp_path, monkeypatch, stated):
-    monkeypatch.setattr(signature, "STATED", stated)
+@pytest.mark.parametrize("share", [10_000, 2])
+def test_a_signature_changes_with_names_sizes_and_times(tmp_path, monkeypatch, share):
+    monkeypatch.setattr(signature, "SHARE", share)
     root = make_folder(tmp_path / "in", {"a": 3, "b": 3})
     before = fresh(root)
     assert fresh(root) == before
@@ -41,6 +41,33 @@ def test_what_is_no_image_or_not_there(tmp_path):
     assert fresh(root / "a" / "0.png") not in ("", before)
     assert fresh(tmp_path / "nothing") == ""
     assert fresh(None) == ""
+
+
+def test_one_image_replaced_among_many_changes_it(tmp_path):
+    """Beyond any number of files; a copy that keeps names, sizes and times does not."""
+    (tmp_path / "in").mkdir()
+    for number in range(12_000):
+        (tmp_path / "in" / f"{number}.png").touch()
+    before = fresh(tmp_path / "in")
+    (tmp_path / "in").rename(tmp_path / "moved")
+    assert fresh(tmp_path / "moved") == before
+    os.utime(tmp_path / "moved/11999.png", ns=(1, 1))
+    assert fresh(tmp_path / "moved") != before
+
+
+def test_a_single_file_is_known_by_its_bytes_and_by_the_images_that_it_names(tmp_path):
+    table = tmp_path / "in.csv"
+    table.write_text("path,label\na.png,x\n")
+    (tmp_path / "a.png").write_bytes(b"one")
+    before = fresh(table)
+    os.utime(table, ns=(1, 1))
+    assert fresh(table.rename(tmp_path / "other.csv")) == before
+    table.write_text("path,label\na.png,y\n")
+    assert fresh(table) != before
+    named = signature.signature(table, ["a.png"])
+    (tmp_path / "a.png").write_bytes(b"another")
+    signature._signature.cache_clear()
+    assert signature.signature(table, ["a.png"]) != named
 
 
 def test_a_dead_link_and_a_disk_that_fails_are_no_error(tmp_path, monkeypatch):

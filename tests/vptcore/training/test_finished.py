@@ -37,6 +37,18 @@ class Cell:
         )
         return self._run(final, job, self.inputs | {"search": self.path("search")}, outputs, "seed")
 
+    def search_shard(self, job: dict) -> list[str]:
+        part = self.root / "shards/search/task=test/shard=1of2"
+        outputs = {"rows": str(part / "rows.parquet"), "best": str(part / "best.safetensors")}
+        return self._run(search, job, self.inputs, outputs | {"work": str(part / "work")}, "configuration")
+
+    def final_shard(self, job: dict, kept) -> list[str]:
+        part = self.root / "shards/final/task=test/shard=1of2"
+        outputs = {name: str(part / f"{name}.parquet") for name in ("rows", "curves", "predictions")}
+        outputs |= {"models": [str(part / f"models/seed={seed}.safetensors") for seed in kept]}
+        inputs = self.inputs | {"search": self.path("search")}
+        return self._run(final, job, inputs, outputs | {"work": str(part / "work")}, "seed")
+
     def _run(self, stage, job, inputs, outputs, what: str) -> list[str]:
         """What was trained: 'seed 2', 'configuration 1'."""
         lines: list[str] = []
@@ -105,6 +117,25 @@ def test_a_model_that_is_asked_for_now_costs_its_seed(cells, job):
     assert ours.keys() == theirs.keys()
     assert all((ours[name] == theirs[name]).all() for name in ours)
     alike(cell, fresh, *ROWS)
+
+
+def test_shards_keep_what_the_whole_cell_has(cells, job):
+    """A cell made in one job and asked for in two: each trains only what the cell lacks, and keeps its models."""
+    cell, fresh = cells("cell"), cells("fresh")
+    cell.search(job(lrs=(1.0, 4.0)), best=True)
+    assert cell.search_shard(job(lrs=(0.5, 1.0, 4.0, 8.0)) | {"shard": [1, 2]}) == ["configuration 1"]
+    cell.final(job(seeds=[1, 2]), kept=[1, 2])
+    assert cell.final_shard(job(seeds=[1, 3], curve_seeds=1), kept=[1, 3]) == ["seed 3"]
+    fresh.search(job(lrs=(1.0, 4.0)))
+    fresh.final(job(seeds=[1, 3]), kept=[1, 3])
+    ours, theirs = (load_file(path) for path in (
+        cell.path("shards/final", "task=test/shard=1of2/models/seed=1.safetensors"),
+        fresh.path("models", "task=test/seed=1.safetensors"),
+    ))  # fmt: skip
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+    shard = read_rows(cell.path("shards/final", "task=test/shard=1of2/rows.parquet"), "final")
+    alone = fresh.frames("final")[0]
+    pd.testing.assert_frame_equal(shard[alone.columns], alone)
 
 
 @pytest.mark.parametrize("change", [{"recipe": {"epochs": 2}}, {"prompt_length": 3}, {"version": 2}])

@@ -98,5 +98,5 @@ def open_csv(request: Request) -> Source:
 READER = Reader(
     "csv", "a csv with the columns path and label, optionally split; paths are relative to it", open_csv, own=True,
     count=lambda request: list_csv(request.path).total, look=list_csv, is_file=True, holds=Path.is_file,
-    places=with_suffix(".csv"),
+    places=with_suffix(".csv"), names=lambda path: [image.name for image in list_csv(path).images],
 )  # fmt: skip
