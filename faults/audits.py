@@ -87,7 +87,7 @@ def mended(trial: Trial, undisturbed: Trial, rng: random.Random) -> Outcome:
     damages = [inflict(kind, trial.root, rng) for kind in DAMAGES if kind != "stale config"]
     what = f"{sum(len(damage.files) for damage in damages)} files damaged in {len(damages)} ways"
     try:
-        audit(trial, "--fix")
+        audit(trial, "--fix", "--yes")
     except SystemExit as error:
         return Outcome(PART, MENDED, what, "skipped", f"no --fix ({error})")
     status, printed = trial.run()

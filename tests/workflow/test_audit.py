@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from tests.workflow.conftest import Study, tiny_config
 from vptcore.records import KINDS, METADATA_KEY
@@ -399,6 +401,9 @@ def test_fix_removes_what_is_broken_and_what_was_made_from_it_and_the_next_run_m
     before = {p.relative_to(study.root).as_posix() for p in study.root.rglob("*") if p.is_file()}
     config = str(study.folder / "study.yaml")
     assert main.main(["audit", str(study.root), "--configfile", config, "--fix"]) == 1
+    assert "nothing removed; --yes removes them without a question" in capsys.readouterr().out
+    assert before == {p.relative_to(study.root).as_posix() for p in study.root.rglob("*") if p.is_file()}
+    assert main.main(["audit", str(study.root), "--configfile", config, "--fix", "--yes"]) == 1
     said = {line.split()[1].rstrip(":") for line in capsys.readouterr().out.splitlines() if line.startswith("remove")}
     gone = before - {p.relative_to(study.root).as_posix() for p in study.root.rglob("*") if p.is_file()}
     assert {name for name in gone if not name.startswith("manifest/") and name[-10:] != "_timestamp"} == said
@@ -413,15 +418,33 @@ def test_fix_removes_what_is_broken_and_what_was_made_from_it_and_the_next_run_m
 
 def test_fix_leaves_rows_that_are_only_of_another_config(damaged, damage, capsys):
     other = damaged.folder / "other.yaml"
-    import yaml
-
     other.write_text(yaml.safe_dump(tiny_config() | {"epochs": 3}))
     before = sorted(p for p in damaged.root.rglob("*"))
-    assert main.main(["audit", str(damaged.root), "--configfile", str(other), "--fix"]) == 1
+    assert main.main(["audit", str(damaged.root), "--configfile", str(other), "--fix", "--yes"]) == 1
     out = capsys.readouterr().out
-    assert f"leave    {rows('final')}: made from another config: recipe.epochs 2, now 3" in out
+    left = "\n".join(line for line in out.splitlines() if line.startswith("leave"))
+    assert "made from another config: recipe.epochs 2, now 3; the next run makes it again by itself" in left
     assert "remove   " not in out
     assert sorted(p for p in damaged.root.rglob("*")) == before
+
+
+def test_a_cause_has_one_line_with_how_much_depends_on_it(damaged, damage, capsys):
+    """Other epochs: every search, final and table is of another config. Then one index row that is another."""
+    other = damaged.folder / "other.yaml"
+    other.write_text(yaml.safe_dump(tiny_config() | {"epochs": 3}))
+    assert main.main(["audit", str(damaged.root), "--configfile", str(other)]) == 1
+    wrong = [line for line in capsys.readouterr().out.splitlines() if line.startswith("wrong")]
+    files = len(list(damaged.root.rglob("final/**/rows.parquet")))
+    assert len(wrong) < 8
+    assert any(f"{files} final" in line and "recipe.epochs 2, now 3" in line for line in wrong), wrong
+    index = "index/task=digits/rows.parquet"
+    damage.edit(index, column("key", 0, "another"))
+    assert main.main(["audit", str(damaged.root), "--configfile", str(damaged.folder / "study.yaml")]) == 1
+    wrong = [line for line in capsys.readouterr().out.splitlines() if line.startswith("wrong")]
+    assert wrong[0].startswith(f"wrong    {index}: manifest: its bytes")
+    behind = int(re.search(r"\[(\d+) files depend on it\]", wrong[0])[1])
+    assert behind >= sum(len(job.files) for job in asked(load_study(today(damaged))) if index in job.reads)
+    assert len(wrong) < 8, "not a line for each of them"
 
 
 def test_why_draws_the_chain_from_a_table_to_the_images(damaged, damage, capsys):

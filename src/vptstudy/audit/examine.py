@@ -76,7 +76,7 @@ def _look(view: View, job: Job, checks) -> dict[str, Report]:
     reports = {}
     for output, names in job.outputs.items():
         stage = folder_of(names[0]) if names else output
-        reports.update({name: Report(name, stage, job.name, view.exists(name)) for name in names})
+        reports.update({name: Report(name, stage, job.name, view.exists(name), reads=job.reads) for name in names})
     if view.synthetic:
         reports = {name: found for name, found in reports.items() if found.there or found.stage not in UNMADE}
     there = [name for name, report in reports.items() if report.there]

@@ -8,7 +8,8 @@ docs/audit.md.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 CHECKS = {
@@ -44,13 +45,17 @@ def remark(check: str, text: str) -> Finding:
 
 @dataclass
 class Report:
-    """One file. `there` is false for what is not yet made; `asked` is false for what the config does not ask for."""
+    """One file. `there` is false for what is not yet made; `asked` is false for what the config does not ask for.
+
+    `reads` are the files that its job reads.
+    """
 
     file: str
     stage: str
     about: str = ""
     there: bool = True
     asked: bool = True
+    reads: tuple[str, ...] = ()
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -82,6 +87,19 @@ class Audit:
     @property
     def holds(self) -> bool:
         return not any(report.wrong for report in self.reports)
+
+    def depending(self, files: Iterable[str]) -> set[str]:
+        """The files that are there and were made from these, from those, and so on."""
+        found, readers = set(files), defaultdict(set)
+        for report in self.reports:
+            for name in report.reads if report.there else ():
+                readers[name].add(report.file)
+        stack = list(found)
+        while stack:
+            new = readers[stack.pop()] - found
+            found |= new
+            stack += new
+        return found - set(files)
 
     @property
     def missing(self) -> list[Report]:

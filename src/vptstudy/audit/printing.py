@@ -8,6 +8,7 @@ In: an `Audit`. Out: text, or plain values.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -17,18 +18,42 @@ from vptstudy.audit.synthetic import LINE
 
 STATES = ("right", "wrong", "not yet made", "not asked for")
 MOST_REMARKS = 8
+NAMED = 3  # files with one and the same fault that have a line each
 
 
 def lines(audit: Audit, *, verbose: bool = False) -> list[str]:
-    """What is wrong and what is worth a remark; with `verbose` every file, at least one line each."""
-    shown = []
-    for report in audit.reports:
+    """What is wrong, a line a cause, and what is worth a remark; with `verbose` every file, at least one line each."""
+    shown = [] if verbose else [*_causes(audit), *_grouped_remarks(audit)]
+    for report in audit.reports if verbose else ():
         shown += [f"wrong    {report.file}: {f.check}: {f.text}" for f in report.wrong]
-        if verbose:
-            shown += [f"remark   {report.file}: {f.check}: {f.text}" for f in report.remarks]
-            shown += [] if report.findings else [f"{_word(report):8} {report.file}"]
-    shown += [] if verbose else _grouped_remarks(audit)
+        shown += [f"remark   {report.file}: {f.check}: {f.text}" for f in report.remarks]
+        shown += [] if report.findings else [f"{_word(report):8} {report.file}"]
     return [LINE, *shown] if audit.synthetic else shown
+
+
+def _causes(audit: Audit) -> Iterator[str]:
+    """A line for all files that have the same fault, in the order of the flow; and how many files depend on them."""
+    causes: dict[tuple[str, str], list[Report]] = {}
+    for report in audit.reports:
+        for finding in report.wrong:
+            causes.setdefault((finding.check, finding.text), []).append(report)
+    for (check, text), reports in causes.items():
+        many = [reports] if len(reports) > NAMED else [[report] for report in reports]
+        yield from (f"wrong    {named(group)}: {check}: {text}{_behind(audit, group)}" for group in many)
+
+
+def named(reports: Sequence[Report]) -> str:
+    """'final/…/rows.parquet', or '12 files (4 search, 8 final; first search/…/rows.parquet)'."""
+    if len(reports) == 1:
+        return reports[0].file
+    stages = ", ".join(f"{count} {stage}" for stage, count in Counter(report.stage for report in reports).items())
+    return f"{len(reports)} files ({stages}; first {reports[0].file})"
+
+
+def _behind(audit: Audit, reports: Sequence[Report]) -> str:
+    count = len(audit.depending(report.file for report in reports))
+    which = "it" if len(reports) == 1 else "them"
+    return f" [{count} {'file depends' if count == 1 else 'files depend'} on {which}]" if count else ""
 
 
 def _word(report: Report) -> str:

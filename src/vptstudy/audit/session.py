@@ -12,7 +12,7 @@ import difflib
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from vptcore.choices import ConfigError
 from vptcore.records import write_text
 from vptstudy.audit import locate, printing
 from vptstudy.audit.findings import Audit
+from vptstudy.study import Study
 
 WIDTH = 160
 
@@ -50,12 +51,41 @@ def _one(place: locate.Place, names: list[str], options) -> int:
     else:
         printing.print_audit(found, seconds, verbose=options.verbose, console=_console())
     if options.fix and not found.holds:
-        from vptstudy.audit.asked import asked
-        from vptstudy.audit.fix import fix
-
-        for line in fix(found, asked(place.study), place.root):
-            print(line, file=sys.stderr if options.json else sys.stdout)
+        _fix(place, found, options)
     return status_of(found, complete=options.complete)
+
+
+def _fix(place: locate.Place, found: Audit, options) -> None:
+    """Show what is to be removed and what is left, and remove it if that is wanted."""
+    from vptstudy.audit import fix
+    from vptstudy.audit.asked import asked
+
+    out = sys.stderr if options.json else sys.stdout
+    with _in_base(place) as (root, _):
+        gone = fix.removals(found, asked(place.study), root)
+        lines = [*(f"remove   {name}: {why}" for name, why in gone.items()),
+                 *fix.left(found, gone, _made_again(place.study))]  # fmt: skip
+        print(*lines, sep="\n", file=out)
+        if gone and (options.yes or _agreed(f"Remove these {len(gone)} files?")):
+            fix.remove(gone, root)
+            print(f"{len(gone)} files removed; run the study again", file=out)
+        elif gone:
+            print("nothing removed; --yes removes them without a question", file=out)
+
+
+def _made_again(study: Study) -> set[str]:
+    """The files of all jobs that the next run starts by itself because they are not today's."""
+    from vptcore.jobs.manifest import known_as
+    from vptstudy.graph.jobs import Graph
+    from vptstudy.graph.stale import stale
+
+    graph = Graph(study)
+    return {known_as(file) for path in stale(graph) for file in graph.made_by[path].files}
+
+
+def _agreed(question: str) -> bool:
+    """Whether the person at the terminal says yes; where there is none, no."""
+    return sys.stdin.isatty() and input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _why(options) -> int:
@@ -106,11 +136,17 @@ def _audit(place: locate.Place, **how) -> Audit:
     # Here, not above: `vptcore --help` needs none of what the checks read with.
     from vptstudy.audit.examine import audit
 
-    # A slice holds what is in the folders of images, which are named from the folder that the study was run in.
-    root, base = place.root.resolve(), place.base.resolve()
-    with contextlib.chdir(base):
+    with _in_base(place) as (root, base):
         found = audit(place.study, root, base, place.config, **how)
     return replace(found, root=str(place.root))
+
+
+@contextlib.contextmanager
+def _in_base(place: locate.Place) -> Iterator[tuple[Path, Path]]:
+    """(root, base), resolved, in the folder that the study was run in: its folders of images are named from there."""
+    root, base = place.root.resolve(), place.base.resolve()
+    with contextlib.chdir(base):
+        yield root, base
 
 
 def _console() -> Console:
