@@ -1,7 +1,7 @@
 """What a job's slice means, whatever its files are called and wherever they lie: a study may be moved.
 
 In: a job's slice. Out: a hash that changes with what the job makes of it. Where results are written and data lie does
-not count; what lies there does, by a signature in the slice or as an input. Of a person's own images and weights, and
+not count; what is there does, by a signature in the slice or as an input. Of a person's own images and weights, and
 of the Fréchet reference, the last part of the path counts too, so that another folder is another.
 
     python -m pytest tests/vptcore/jobs/test_meaning.py

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vptcore.jobs.manifest import identity, recorded
+from vptcore.jobs.manifest import SHARDS, identity, recorded
 from vptcore.jobs.meaning import meaning
 from vptcore.records import KINDS, read_provenance, read_rows
 from vptcore.training.choose import choose
@@ -31,13 +31,13 @@ HIVE = ("backbone", "method", "task", "train")
 
 def of_cell(outputs: Mapping[str, object]) -> Mapping[str, object]:
     """Where the whole cell's files lie, for a job that makes a shard of them; else the outputs themselves."""
-    parts = Path(str(outputs["rows"])).parts
-    if not parts[-2].startswith("shard="):
+    root, shards, place = str(outputs["rows"]).rpartition(f"/{SHARDS}/")
+    if not shards:
         return outputs
-    (*root, _, kind), cell = parts[: parts.index("shards") + 2], parts[parts.index("shards") + 2 : -2]
-    models = Path(*root, "models", *cell)
+    kind, *cell, _, _ = place.split("/")
+    models = Path(root, "models", *cell)
     found = {
-        name: str(Path(*root, kind if name == "rows" else name, *cell, "rows.parquet"))
+        name: str(Path(root, kind if name == "rows" else name, *cell, "rows.parquet"))
         for name in ("rows", "curves", "predictions")
     }
     kept = [str(models / Path(path).name) for path in outputs.get("models") or []]

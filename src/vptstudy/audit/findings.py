@@ -90,16 +90,16 @@ class Audit:
 
     def depending(self, files: Iterable[str]) -> set[str]:
         """The files that are there and were made from these, from those, and so on."""
-        found, readers = set(files), defaultdict(set)
+        files, readers = set(files), defaultdict(set)
         for report in self.reports:
             for name in report.reads if report.there else ():
                 readers[name].add(report.file)
-        stack = list(found)
+        found, stack = set(files), list(files)
         while stack:
             new = readers[stack.pop()] - found
             found |= new
             stack += new
-        return found - set(files)
+        return found - files
 
     @property
     def missing(self) -> list[Report]:

@@ -43,11 +43,11 @@ def _causes(audit: Audit) -> Iterator[str]:
 
 
 def named(reports: Sequence[Report]) -> str:
-    """'final/…/rows.parquet', or '12 files (4 search, 8 final; first search/…/rows.parquet)'."""
+    """'final/…/rows.parquet', or '12 files of search, final (first search/…/rows.parquet)'."""
     if len(reports) == 1:
         return reports[0].file
-    stages = ", ".join(f"{count} {stage}" for stage, count in Counter(report.stage for report in reports).items())
-    return f"{len(reports)} files ({stages}; first {reports[0].file})"
+    stages = ", ".join(dict.fromkeys(report.stage for report in reports))
+    return f"{len(reports)} files of {stages} (first {reports[0].file})"
 
 
 def _behind(audit: Audit, reports: Sequence[Report]) -> str:

@@ -12,7 +12,7 @@ import pytest
 from vptcore.jobs import lease, stopping, workfolder
 from vptcore.jobs.workfolder import open_work, tidy
 
-NOTE = {"job_hash": "abc", "inputs": {"images": {"sha256": "1"}}}
+NOTE = {"job": {"task": "a"}, "inputs": {"images": {"sha256": "1"}}}
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +112,7 @@ def test_a_copy_of_another_job_does_its_own_work(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "8")
     monkeypatch.setattr(workfolder, "_asked_for", lambda: 0.0)
     Copy(tmp_path).run()
-    other = Copy(tmp_path, note={"job_hash": "def", "inputs": {}})
+    other = Copy(tmp_path, note={"job": {"task": "b"}, "inputs": {}})
     other.run()
     assert other.done == ["one", "two"]
 

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from tests.vptcore.training.test_search_final import TIMES, checkpoint, job, outputs, task  # noqa: F401 fixtures
 from vptcore.choices import ConfigError
-from vptcore.records import read_provenance, read_rows
+from vptcore.jobs.provenance import provenance
+from vptcore.records import KINDS, read_provenance, read_rows, write_rows
 from vptcore.training import final, search, shards
 from vptstudy import slices
 from vptstudy.config.resolve import load_study
@@ -140,7 +141,11 @@ def test_what_a_split_cell_waits_for_and_that_what_is_there_stays(demo, tmp_path
         assert "shards" not in Graph(whole)["final", *parts].inputs
         Path(path).parent.mkdir(parents=True)
         Path(path).touch()
+    row = {field.name: {"string": "x", "bool": False}.get(str(field.type), 1) for field in KINDS["final"]}
+    write_rows(whole.path("final", cell), "final", [row], provenance(slices.final(whole, cell)))
     assert Graph(whole)["final", *parts].inputs["shards"] == files, "the shards that made it"
+    longer = load_study(demo | {"epochs": 6})
+    assert "shards" not in Graph(longer)["final", *parts].inputs, "to be made again, as the config of today has it"
 
 
 @pytest.mark.parametrize(
