@@ -195,7 +195,7 @@ def _epoch(step: TrainStep, begun: Begun) -> dict[str, Tensor]:
     draws_KN = upload(begun.draws, step.train.device)
     step.sums.zero_() if begun.sums is None else step.sums.copy_(begun.sums)
     try:
-        for draws_KB in draws_KN.split(step.recipe.batch, dim=1)[begun.batches :]:
+        for draws_KB in draws_KN.split(step.cuts, dim=1)[begun.batches :]:
             stopping.check()
             step(draws_KB)
             begun.batches += 1

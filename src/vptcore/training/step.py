@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from vptcore.data.tensors import ImageSet
 from vptcore.models.heads import at_least_fp32
-from vptcore.training.batches import batch_sizes
+from vptcore.training.batches import cuts
 from vptcore.training.compiling import cause, compile_blocks, is_wanted, plain_blocks
 from vptcore.training.recipe import Recipe
 
@@ -62,6 +62,10 @@ def precision_context(images: ImageSet, *, half: bool = True):
     return contextlib.nullcontext()
 
 
+def _has_batch_norm(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+
+
 class CudaGraphs:
     """Captures steps of one device; their graphs share their memory, as only one runs at a time."""
 
@@ -92,6 +96,7 @@ class CudaGraphs:
 
 class TrainStep:
     """`sums` is (2, ...) in float64 on the device: loss and hits, each summed over the images since it was set to 0.
+    `cuts` are the sizes of an epoch's batches.
 
     `lead` is the logits' leading shape: (G,) for a stack of G models, () for one.
     """
@@ -110,6 +115,7 @@ class TrainStep:
         graphs: CudaGraphs | None = None,
     ):
         self.model, self.train, self.recipe, self.optimizer, self.augment = model, train, recipe, optimizer, augment
+        self.cuts = cuts(len(train), recipe.batch, joined=_has_batch_norm(model))
         self.sums = torch.zeros(2, *lead, dtype=torch.float64, device=train.device)
         self.compiled, self.captured, self.seconds = f"no (compile: {compile})", "no (no GPU)", 0.0
         self._replays: dict[int, Callable[[Tensor], None]] = {}
@@ -145,8 +151,8 @@ class TrainStep:
     def _examples(self) -> list[Tensor]:
         """Draws of each size that cut nothing."""
         parts = 1 + 3 * ((self.train.shift is not None) + (self.augment is not None))
-        draws = torch.zeros(parts, self.recipe.batch, dtype=torch.int64, device=self.train.device)
-        return [draws[:, :count].contiguous() for count in batch_sizes(len(self.train), self.recipe.batch)]
+        sizes = dict.fromkeys(self.cuts)
+        return [torch.zeros(parts, count, dtype=torch.int64, device=self.train.device) for count in sizes]
 
     def _get_ready(self, compile: str) -> None:
         if is_wanted(compile, self.train.device):

@@ -1,6 +1,7 @@
 """The loop against a plain one written here, resumption bit for bit, stacks against single heads, divergence."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from torch import nn
 
 from vptcore.data.tensors import ImageSet
 from vptcore.jobs import stopping
-from vptcore.models.heads import StackedHeads, linear_head
+from vptcore.models.heads import MlpHead, StackedHeads, linear_head
+from vptcore.training.batches import batch_sizes, cuts
 from vptcore.training.fit import fit, predict, scores
 from vptcore.training.recipe import Recipe
 
@@ -187,3 +189,24 @@ def test_same_seed_same_weights_other_seed_others():
         fit(model, features(), RECIPE, seed=seed)
     assert torch.equal(models[0].head.weight, models[1].head.weight)
     assert not torch.equal(models[0].head.weight, models[2].head.weight)
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "plain", "joined"),
+    [(33, 16, [16, 16, 1], [16, 17]), (34, 16, [16, 16, 2], [16, 16, 2]), (17, 16, [16, 1], [17]), (1, 16, [1], [1]),
+     (32, 16, [16, 16], [16, 16]), (5, 1, [1] * 5, [1, 1, 1, 2]), (7, 16, [7], [7])],
+)  # fmt: skip
+def test_where_batches_are_cut(images, batch, plain, joined):
+    assert cuts(images, batch) == plain
+    assert cuts(images, batch, joined=True) == joined
+    assert batch_sizes(images, batch) == sorted(set(plain), reverse=True)
+
+
+def test_under_batch_norm_a_last_image_alone_joins_the_batch_before_it():
+    data = features(count=33)
+    model = MlpHead(8, 3)
+    history = fit(model, data, replace(RECIPE, batch=16, epochs=2), seed=5)
+    assert not history.diverged
+    assert history.images == 2 * 33
+    norm = next(module for module in model.modules() if isinstance(module, nn.BatchNorm1d))
+    assert norm.num_batches_tracked == 2 * 2
