@@ -208,15 +208,17 @@ def _tell(
     root, cell = Path(study.root), found[verdict.take].cell
     saved = release(root, cell.folder, root / "model")
     tables = _tables(study, verdict, found)
-    advice = _as_data(verdict, arms, choice, near, full, tables, text) | {
-        "duplicates": list(map(asdict, parted.shared))
-    }
+    advice = _as_data(verdict, arms, choice, near, full, tables, text) | _of_parts(parted)
     write_text(root / "advice.json", json.dumps(advice, indent=1, ensure_ascii=False))
     links = {"The report: tables and figures of the finalists": "report/index.html", "The model": "model/README.md"}
     write_text(root / "advice.html", say.page(setting.look.name, text, list(arms.values()), tables, links))
     print(f"\n{text}\n\nModel: {saved}\nAdvice: {root / 'advice.html'}, {root / 'advice.json'}")
     print(f"Label photographs: vptcore predict {root / 'model'} PHOTOS")
     return 0
+
+
+def _of_parts(parted: Parted) -> dict:
+    return {"duplicates": list(map(asdict, parted.shared)), "folds": parted.folds, "splits": list(parted.files)}
 
 
 def _weighed(study: Study, found: Mapping[str, matrices.Finished]) -> dict[str, Weight]:

@@ -54,36 +54,37 @@ def part(study: Study, look: Look, by: str, root: Path) -> Parted:
     index = read_rows(files["index"], "index").sort_values("row")
     images_NHWC = np.load(files["images"], mmap_mode="r")
     groups = groups_of(look, by, index["key"].tolist(), index["class_name"].tolist())
-    pairs, told = _pairs(images_NHWC, index)
-    lines = [*told, *_of_groups(by, groups, index)]
     own, splits = frozenset(look.listing.splits), index["split"].tolist()
+    stands = {"val", "test"} <= own
+    pairs, told = _pairs(images_NHWC, index, "" if stands else ": on one side of every split that is drawn here")
+    lines = [*told, *([] if stands else _of_groups(by, groups, index))]
     parts = [np.array(splits, dtype=object)]
-    if not {"val", "test"} <= own:
+    if not stands:
         parts = parts_of(index["label"].to_numpy(), splits, bundles(len(index), pairs, groups), own=own)
     shared = tuple(twins.among(images_NHWC, index.assign(split=parts[0])))
     lines += [*_across(by, groups, parts[0]), *twins.lines(shared), *_how(parts, own)]
     counts = Counter(parts[0].tolist())
-    written = () if {"val", "test"} <= own else tuple(_write(root, index["key"], parts))
+    written = () if stands else tuple(_write(root, index["key"], parts))
     return Parted(written, counts["train"], counts["val"], shared, tuple(lines))
 
 
-def _pairs(images_NHWC: np.ndarray, index: pd.DataFrame) -> tuple[list[tuple[int, int]], list[str]]:
-    """Places of images with the same pixels or the same picture, and a line about them."""
+def _pairs(images_NHWC: np.ndarray, index: pd.DataFrame, kept: str) -> tuple[list[tuple[int, int]], list[str]]:
+    """Places of images with the same pixels or the same picture, and a line about them; `kept` ends it."""
     exact, near = twins.within(images_NHWC, index)
     chain = Counter(bundles(len(index), [*exact, *near]).tolist()).most_common(1)[0][1]
     if near and chain > max(2, CHAIN * len(index)):
         line = f"{chain:,} pictures look alike one to the next: only those with the same pixels are kept together"
-        return exact, [line, *_repeated(exact, [])]
-    return [*exact, *near], list(_repeated(exact, near))
+        return exact, [line, *_repeated(exact, [], kept)]
+    return [*exact, *near], list(_repeated(exact, near, kept))
 
 
-def _repeated(exact: Sequence[tuple[int, int]], near: Sequence[tuple[int, int]]) -> Iterator[str]:
+def _repeated(exact: Sequence[tuple[int, int]], near: Sequence[tuple[int, int]], kept: str) -> Iterator[str]:
     copies = len({later for _, later in exact})
     looks = len({later for _, later in near} - {later for _, later in exact})
     kinds = [f"{count:,} {how}" for count, how in ((copies, "pixel by pixel"), (looks, "nearly")) if count]
     if kinds:
         many = "repeats an earlier one" if copies + looks == 1 else "repeat an earlier one"
-        yield f"{copies + looks:,} of the images {many} ({' and '.join(kinds)}): kept on one side of every split"
+        yield f"{copies + looks:,} of the images {many} ({' and '.join(kinds)}){kept}"
 
 
 def _of_groups(by: str, groups: Sequence[str], index: pd.DataFrame) -> Iterator[str]:

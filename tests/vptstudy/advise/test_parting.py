@@ -92,3 +92,16 @@ def test_where_all_pictures_look_alike_only_copies_are_kept_together(prepared):
     one, folds = prepared(pictures)
     assert any("look alike one to the next" in line for line in one.lines)
     assert all(set(told.values()) == {"train", "val", "test"} for told in folds)
+
+
+def test_where_ones_own_val_and_test_stand_nothing_is_written(prepared):
+    parts = {"train": plain(24), "val": plain(4, "{kind}/v{number}.png"), "test": plain(6, "{kind}/t{number}.png")}
+    pictures = {f"{part}/{key}": pixels for part, some in parts.items() for key, pixels in some.items()}
+    one, folds = prepared(pictures)
+    assert (one.files, one.folds, folds) == ((), 1, [])
+    assert (one.train, one.val) == (24, 4)
+    assert {(twin.earlier, twin.later): twin.exact for twin in one.shared} == {
+        ("train", "val"): 4,
+        ("train", "test"): 6,
+    }
+    assert any(line == "10 of the images repeat an earlier one (10 pixel by pixel)" for line in one.lines)
