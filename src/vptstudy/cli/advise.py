@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from os.path import expanduser
 
 from vptstudy.cli.arguments import path_of
@@ -50,6 +51,7 @@ def run(options) -> int:
     from vptstudy.advise.look import look
     from vptstudy.advise.rungs import Setting, probe
     from vptstudy.config.resolve import load_study
+    from vptstudy.run import interrupts
     from vptstudy.run.launch import find_profile
 
     found = look(options.images, options.name)
@@ -60,4 +62,8 @@ def run(options) -> int:
     setting = Setting(found, options.results, backbone, own, "auto" if why.on_gpu else "cpu")
     load_study(probe(setting, climb.Budget(4, 8, "train")))  # a name or a path that a config cannot have ends here
     print(f"{options.images}: {why.sentence}")
-    return climb.advise(found, options.minutes, setting, climb.Runner(profile, options.cores), options.group_by)
+    try:
+        return climb.advise(found, options.minutes, setting, climb.Runner(profile, options.cores), options.group_by)
+    except KeyboardInterrupt:  # between two rungs; inside one Snakemake's process has said it
+        print(f"\nvptcore advise: {interrupts.LINE}", file=sys.stderr)
+        return interrupts.STOPPED
