@@ -90,7 +90,7 @@ def _counted(name: str, source: str, path: str) -> dict:
     found = look(source, path)
     if len(found.classes) < 2:
         why = found.problems[0] if found.problems else f"{len(found.classes)} classes found, expected at least 2"
-        raise ConfigError(f"tasks.{name}.path: {why}")
+        raise ConfigError(f"tasks.{name}.path: {why if path in why else f'{path}: {why}'}")
     return dict(zip(COUNTED, (len(found.classes), *sizes(found)), strict=True))
 
 
