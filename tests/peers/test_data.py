@@ -41,7 +41,7 @@ def test_one_shot_draws_the_classes_that_theirs_draws():
     labels = [(np.abs(pattern(f"one-shot {part}", (count,))) * 300).astype(int) for part, count in PARTS.items()]
     index = pd.DataFrame({"split": np.repeat(list(PARTS), list(PARTS.values())), "label": np.concatenate(labels)})
     test = pd.DataFrame({"split": ["test"], "label": [0]})
-    index = pd.concat([index, test], ignore_index=True).assign(row=range(1001))
+    index = pd.concat([index, test], ignore_index=True).assign(row=range(1001), source="wds")
     job = {"task": "sun397", "train": "one_shot", "seed": 0, "classes": 300, "selection": "random"}
     frame, _ = split(job | {"pool": "vtab1k", "final": "two_per_class"}, index)
     for part, name in (("train", "train"), ("val", "val"), ("final", "trainval")):
