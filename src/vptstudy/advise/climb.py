@@ -67,6 +67,10 @@ def searches(study: Study) -> list[str]:
     return [study.path("search", cell) for cell in study.searches]
 
 
+def finals(study: Study) -> list[str]:
+    return [study.path(kind, cell) for kind in ("final", "predictions") for cell in study.cells]
+
+
 def advise(look: Look, minutes: float, setting: Setting, run: Runner, by: str = "") -> int:
     """All rungs; Snakemake's exit status. `by` is what images are grouped by."""
     try:
@@ -97,8 +101,11 @@ def _advise(look: Look, minutes: float, setting: Setting, run: Runner, by: str) 
     full, choice = _methods(setting, budget, run, first, tried)
     _title(5, f"{' and '.join(map(say.name_of, choice.finalists))}: {len(budget.seeds)} seeds, then test")
     chosen = {arm: _distinct(one) for arm, one in full.items() if arm.id in (*choice.finalists, "linear")}
-    study = _shared(first, rungs.study(setting, budget, chosen), run)
-    return _tell(study, setting, near, full, choice, parted)
+    config = rungs.study(setting, budget, chosen)
+    words = _tell(_shared(first, config, run, finals), setting, near, full, choice, parted)
+    run(config)  # tables, figures and the report, which says the advice first
+    print(words)
+    return 0
 
 
 def _title(number: int, words: str) -> None:
@@ -194,8 +201,8 @@ def _tell(
     full: Mapping[Arm, Tried],
     choice: decide.Choice,
     parted: Parted,
-) -> int:
-    """The verdict from test, on the terminal and in files, and the model of the method to take."""
+) -> str:
+    """The verdict from test in files, and the model of the method to take; returns what the terminal says."""
     found = {arm.id: one for arm, one in matrices.finished(study).items()}
     verdict = decide.decide({arm: found[arm].right_SN for arm in choice.finalists}, ladder.cost_of(full))
     if not verdict.other:
@@ -212,9 +219,8 @@ def _tell(
     write_text(root / "advice.json", json.dumps(advice, indent=1, ensure_ascii=False))
     links = {"The report: tables and figures of the finalists": "report/index.html", "The model": "model/README.md"}
     write_text(root / "advice.html", say.page(setting.look.name, text, list(arms.values()), tables, links))
-    print(f"\n{text}\n\nModel: {saved}\nAdvice: {root / 'advice.html'}, {root / 'advice.json'}")
-    print(f"Label photographs: vptcore predict {root / 'model'} PHOTOS")
-    return 0
+    where = f"Model: {saved}\nAdvice: {root / 'advice.html'}, {root / 'advice.json'}"
+    return f"\n{text}\n\n{where}\nLabel photographs: vptcore predict {root / 'model'} PHOTOS"
 
 
 def _of_parts(parted: Parted) -> dict:

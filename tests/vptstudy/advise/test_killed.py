@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from markupsafe import escape
 from PIL import Image
 
 from tests.vptstudy.advise.test_twins import brighter, picture
@@ -108,6 +109,13 @@ def test_the_answer_and_the_model_are_there(advised):
     taken = advice["methods"][advice["take"]]
     (final,) = root.glob(f"final/*/method={advice['take'].split('_')[0]}/**/rows.parquet")
     assert taken["accuracy"] == pytest.approx(read_rows(final, "final")["test_accuracy"].mean())
+
+
+def test_the_report_says_the_advice_first(advised):
+    root, _, _ = advised
+    said = str(escape(json.loads((root / "advice.json").read_text())["advice"]))
+    page = (root / "report/index.html").read_text()
+    assert page.index(said) < page.index('class="said"') < page.index("<main>")
 
 
 def test_pictures_that_are_trained_on_and_scored_are_said_and_written(advised):
