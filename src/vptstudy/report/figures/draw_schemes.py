@@ -41,7 +41,7 @@ def _stack(axis: Axes, title: str, prompts: bool) -> None:
     axis.set(xlim=(0, 10), ylim=(-0.3, 6.4), xticks=[], yticks=[], title=title)
     for spine in axis.spines.values():
         spine.set_visible(False)
-    _box(axis, (2.6, 0), 5.4, 0.7, "[CLS]  and patch embeddings $E$", trained=not prompts)
+    _box(axis, (2.6, 0), 5.4, 0.7, "[CLS] and patches $E$", trained=not prompts)
     for place, name in enumerate(LAYERS):
         bottom = 1.05 + place
         if name == "…":

@@ -80,7 +80,8 @@ def write_page(
             agreed=agreed,
             advice=advice,
             tables=[(_section_id(section), *_heading(section), section) for section in sections],
-            figures=[_figure(figure, folder, study) for figure in figures],
+            # Drawings, which are made from no rows, come last.
+            figures=[_figure(one, folder, study) for one in sorted(figures, key=lambda one: not one["made_from"])],
             left_out=[f"{study.tasks[task].title} ({train_phrase([train])})" for task, train in study.left_out],
             notes=notes,
             colours=method_colours(),
