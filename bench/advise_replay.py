@@ -251,6 +251,7 @@ class Bar:
         scale = 1 if unit == " points" else 100
         told = f"{scale * self.found:.1f}{unit}" if self.of else "none"
         asked, met = f"{sign} {scale * self.asked:g}{unit}", "yes" if self.met else "NO"
+        met = met if self.of else "not seen"
         return f"| {self.what} | {told} | {asked} | {self.of:,} | {met} |"
 
 
