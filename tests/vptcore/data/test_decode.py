@@ -256,3 +256,15 @@ def test_a_long_image_is_cut_before_it_is_resized_and_is_the_same(height, width)
 def test_a_line_of_pixels_needs_no_gigabytes():
     image = np.repeat(np.arange(20_000, dtype=np.uint16).reshape(1, -1, 1) // 100, 3, axis=2).astype(np.uint8)
     assert set(np.unique(resize_256_crop(image, 224))) <= {99, 100}
+
+
+def test_heic_is_decoded_where_its_package_is_there():
+    """A lossless one against its own pixels; `pip install 'vptcore[heic]'` brings it."""
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    heif = pillow_heif.from_pillow(Image.fromarray(pixels))
+    heif.save(file, quality=-1, chroma=444, matrix_coefficients=0)
+    found = to_rgb(file.getvalue())
+    assert found.shape == pixels.shape
+    assert np.abs(found.astype(int) - pixels).max() <= 2
