@@ -4,6 +4,7 @@ Imports are read from the source, inside functions too, so that a lazy import do
 """
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -147,3 +148,16 @@ def test_a_class_of_that_name_is_there_once_at_most(name):
         if isinstance(node, ast.ClassDef) and node.name == name
     ]
     assert len(found) <= 1, found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_tests_that_modules_name_are_there(package):
+    """`python -m pytest tests/...` in a module's first lines."""
+    root = SRC.parent
+    named = {
+        (name, found)
+        for name, path in MODULES.items()
+        if name.split(".")[0] == package
+        for found in re.findall(r"python -m pytest (?:-\S+ )*(tests/[\w/.]*)", path.read_text(encoding="utf-8"))
+    }
+    assert [pair for pair in sorted(named) if not (root / pair[1].rstrip(".")).exists()] == []

@@ -2,7 +2,7 @@
 
 In: a study and the paper's numbers. Out: cell -> accuracy as a fraction, task -> Fréchet distance, cell -> parameters.
 
-    python -m pytest tests/rehearsal
+    python -m pytest tests/vptstudy/rehearsal
 """
 
 from __future__ import annotations

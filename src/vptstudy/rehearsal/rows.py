@@ -3,7 +3,7 @@
 In: a study, a cell or a task, and the accuracy it scatters around. Out: columns by kind, as `records.write_rows` takes
 them. Nothing is trained; every number follows from the cell's name, the seed and the level.
 
-    python -m pytest tests/rehearsal
+    python -m pytest tests/vptstudy/rehearsal
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 In: a study whose root the files go to. Out: rows of every kind that a table or a figure may read.
 
-    python -m pytest tests/rehearsal
+    python -m pytest tests/vptstudy/rehearsal
 """
 
 from __future__ import annotations

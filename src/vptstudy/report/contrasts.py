@@ -3,7 +3,7 @@
 In: a study, its final rows, and its predictions one cell at a time. Out: `Contrast`s in percentage points, from which
 the headline, the quadrants, the forest, the bold numbers and the table of significance all take their answers.
 
-    python -m pytest tests/vptstudy/report/test_contrasts.py
+    python -m pytest tests/vptstudy/report/test_verdict.py
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ benchmark's own rows in its own order, wherever the archive allows it; what it d
 `substitutes`. `table.py` has the files of each task, `order.py` the benchmark's splits, and a module each family's
 reader: a function from what was found to `Original`.
 
-    python -m pytest tests/data -k archives
+    python -m pytest tests/vptcore/data -k archives
 """
 
 from __future__ import annotations
