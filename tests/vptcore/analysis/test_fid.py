@@ -26,7 +26,7 @@ from tests.vptcore.analysis.test_frechet import by_sqrtm, features, statistics
 from vptcore.analysis import fid
 from vptcore.analysis.fid import read_features, save_features
 from vptcore.analysis.frechet import frechet_distance
-from vptcore.analysis.reference import gaussian_of, read_reference
+from vptcore.analysis.reference import gaussian_of, read_reference, reference_hash
 from vptcore.data.decode import resize_tf1
 from vptcore.jobs.provenance import provenance
 from vptcore.models.backbones import MINI
@@ -278,6 +278,20 @@ def test_images_in_the_config_are_made_into_statistics_by_a_job_of_their_own(tmp
     assert made == "results/demo/reference/statistics.safetensors"
     config["fid"]["reference"] = str(tmp_path / "mine.npz")
     assert "reference" not in flow.fid_files(load_study(config), "digits")
+
+
+def test_the_audit_knows_a_reference_by_the_hash_that_rows_name(tmp_path):
+    """That of the images it was made from, wherever its file says so, else of the file."""
+    statistics_of = {"mean": np.zeros(2), "covariance": np.eye(2), "count": np.array(5)}
+    own, bare, theirs = (tmp_path / name for name in ("own.safetensors", "bare.safetensors", "theirs.npz"))
+    save_file(statistics_of, own, metadata={"images_sha256": "ab"})
+    save_file(statistics_of, bare)
+    np.savez(theirs, mu=np.zeros(2), sigma=np.eye(2))
+    for path in (own, bare, theirs):
+        assert reference_hash(path) == read_reference(path, "inception", 2, "pytorch-fid").sha256
+    assert reference_hash(own) == "ab"
+    assert reference_hash(bare) == hashlib.sha256(bare.read_bytes()).hexdigest()
+    assert reference_hash(tmp_path / "none.safetensors") is None
 
 
 def test_a_tasks_row(job, study, tmp_path):
