@@ -49,7 +49,7 @@ class Cluster:
     def _write_configs(self) -> None:
         host, ports = platform.node().split(".")[0], _free_ports(2 + len(NODES))
         node_lines = [
-            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=64000 "
+            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=16 RealMemory=64000 "
             f"Gres=gpu:pretended:{GPUS} State=UNKNOWN"
             for node, port in zip(NODES, ports[2:], strict=True)
         ]

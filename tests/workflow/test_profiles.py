@@ -46,3 +46,16 @@ def test_slurm_is_found_by_its_name_in_the_top_folder():
 def test_gpu_counts_the_devices_of_the_machine(monkeypatch, devices, count):
     monkeypatch.setenv("VPTCORE_GPUS", devices)
     assert parsed("gpu")["resources"] == [f"gpu={count}"]
+
+
+COMPILING = {"search", "search_shard", "final", "final_shard"}
+
+
+@pytest.mark.parametrize(
+    ("devices", "cpus", "expected"), [("0,1", 64, 4), ("0,1,2,3", 8, 2), ("0,1,2,3", 2, 1), ("", 64, 1)]
+)
+def test_jobs_that_compile_get_up_to_four_cores_as_far_as_every_gpu_can(monkeypatch, devices, cpus, expected):
+    monkeypatch.setenv("VPTCORE_GPUS", devices)
+    monkeypatch.setattr("os.cpu_count", lambda: cpus)
+    assert set(parsed("gpu")["set-threads"]) == {f"{rule}={expected}" for rule in COMPILING}
+    assert set(parsed("slurm")["set-threads"]) == {f"{rule}=4" for rule in COMPILING}

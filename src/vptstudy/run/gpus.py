@@ -42,6 +42,12 @@ def devices() -> list[str]:
     return [str(i) for i in range(count or _listed_by_driver())]
 
 
+def cores(most: int = 4) -> int:
+    """CPU cores for a job that compiles for a device: up to four, as far as every device can have them."""
+    count = len(devices())
+    return max(1, min(most, (os.cpu_count() or 1) // count)) if count else 1
+
+
 def _listed_by_driver() -> int:
     """For systems without /dev/nvidia0, such as WSL."""
     if not shutil.which("nvidia-smi"):

@@ -37,9 +37,11 @@ from vptstudy.run import gpus as devices
 
 PRELOAD = ("pandas", "pyarrow.parquet")
 PRELOAD_TORCH = ("torch", "timm", "torch.optim", "torch._dynamo", "safetensors.torch")
+PRELOAD_GPU = ("torch._inductor.compile_fx",)
 REQUEST_SECONDS = 10  # from a script's connection to its request
 START_SECONDS = 120
 END_SECONDS = 25  # from being told to end to being killed; Slurm gives 30
+COMPILE_CORES = 4  # as `profiles/` ask for
 COMPILED = ".compiled"  # in the folder that a run was started in
 LONGEST_SOCKET = 100  # bytes of a path; systems allow 103 to 107
 
@@ -175,6 +177,8 @@ def _share_compiled() -> None:
     """Keep what jobs compile for a GPU beside the study, for the next job, unless the environment says where."""
     for name, folder in (("TORCHINDUCTOR_CACHE_DIR", "inductor"), ("TRITON_CACHE_DIR", "triton")):
         os.environ.setdefault(name, os.path.abspath(os.path.join(COMPILED, folder)))
+    # Read when torch's compiler is imported; by default it starts 32 processes, whatever the job was granted.
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(COMPILE_CORES))
 
 
 def _settle(job: Mapping) -> None:
@@ -261,6 +265,7 @@ def _try_connect(path: Path) -> socket.socket | None:
 
 def serve(path: Path, owner: int) -> None:
     """Answer requests until `owner` is gone."""
+    _share_compiled()
     _import(PRELOAD)
     beside = path.with_suffix(".new")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -282,6 +287,7 @@ def serve(path: Path, owner: int) -> None:
                         connection.close()
                         continue
                     _import(PRELOAD_TORCH if request["torch"] else ())
+                    _import(PRELOAD_GPU if request["gpus"] and devices.devices() else ())
                     pid = _fork_job(request, connection, [listener, *jobs.values()])
                     jobs[pid] = connection
                     selector.register(connection, selectors.EVENT_READ, pid)

@@ -1,5 +1,8 @@
 """One compilation for all blocks; its failure, going forth or back, is said and survived; compiled equals plain."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -139,3 +142,33 @@ def test_twenty_compiled_steps_equal_plain_ones(method, optimizer):
     assert compiled.compiled == "yes"
     for a, b in zip(plain.epochs, compiled.epochs, strict=True):
         assert float(a["train_loss"]) == pytest.approx(float(b["train_loss"]), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_the_next_job_compiles_nothing(tmp_path):
+    """Two processes with one cache folder; the second trains another task's head on as many images."""
+    code = """
+import sys
+import torch
+from torch._dynamo.utils import counters
+from tests.vptcore.training.small import image_set, vit
+from vptcore.training.fit import fit
+from vptcore.training.recipe import Recipe
+model, classes = vit("vpt"), int(sys.argv[1])
+model.head = torch.nn.Linear(24, classes)
+history = fit(model, image_set(20), Recipe("sgd", 0.1, 0.0, 16, 1, 0), seed=1, compile="always")
+found = counters["inductor"]
+print(history.compiled, found["fxgraph_cache_miss"], found["fxgraph_cache_hit"])
+"""
+
+    def job(classes):
+        words = [sys.executable, "-W", "ignore", "-c", code, str(classes)]
+        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+        result = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+        *compiled, missed, hit = result.stdout.split()
+        return " ".join(compiled), int(missed), int(hit)
+
+    compiled, missed, _ = job(3)
+    assert compiled.startswith("yes")
+    assert missed > 0
+    assert job(5) == (compiled, 0, missed)

@@ -287,4 +287,20 @@ def test_what_jobs_compile_is_kept_beside_the_study_or_where_the_environment_say
     warm._share_compiled()
     assert environment["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / ".compiled/inductor")
     assert environment["TRITON_CACHE_DIR"] == "/scratch/triton"
+    assert environment["TORCHINDUCTOR_COMPILE_THREADS"] == "4"
     assert not list(tmp_path.iterdir()), "no folder where nothing is compiled"
+
+
+@pytest.mark.slow
+def test_what_a_server_imports_for_gpus_starts_nothing_and_opens_none():
+    """So that a fork of it may open its device, and compile."""
+    names = (*warm.PRELOAD, *warm.PRELOAD_TORCH, *warm.PRELOAD_GPU)
+    code = f"""
+import importlib, multiprocessing, threading
+for name in {names!r}:
+    importlib.import_module(name)
+import torch
+print(threading.active_count(), len(multiprocessing.active_children()), torch.cuda.is_initialized())
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["1", "0", "False"]
