@@ -8,9 +8,14 @@ line per behaviour.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import patch
 
 import torch
@@ -18,6 +23,7 @@ from torch import nn
 
 from gpu_check import models
 from gpu_check.result import Line, judge
+from vptcore.jobs import stopping
 from vptcore.jobs.determinism import WORKSPACE, settle
 from vptcore.jobs.device import room_on
 from vptcore.training.fit import fit
@@ -34,6 +40,8 @@ def run(device: str, ends: float, *, pretended: bool = False) -> Iterator[Line]:
     yield replace(_leaves_alone(), pretended=pretended)
     for method in models.METHODS:
         yield replace(_nobody_waits(method, device), pretended=pretended)
+    yield replace(_one_at_a_time(), pretended=pretended)
+    yield replace(_goes_on(device, pretended), pretended=pretended)
     if not pretended:
         yield _repeats(device)
     yield replace(_full(device), pretended=pretended)
@@ -78,6 +86,60 @@ def _repeats(device: str) -> Line:
     other = [name for name in first if not torch.equal(first[name], second[name])]
     found = f"{len(first) - len(other)} of {len(first)} tensors the same"
     return judge("behave", "deterministic: true gives the same bits twice", not other, found, "all")
+
+
+def _goes_on(device: str, pretended: bool) -> Line:
+    """Told to end in its third epoch and run again; on a real card the weights are those of a run left alone."""
+
+    def stop(record: dict, rate: float) -> None:
+        if record["epoch"] == 3:
+            raise stopping.Stopped("told to end")
+
+    def run(**more) -> tuple[nn.Module, object]:
+        train, recipe = models.images(SMALL, device, 20), models.recipe("vpt", 8, 5)
+        model = models.model("vpt", SMALL).to(device)
+        return model, fit(model, train, recipe, seed=1, **more)
+
+    settle(torch.get_num_threads(), deterministic=True)
+    whole, _ = run()
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder, "run.checkpoint")
+        with contextlib.suppress(stopping.Stopped):
+            run(checkpoint=checkpoint, on_epoch=stop)
+        left = checkpoint.exists()
+        model, history = run(checkpoint=checkpoint)
+    settle(torch.get_num_threads())
+    pairs = list(zip(whole.parameters(), model.parameters(), strict=True))
+    same = pretended or all(torch.equal(a, b) for a, b in pairs)
+    weights = "not compared" if pretended else "the same" if same else "others"
+    found = f"{len(history.epochs)} epochs, checkpoint {'left' if left else 'missing'}, weights {weights}"
+    return judge(
+        "behave", "killed and run again", same and left and len(history.epochs) == 5, found, "5, left, the same"
+    )
+
+
+WAITS = """
+from vptstudy.run.gpus import handed_out
+with handed_out(1, lambda line: print(line, flush=True), poll=0.05) as device:
+    print("got", device, flush=True)
+"""
+
+
+def _one_at_a_time() -> Line:
+    """Two jobs and one card: the second says that it waits, and has the card when the first has ended."""
+    from vptstudy.run.gpus import handed_out
+
+    said: list[str] = []
+    card = f"check{os.getpid()}"  # a lock of its own, whoever else is at work on the card itself
+    with patch.dict(os.environ, {"VPTCORE_GPUS": card}):
+        with handed_out(1, said.append, poll=0.05) as mine:
+            words = [sys.executable, "-c", WAITS]
+            second = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=os.environ | {"LD_PRELOAD": ""})
+            first_line = second.stdout.readline().strip()
+        rest = second.communicate(timeout=60)[0].split()
+    holds = mine == card and not said and first_line.startswith("waiting for a GPU") and rest == ["got", card]
+    found = f"the second said: {first_line}, then: {' '.join(rest)}".replace(card, "0")
+    return judge("behave", "two jobs, one card", holds, found, "waiting for a GPU, got 0")
 
 
 def _full(device: str) -> Line:

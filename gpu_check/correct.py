@@ -1,7 +1,8 @@
 """Whether the device computes what a plain step on the CPU in fp32 computes.
 
-In: the device. Out: for VPT and FT, captured, compiled and in bf16 as jobs run, the furthest of 20 losses from the
-CPU's, and of the logits in evaluation. Inside an epoch a batch is full, at its end it is smaller.
+In: the device. Out: for each method, captured, compiled and in bf16 as jobs run, the furthest of 20 losses from the
+CPU's, of the logits in evaluation, and how far the gradients of all images are. Inside an epoch a batch is full, at its
+end it is smaller.
 
     python -m gpu_check --part correct
 """
@@ -19,7 +20,7 @@ import torch
 
 from gpu_check import models
 from gpu_check.result import SKIPPED, Line, judge
-from vptcore.data.tensors import draw_epoch, upload
+from vptcore.data.tensors import ImageSet, draw_epoch, upload
 from vptcore.jobs.device import compiler
 from vptcore.training import step as step_module
 from vptcore.training.fit import predict
@@ -32,23 +33,25 @@ SIZES = models.Sizes()
 
 @dataclass(frozen=True)
 class Form:
-    """How the step runs on the device, and how far from the CPU it may be: losses relative, logits to their largest."""
+    """How the step runs on the device, and how far from the CPU it may be: losses relative, logits to their largest,
+    gradients by the length of their difference."""
 
     name: str
     half: bool
     compile: str
     losses: float
     logits: float
+    gradients: float
 
 
 # fp32 adds in another order on each device, and twenty steps carry it on: a CPU's losses are within 2e-5 of float64.
 # bf16 keeps 8 bits of a product's inputs: under a CPU's autocast to bf16 losses are within 1e-2, logits 7e-3.
 FORMS = (
-    Form("fp32, captured", False, "never", 1e-4, 1e-5),
-    Form("fp32, compiled and captured", False, "auto", 1e-4, 1e-5),
-    Form("bf16, compiled and captured", True, "auto", 3e-2, 3e-2),
+    Form("fp32, captured", False, "never", 1e-4, 1e-5, 1e-4),
+    Form("fp32, compiled and captured", False, "auto", 1e-4, 1e-5, 1e-4),
+    Form("bf16, compiled and captured", True, "auto", 3e-2, 3e-2, 6e-2),
 )
-CPU = Form("plain", False, "never", 0.0, 0.0)
+CPU = Form("plain", False, "never", 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Seen:
     logits: torch.Tensor
     compiled: str
     captured: str
+    gradients: torch.Tensor
 
 
 def run(device: str, ends: float, sizes: models.Sizes = SIZES) -> Iterator[Line]:
@@ -77,12 +81,14 @@ def compared(name: str, form: Form, plain: Seen, got: Seen, device: str) -> Line
     expected, losses_S = torch.tensor(plain.losses), torch.tensor(got.losses)
     losses = float(((losses_S - expected) / expected).abs().max())  # of NaN, NaN
     logits = float((got.logits - plain.logits).abs().max() / plain.logits.abs().max())
+    gradients = float((got.gradients - plain.gradients).norm() / plain.gradients.norm())
     ran = device == "cpu" or (got.captured == "yes" and (form.compile == "never" or got.compiled.startswith("yes")))
     how = "" if ran else f"; compiled: {got.compiled}, captured: {got.captured}"
     return judge(
-        "correct", name, ran and losses <= form.losses and logits <= form.logits,  # NaN is neither
-        f"{STEPS} losses within {losses:.1e}, logits {logits:.1e}{how}",
-        f"{form.losses:g}, {form.logits:g} of the CPU's",
+        "correct", name,  # NaN is none of these
+        ran and losses <= form.losses and logits <= form.logits and gradients <= form.gradients,
+        f"{STEPS} losses within {losses:.1e}, logits {logits:.1e}, gradients {gradients:.1e}{how}",
+        f"{form.losses:g}, {form.logits:g}, {form.gradients:g} of the CPU's",
     )  # fmt: skip
 
 
@@ -92,6 +98,7 @@ def _steps(method: str, form: Form, device: str, sizes: models.Sizes) -> Seen:
     recipe = models.recipe(method, sizes.batch)
     with _precision(form.half):
         logits = predict(model, train, half=form.half).float().cpu()
+        gradients = _gradients(model, train)
         optimizer = make_optimizer(model, recipe)
         step = TrainStep(model, train, recipe, optimizer, compile=form.compile)
         optimizer.set_lr([recipe.lr_at(0)])
@@ -103,7 +110,17 @@ def _steps(method: str, form: Form, device: str, sizes: models.Sizes) -> Seen:
                 step.sums.zero_()
                 step(draws_KB)
                 losses.append(float(step.sums[0]) / draws_KB.shape[1])
-    return Seen(losses[:STEPS], logits, step.compiled, step.captured)
+    return Seen(losses[:STEPS], logits, step.compiled, step.captured, gradients)
+
+
+def _gradients(model: torch.nn.Module, train: ImageSet) -> torch.Tensor:
+    """Of the mean loss of all images, every trained parameter's in one vector."""
+    with step_module.precision_context(train):
+        logits = model(train.inputs(train.order()))
+    step_module.cross_entropy_per_model(logits, train.labels_N).backward()
+    parts = [p.grad.flatten().float().cpu() for p in model.parameters() if p.grad is not None]
+    model.zero_grad(set_to_none=True)
+    return torch.cat(parts)
 
 
 @contextmanager

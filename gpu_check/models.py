@@ -20,7 +20,8 @@ from vptcore.training.protocol import PROTOCOLS
 from vptcore.training.recipe import Recipe
 
 CLASSES, PROMPTS = 10, 10
-METHODS = ("vpt", "full")
+# `swin`: VPT on a Swin; the others on a ViT.
+METHODS = ("vpt", "full", "mixed", "lora", "swin")
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,24 @@ class Sizes:
         name = "vit_base_patch16_224"
         return Backbone("check", "check", name, size=self.side, width=self.width, depth=self.depth, options=options)
 
+    @property
+    def swin(self) -> Backbone:
+        """A block in each of two stages, of a Swin-B's first width by default."""
+        embed, window = max(12, self.width // 6), 7 if self.side % 28 == 0 else 4
+        heads = max(2, embed // 32), max(3, embed // 16)
+        options = {"img_size": self.side, "patch_size": 4, "embed_dim": embed, "depths": (1, 1), "num_heads": heads}
+        name, options = "swin_tiny_patch4_window7_224", options | {"window_size": window}
+        return Backbone("swin", "swin", name, pool="avg", size=self.side, width=2 * embed, depth=2, options=options)
+
 
 def model(method: str, sizes: Sizes) -> nn.Module:
     """Without dropout, whose draws are each device's own."""
     torch.manual_seed(0)
+    backbone, of = (sizes.swin, "vpt") if method == "swin" else (sizes.backbone, method)
     spec = methods.spec_of({
-        "backbone": asdict(sizes.backbone), "method": method, "classes": CLASSES, "deep": True, "settings": None,
-        "prompt_length": PROMPTS if method == "vpt" else 0, "protocol": asdict(PROTOCOLS["paper"]),
+        "backbone": asdict(backbone), "method": of, "classes": CLASSES, "deep": True, "settings": None,
+        "prompt_length": PROMPTS if of in ("vpt", "mixed") else 0,
+        "protocol": asdict(PROTOCOLS["paper"]) | {"prompt_dropout": 0.0},
     })  # fmt: skip
     body = create_backbone(spec.backbone, pretrained=False)
     made = methods.build(spec, seed=1, backbone=body)
@@ -68,5 +80,5 @@ def images(sizes: Sizes, device: str, count: int | None = None) -> ImageSet:
 
 
 def recipe(method: str, batch: int, epochs: int = 1) -> Recipe:
-    optimizer, lr = ("adamw", 1e-5) if method == "full" else ("sgd", 0.1)
+    optimizer, lr = {"full": ("adamw", 1e-5), "lora": ("adamw", 1e-4), "mixed": ("sgd", 0.01)}.get(method, ("sgd", 0.1))
     return Recipe(optimizer, lr, 0.01, batch, epochs, 0)

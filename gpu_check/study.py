@@ -38,7 +38,9 @@ def run(device: str, ends: float) -> Iterator[Line]:
         try:
             status = process.wait(timeout=max(1.0, ends - time.monotonic()))
         except subprocess.TimeoutExpired:
-            yield Line("study", "the study ends", FAILED, "not in the time given", "--seconds gives more")
+            yield Line(
+                "study", "the study ends", FAILED, "not in the time given", "make gpu-check PART=study has all of it"
+            )
             return
         finally:
             end_group(process)

@@ -49,7 +49,7 @@ def test_the_exit_code_counts_failures_and_the_table_ends_the_run(tmp_path, monk
         Line("behave", "c", FAILED, ""),
     ]
     monkeypatch.setattr(command, "_sees_a_gpu", lambda: True)
-    monkeypatch.setattr(command, "_part", lambda part, there, ends: iter(found))
+    monkeypatch.setattr(command, "_part", lambda part, there, ends, alone: iter(found))
     assert command.main(["--part", "behave", "--out", str(tmp_path)]) == 2
     assert table(found) in capsys.readouterr().out
     assert json.loads((tmp_path / "gpu.json").read_text())["failures"] == 2
@@ -58,6 +58,14 @@ def test_the_exit_code_counts_failures_and_the_table_ends_the_run(tmp_path, monk
 def test_no_part_begins_without_time_for_it():
     (line,) = command._part("study", True, time.monotonic() + 30)
     assert (line.state, line.found) == (SKIPPED, "no time left: make gpu-check PART=study")
+
+
+@pytest.mark.parametrize(("alone", "seconds"), [(True, 385), (False, command.PARTS["study"])])
+def test_a_part_asked_for_alone_has_all_of_the_time(monkeypatch, alone, seconds):
+    given = []
+    monkeypatch.setattr(command, "_in_a_process", lambda part, there, seconds: given.append(seconds) or iter(()))
+    list(command._part("study", True, time.monotonic() + 400, alone=alone))
+    assert given == pytest.approx([seconds], abs=1)
 
 
 @pytest.mark.parametrize(("code", "said"), [("raise SystemExit(3)", "with 3"), ("time.sleep(60)", "not ended after")])

@@ -26,14 +26,14 @@ def _uncompiled(monkeypatch):
 @pytest.mark.usefixtures("_uncompiled")
 def test_the_same_steps_are_correct():
     lines = list(correct.run("cpu", math.inf, TINY))
-    assert [line.name for line in lines] == ["vpt, fp32, captured", "full, fp32, captured"]
+    assert [line.name for line in lines] == [f"{method}, fp32, captured" for method in models.METHODS]
     assert {line.state for line in lines} == {HOLDS}
-    assert all("within 0.0e+00, logits 0.0e+00" in line.found for line in lines)
+    assert all("within 0.0e+00, logits 0.0e+00, gradients 0.0e+00" in line.found for line in lines)
 
 
 @pytest.mark.usefixtures("_uncompiled")
 def test_time_that_is_up_skips_by_name():
-    assert [line.found for line in correct.run("cpu", 0.0, TINY)] == ["no time left"] * 2
+    assert [line.found for line in correct.run("cpu", 0.0, TINY)] == ["no time left"] * len(models.METHODS)
 
 
 @pytest.mark.parametrize("method", models.METHODS)
@@ -47,12 +47,14 @@ def test_a_step_that_is_off_is_found(monkeypatch, method):
 
 
 def test_nan_and_a_step_that_was_not_captured_fail():
-    good = correct.Seen([1.0] * 20, torch.ones(2, 3), "yes", "yes")
+    good = correct.Seen([1.0] * 20, torch.ones(2, 3), "yes", "yes", torch.ones(9))
     assert correct.compared("x", correct.FORMS[1], good, good, "cuda").state == HOLDS
     for bad in (
         replace(good, losses=[1.0] * 19 + [math.nan]),
         replace(good, logits=torch.full((2, 3), math.nan)),
         replace(good, logits=good.logits * 1.01),
+        replace(good, gradients=good.gradients * 1.01),
+        replace(good, gradients=torch.full((9,), math.nan)),
         replace(good, captured="no (x)"),
         replace(good, compiled="no (x)"),
     ):
@@ -62,9 +64,14 @@ def test_nan_and_a_step_that_was_not_captured_fail():
 def test_on_a_cpu_timings_are_facts(monkeypatch):
     small = replace(VIT_TI, size=32, options={"img_size": 32, "depth": 1})
     lines = list(speed.run("cpu", math.inf, Work(small, "cpu", batch=4, steps=1)))
-    assert [line.name for line in lines] == ["VPT, p = 50, batch 4", "evaluation, VPT, p = 50", "FT, batch 4"]
+    names = ["VPT, p = 50, batch 4", "evaluation, VPT, p = 50", "FT, batch 4"]
+    grid = "a grid of 40, VPT, p = 50, extrapolated"
+    assert [line.name for line in lines] == [names[0], grid, *names[1:]]
     assert {line.state for line in lines} == {"fact"}
-    for line in lines:
+    # 40 x 100 epochs x 800 images, in batches of 64 as the case has on a card; eight captures of half a second.
+    minutes = (8 * 0.5 + 40 * 100 * 800 / 64 * lines[0].timing["ms_per_step"] / 1000) / 60
+    assert lines[1].found == f"{minutes:.1f} minutes"
+    for line in (line for line in lines if line.name != grid):
         assert line.timing["images_per_second"] > 0
     assert lines[0].timing["ms_per_step"] == pytest.approx(4000 / lines[0].timing["images_per_second"])
 
@@ -108,3 +115,36 @@ def test_an_epoch_in_which_somebody_waits_is_found(monkeypatch):
     assert "after 0 steps: called a synchronizing CUDA operation" in line.found
     monkeypatch.undo()
     assert TrainStep.__call__ is call
+
+
+def test_two_jobs_take_turns_on_one_card(monkeypatch):
+    from gpu_check import behave
+
+    line = behave._one_at_a_time()
+    assert (line.state, line.found) == (HOLDS, "the second said: waiting for a GPU: other jobs have 0, then: got 0")
+    monkeypatch.setattr(behave, "WAITS", "print('got 0')")
+    assert behave._one_at_a_time().state == FAILED
+
+
+def test_a_run_that_does_not_go_on_is_found(monkeypatch):
+    from gpu_check import behave
+
+    assert behave._goes_on("cpu", False).state == HOLDS
+    fit = behave.fit
+    monkeypatch.setattr(behave, "fit", lambda *a, checkpoint=None, **more: fit(*a, **more))
+    assert behave._goes_on("cpu", False).state == FAILED
+
+
+def test_kernels_that_overlap_are_counted_once():
+    assert speed.covered([(0, 4), (3, 5), (8, 9), (8.5, 8.7)], 1) == 4 + 1
+    assert speed.covered([], 0) == 0
+
+
+@pytest.mark.parametrize("method", models.METHODS)
+def test_nothing_in_a_checked_model_is_drawn(method):
+    """Each device has random numbers of its own, so a model that drew some would differ whatever the device does."""
+    torch.manual_seed(1)
+    model, train = models.model(method, TINY).train(), models.images(TINY, "cpu")
+    first, second = (correct._gradients(model, train) for _ in range(2))
+    assert torch.equal(first, second)
+    assert float(first.norm()) > 0
