@@ -143,10 +143,12 @@ def _price(verdict: Verdict, arms: Mapping[str, Told]) -> str:
     own = f"It stores {size_text(take.bytes)} a task ({take.share:.1%} of the numbers)"
     labels = f"It labels one image in {take.latency:.2g} ms here."
     if not verdict.other:
-        return f"{own} and trains in {take.seconds:,.0f} s a seed and {size_text(take.memory)} of memory here. {labels}"
+        return (
+            f"{own} and trains in {take.seconds:,.0f} s a seed with {size_text(take.memory)} of memory here. {labels}"
+        )
     other = arms[verdict.other]
     return (
-        f"{own} where {other.name} stores {size_text(other.bytes)}, and trains in {take.seconds:,.0f} s a seed and "
+        f"{own} where {other.name} stores {size_text(other.bytes)}, and trains in {take.seconds:,.0f} s a seed with "
         f"{size_text(take.memory)} of memory here where that takes {other.seconds:,.0f} s and "
         f"{size_text(other.memory)}. {labels}"
     )

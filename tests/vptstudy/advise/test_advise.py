@@ -230,7 +230,7 @@ def test_the_paragraph_has_the_rows_own_numbers():
     assert "nearest neighbours 60.0 %" in text
     assert "stores 52 kB a task (1.1% of the numbers) where full fine-tuning stores 4.8 MB" in text
     assert "paired over images and 5 seeds" in text
-    assert "s a seed and 678.0 MB of memory here where that takes 10 s and 2.3 GB" in text
+    assert "s a seed with 678.0 MB of memory here where that takes 10 s and 2.3 GB" in text
     assert "It labels one image in 4.3 ms here" in text
 
 
