@@ -36,6 +36,7 @@ def settle(shell) -> None:
     def stop(number: int, frame) -> None:
         if was_asked():
             return
+        signal.signal(signal.SIGTERM, lambda *_: None)  # `vptcore run` sends it too, in case this just starts
         os.environ["VPTCORE_STOPPED"] = "1"
         say()
         threading.Thread(target=_end_jobs, daemon=True).start()

@@ -64,6 +64,7 @@ def _snakemake(command: list[str], lock: locks.Lock) -> int:
 
         def stop(number: int, frame) -> None:
             asked.append(number)
+            child.send_signal(signal.SIGINT)  # a terminal sends it to both, `kill` to this process alone
             child.terminate()
 
         signal.signal(signal.SIGINT, stop)
