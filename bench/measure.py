@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import platform
-import resource
 import statistics
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ import torch
 
 from bench import modern, ours, plain
 from bench.cases import Case, Work
+from vptcore.jobs.device import peak_resident
 
 FORMS = {"ours": ours, "plain": plain, "modern": modern}
 
@@ -128,16 +127,11 @@ def peak_mib(form_name: str, case: Case, work: Work) -> float:
     The images, the model and the optimizer count; the plain form's worker processes do not.
     """
     torch.set_num_threads(work.threads)
-    form, before = FORMS[form_name], _peak_resident()
+    form, before = FORMS[form_name], peak_resident()
     form.train(form.make(case, work), form.load(case, work, work.images), case, work)
     if work.device != "cpu":
         return torch.cuda.max_memory_allocated() / 2**20
-    return (_peak_resident() - before) / 2**20
-
-
-def _peak_resident() -> int:
-    """Bytes. Linux counts in KiB, macOS in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return (peak_resident() - before) / 2**20
 
 
 def device_name(work: Work) -> str:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import platform
 import re
+import resource
 import shutil
+import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -131,3 +133,15 @@ def _found(device: torch.device, handed: str) -> str:
 
 def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu {platform.machine()}"
+
+
+def peak_resident() -> int:
+    """The most memory that this process has held, in bytes.
+
+    Linux hands ru_maxrss on to a started program, so a small one would tell its parent's; VmHWM begins with its own.
+    """
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text(encoding="ascii")) if status.exists() else None
+    if found:
+        return int(found[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

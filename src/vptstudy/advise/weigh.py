@@ -10,7 +10,6 @@ input, the measure on standard output.
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 
 from vptcore.data.tensors import ImageSet
-from vptcore.jobs.device import open_device
+from vptcore.jobs.device import open_device, peak_resident
 from vptcore.models.methods import build, spec_of
 from vptcore.training import stage
 from vptcore.training.fit import fit, predict
@@ -31,7 +30,6 @@ from vptstudy import slices
 from vptstudy.study import Cell, Study
 
 STEPS, WARM, TIMES = 3, 3, 21
-KILO = 1024 if sys.platform != "darwin" else 1  # ru_maxrss is in kB, on a Mac in bytes
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def measured(job: Mapping) -> Weight:
 def _peak(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KILO
+    return peak_resident()
 
 
 def _latency(model: torch.nn.Module, image: ImageSet) -> float:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from vptcore.jobs import visible
-from vptcore.jobs.device import open_device
+from vptcore.jobs.device import open_device, peak_resident
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="these are about machines without a GPU")
 
@@ -41,3 +44,12 @@ def test_a_gpu_that_was_asked_for_or_handed_out_must_be_there(monkeypatch, value
 def test_the_ids_before_the_first_that_is_none(value, ids):
     """The driver's rule: devices behind an invalid one are not seen."""
     assert visible.ids(value) == ids
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a started program may tell its parent's peak")
+def test_a_started_process_tells_its_own_peak_and_not_its_parents():
+    held = b"x" * 1_500_000_000
+    assert peak_resident() > len(held)
+    code = "from vptcore.jobs.device import peak_resident as peak; held = b'x' * 10**8; print(peak())"
+    theirs = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert 10**8 < theirs < len(held)

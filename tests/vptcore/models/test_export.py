@@ -43,7 +43,7 @@ CASES = {
     f"vit-{kind}": ("vit", f"my_{kind}", True, "sound") for kind in PEFT_TYPES
 }  # fmt: skip
 # What plain timm has no form for, by method and by family.
-NEEDS_MODEL_PY = {"mlp", "adaptformer", "adapter_plus", "vpt", "mixed", "ft_then_pt"}
+NEEDS_MODEL_PY = {"mlp", "adaptformer", "adapter_plus", "vpt", "spt", "mixed", "ft_then_pt"}
 SHALLOW_IN_TIMM = {"vit", "siglip", "registers"}
 
 
