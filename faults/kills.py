@@ -149,7 +149,7 @@ def warm_servers(owner: int) -> list[psutil.Process]:
     for process in psutil.process_iter(["cmdline", "ppid"]):
         words = process.info["cmdline"] or []
         is_fork = process.info["ppid"] in {server.pid for server in found}
-        if "vptstudy.run.warm" in words and words[-1] == str(owner) and not is_fork:
+        if "vptstudy.run.server" in words and words[-1] == str(owner) and not is_fork:
             found.append(process)
     return found
 

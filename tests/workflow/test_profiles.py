@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +62,24 @@ def test_jobs_that_compile_get_up_to_four_cores_as_far_as_every_gpu_can(monkeypa
     monkeypatch.setattr("os.cpu_count", lambda: cpus)
     assert set(parsed("gpu")["set-threads"]) == {f"{rule}={expected}" for rule in COMPILING}
     assert set(parsed("slurm")["set-threads"]) == {f"{rule}=4" for rule in COMPILING}
+
+
+SHOWN = f"""
+include: "{REPO}/workflow/rules/common.smk"
+rule shown:
+    output: "shown"
+    shell: 'echo "$VPTCORE_COMPILED" > {{output}}'
+"""
+
+
+def test_a_profile_says_where_compiled_kernels_are_kept(tmp_path):
+    """As written: a variable is read where a job runs. Another folder is no reason to run anything again."""
+    (tmp_path / "Snakefile").write_text(SHOWN)
+    (tmp_path / "profile").mkdir()
+    keys = {"configfile": str(REPO / "profiles/demo/study.yaml"), "cores": 1}
+    keys |= {"config": {"compile_cache": "$TMPDIR/compiled", "results": str(tmp_path / "results")}}
+    (tmp_path / "profile/config.yaml").write_text(yaml.safe_dump(keys))
+    words = [sys.executable, "-m", "snakemake", "shown", "--profile", "profile"]
+    done = subprocess.run(words, cwd=tmp_path, env=os.environ | {"VPTCORE_WARM": "0"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "shown").read_text() == "$TMPDIR/compiled\n"

@@ -9,7 +9,7 @@ from vptcore.jobs.meaning import Slice
 from vptstudy import plan
 from vptstudy.graph import flow, stale, targets
 from vptstudy.graph.jobs import CELL, PATTERNS, TABLE_FORMS, Graph
-from vptstudy.run import gpus, interrupts, streams, warm
+from vptstudy.run import caches, gpus, interrupts, streams, warm
 from vptstudy.audit.locate import check_owner, record_config
 from vptcore.choices import ConfigError
 from vptstudy.config.resolve import load_study
@@ -49,6 +49,7 @@ interrupts.settle(shell)
 # Jobs of this run are forked from one warm interpreter, which ends with this process.
 warm.offer()
 gpus.offer(STUDY.config["device"])
+caches.offer(STUDY.config["compile_cache"])
 
 
 wildcard_constraints:

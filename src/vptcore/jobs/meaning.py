@@ -18,7 +18,7 @@ from vptcore.records import digest
 # Keys from the slice's top; "*" is any. `weights` are Inception's, held to their checksum wherever they lie.
 LEFT_OUT = frozenset({
     ("workers",), ("root",), ("weights",), ("made_from",), ("config", "results"), ("config", "data_root"),
-    ("config", "fid", "weights"),
+    ("config", "fid", "weights"), ("config", "compile_cache"),
 })  # fmt: skip
 BY_NAME = frozenset({
     ("path",), ("reference",), ("told",), ("backbone", "checkpoint"), ("models", "*", "backbone", "checkpoint"),

@@ -1,6 +1,8 @@
-"""Where Snakemake, matplotlib, torch and Hugging Face keep caches if your home cannot be written.
+"""Where caches are kept: what jobs compile for a GPU, and whatever else wants a home that cannot be written.
 
-In and out: XDG_CACHE_HOME and MPLCONFIGDIR of this process, which what it starts inherits. Nothing is created here.
+In: the config's `compile_cache`, which a profile may set, and the environment. Out: TORCHINDUCTOR_CACHE_DIR and
+TRITON_CACHE_DIR of a job's process; XDG_CACHE_HOME and MPLCONFIGDIR of this one and what it starts. Nothing is created
+here.
 
     HOME=/nowhere vptcore run -n
 """
@@ -8,9 +10,42 @@ In and out: XDG_CACHE_HOME and MPLCONFIGDIR of this process, which what it start
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 BESIDE = Path(".snakemake/cache")  # in the folder of the run, which must be writable anyway
+COMPILED = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
+COMPILE_CORES = 4  # as `profiles/` ask for
+
+
+def offer(compile_cache: str) -> None:
+    """Say, for the jobs of this run, where what they compile is kept; it is read on the machine where a job runs."""
+    os.environ["VPTCORE_COMPILED"] = compile_cache
+
+
+def keep_compiled(*, strictly: bool = False) -> None:
+    """Keep what this job compiles in the run's folder for it, unless the environment names another.
+
+    `strictly`, for a job with a GPU: raises ValueError (one line) where that folder cannot be known or written to.
+    """
+    # Read when torch's compiler is imported; by default it starts 32 processes, whatever the job was granted.
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(COMPILE_CORES))
+    left = {name: below for name, below in COMPILED.items() if not os.environ.get(name)}
+    named = os.environ.get("VPTCORE_COMPILED", ".compiled")
+    folder = os.path.abspath(os.path.expanduser(os.path.expandvars(named)))
+    wrong = _wrong(folder) if left else ""
+    if wrong and strictly:
+        raise ValueError(
+            f"compile_cache: {named} {wrong} on {platform.node()}; name a folder that jobs can write there"
+        )
+    if not wrong:
+        os.environ.update({name: os.path.join(folder, below) for name, below in left.items()})
+
+
+def _wrong(folder: str) -> str:
+    if "$" in folder:
+        return "names a variable that is not set"
+    return "" if _is_writable(Path(folder)) else "cannot be written"
 
 
 def settle() -> None:

@@ -15,7 +15,7 @@ from vptstudy.graph.jobs import Graph
 JOB = {
     "workers": 8, "task": "leaves", "path": "/old/leaves", "signature": "12ab", "reference": "/old/ref.npz",
     "config": {
-        "results": "/old/results", "data_root": "/old/data", "seeds": [1, 2],
+        "results": "/old/results", "data_root": "/old/data", "compile_cache": "/old/compiled", "seeds": [1, 2],
         "tasks": {"leaves": {"path": "/old/leaves", "source": "folder"}},
         "fid": {"reference": "/old/ref.npz", "weights": "/old/w.pth"},
         "backbones": {"mine": {"path": "/old/leaves"}},
@@ -50,8 +50,9 @@ def test_every_other_value_counts(place):
     for key in place[:-1]:
         inner = inner[key]
     inner[place[-1]] = "/old/another"
-    is_a_place = place in {("workers",), ("config", "results"), ("config", "data_root"), ("config", "fid", "weights")}
-    assert (meaning(job) == meaning(JOB)) == is_a_place
+    places = {("workers",), ("config", "fid", "weights")}
+    places |= {("config", name) for name in ("results", "data_root", "compile_cache")}
+    assert (meaning(job) == meaning(JOB)) == (place in places)
 
 
 def test_snakemake_sees_a_slices_meaning_and_its_job_the_slice():

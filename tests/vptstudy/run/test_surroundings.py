@@ -132,3 +132,44 @@ def test_caches_go_beside_the_run_only_where_the_home_takes_none(tmp_path, monke
     assert os.environ["XDG_CACHE_HOME"] == str(tmp_path / ".snakemake/cache")
     assert os.environ["MPLCONFIGDIR"] == "/kept"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """An empty one, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    environment = {}
+    monkeypatch.setattr(os, "environ", environment)
+    return environment
+
+
+def test_what_jobs_compile_is_kept_beside_the_study_or_where_the_environment_says(environment, tmp_path):
+    environment["TRITON_CACHE_DIR"] = "/scratch/triton"
+    caches.keep_compiled(strictly=True)
+    assert environment["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / ".compiled/inductor")
+    assert environment["TRITON_CACHE_DIR"] == "/scratch/triton"
+    assert environment["TORCHINDUCTOR_COMPILE_THREADS"] == "4"
+    assert not list(tmp_path.iterdir()), "no folder where nothing is compiled"
+
+
+def test_a_config_names_the_folder_in_the_words_of_the_machine_that_a_job_runs_on(environment, tmp_path):
+    caches.offer("$SCRATCH/mine")
+    caches.keep_compiled()
+    assert "TRITON_CACHE_DIR" not in environment, "a machine without that disk, where nothing is compiled"
+    with pytest.raises(ValueError, match=r"compile_cache: \$SCRATCH/mine names a variable that is not set on "):
+        caches.keep_compiled(strictly=True)
+    environment["SCRATCH"] = str(tmp_path / "disk")
+    caches.keep_compiled(strictly=True)
+    assert environment["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "disk/mine/inductor")
+    assert environment["TRITON_CACHE_DIR"] == str(tmp_path / "disk/mine/triton")
+
+
+def test_a_folder_that_takes_no_files_is_one_line_for_a_job_with_a_gpu(environment):
+    caches.offer("/dev/null/compiled")
+    caches.keep_compiled()
+    assert "TRITON_CACHE_DIR" not in environment
+    with pytest.raises(ValueError, match=r"compile_cache: /dev/null/compiled cannot be written on .*; name a folder"):
+        caches.keep_compiled(strictly=True)
+    environment |= {"TORCHINDUCTOR_CACHE_DIR": "/a", "TRITON_CACHE_DIR": "/b"}
+    caches.keep_compiled(strictly=True)
+    assert environment["TRITON_CACHE_DIR"] == "/b"

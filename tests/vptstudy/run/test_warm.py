@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from vptstudy.run import warm
+from vptstudy.run import server
 
 JOBS = """
 import os, signal, time
@@ -104,7 +104,7 @@ class Place:
         for process in psutil.process_iter(["cmdline", "status"]):
             words = process.info["cmdline"] or []
             if (
-                "vptstudy.run.warm" in words
+                "vptstudy.run.server" in words
                 and str(self.socket) in words
                 and process.info["status"] != psutil.STATUS_ZOMBIE
             ):
@@ -280,21 +280,10 @@ def test_a_temporary_folder_too_long_for_a_socket(place):
     assert time.monotonic() - started < 60
 
 
-def test_what_jobs_compile_is_kept_beside_the_study_or_where_the_environment_says(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    environment = {"TRITON_CACHE_DIR": "/scratch/triton"}
-    monkeypatch.setattr(os, "environ", environment)
-    warm._share_compiled()
-    assert environment["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / ".compiled/inductor")
-    assert environment["TRITON_CACHE_DIR"] == "/scratch/triton"
-    assert environment["TORCHINDUCTOR_COMPILE_THREADS"] == "4"
-    assert not list(tmp_path.iterdir()), "no folder where nothing is compiled"
-
-
 @pytest.mark.slow
 def test_what_a_server_imports_for_gpus_starts_nothing_and_opens_none():
     """So that a fork of it may open its device, and compile."""
-    names = (*warm.PRELOAD, *warm.PRELOAD_TORCH, *warm.PRELOAD_GPU)
+    names = (*server.PRELOAD, *server.PRELOAD_TORCH, *server.PRELOAD_GPU)
     code = f"""
 import importlib, multiprocessing, threading
 for name in {names!r}:
