@@ -129,51 +129,93 @@ def fit(
 
     A model whose loss is no longer finite is marked in `History.diverged`; training stops when all are.
     """
-    recipes = [recipe] if isinstance(recipe, Recipe) else list(recipe)
-    first = recipes[0]
-    prepared = prepared or Prepared()
-    optimizer = prepared.optimizer(model, train, recipe, resumed=checkpoint is not None and checkpoint.exists())
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    history = History()
-    begun = resume(checkpoint, model, optimizer, generator, history)
-    lead = () if isinstance(recipe, Recipe) else (len(recipes),)
-    shifts = [cut.shift for cut in (train, augment) if cut is not None and cut.shift is not None]
-    saved = time.monotonic()
     try:
-        make = partial(TrainStep, model, train, first, optimizer, augment, lead=lead, compile=compile, say=say)
-        step = prepared.step(recipe, optimizer, augment, compile, make)
-        history.compile_seconds += step.seconds
-        history.compiled, history.captured = step.compiled, step.captured
-        for epoch in range(len(history.epochs), first.epochs):
-            optimizer.set_lr([r.lr_at(epoch) for r in recipes])
-            begun = begun or Begun(draw_epoch(train, first.batch, shifts, generator))
-            try:
-                with stopping.saving():
-                    record = _epoch(step, begun)
-                    if watch is not None:
-                        logits = predict(model, watch, passes=first.epochs)
-                        record["test_loss"], record["test_accuracy"] = scores(logits, watch.labels_N)
-            except stopping.Stopped as stopped:
-                if checkpoint is None or not stopped.saves:
-                    raise
-                save(checkpoint, model, optimizer, generator, history, begun)
-                raise stopping.Stopped(
-                    f"{stopped} in epoch {epoch + 1} of {first.epochs}: saved; run it again and it continues there"
-                ) from None
-            _note(history, {"epoch": epoch + 1, "lr": first.lr_at(epoch), **record}, begun, len(train))
+        run, begun = _begin(
+            model, train, recipe, seed, augment, watch, checkpoint, compile, prepared or Prepared(), say
+        )
+        history, saved = run.history, time.monotonic()
+        for epoch in range(len(history.epochs), run.first.epochs):
+            begun = begun or Begun(draw_epoch(train, run.first.batch, run.shifts, run.generator))
+            record = _seen(run, epoch, begun)
+            _note(history, {"epoch": epoch + 1, "lr": run.first.lr_at(epoch), **record}, begun, len(train))
             begun = None
             if on_epoch is not None:
                 on_epoch(history.epochs[-1], history.images_per_second)
             if bool(history.diverged.all()):
                 break
             if checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds:
-                save(checkpoint, model, optimizer, generator, history)
+                run.save()
                 saved = time.monotonic()
     except torch.OutOfMemoryError:
-        smaller = f"batch {max(1, first.batch // 2)} or less (the learning rate follows it), fewer prompts"
-        raise ValueError(no_room(train.device, f"for batch {first.batch}", smaller)) from None
+        batch = _first(recipe).batch
+        smaller = f"batch {max(1, batch // 2)} or less (the learning rate follows it), fewer prompts"
+        raise ValueError(no_room(train.device, f"for batch {batch}", smaller)) from None
     return history
+
+
+def _first(recipe: Recipe | Sequence[Recipe]) -> Recipe:
+    return recipe if isinstance(recipe, Recipe) else recipe[0]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one call of `fit` has from its first epoch to its last."""
+
+    recipes: Sequence[Recipe]
+    step: TrainStep
+    generator: torch.Generator
+    history: History
+    watch: ImageSet | None
+    checkpoint: Path | None
+
+    @property
+    def first(self) -> Recipe:
+        return self.recipes[0]
+
+    @property
+    def shifts(self) -> list[int]:
+        """The largest shift of every random cut of an image."""
+        cuts = (self.step.train, self.step.augment)
+        return [cut.shift for cut in cuts if cut is not None and cut.shift is not None]
+
+    def save(self, begun: Begun | None = None) -> None:
+        save(self.checkpoint, self.step.model, self.step.optimizer, self.generator, self.history, begun)
+
+
+def _begin(
+    model, train, recipe, seed: int, augment, watch, checkpoint: Path | None, compile: str, prepared: Prepared, say
+) -> tuple[_Run, Begun | None]:  # fmt: skip
+    """The run, as its checkpoint left it where there is one, and the epoch that was begun then."""
+    is_one = isinstance(recipe, Recipe)
+    optimizer = prepared.optimizer(model, train, recipe, resumed=checkpoint is not None and checkpoint.exists())
+    torch.manual_seed(seed)
+    generator, history = torch.Generator().manual_seed(seed), History()
+    begun = resume(checkpoint, model, optimizer, generator, history)
+    lead = () if is_one else (len(recipe),)
+    make = partial(TrainStep, model, train, _first(recipe), optimizer, augment, lead=lead, compile=compile, say=say)
+    step = prepared.step(recipe, optimizer, augment, compile, make)
+    history.compile_seconds += step.seconds
+    history.compiled, history.captured = step.compiled, step.captured
+    return _Run([recipe] if is_one else recipe, step, generator, history, watch, checkpoint), begun
+
+
+def _seen(run: _Run, epoch: int, begun: Begun) -> dict[str, Tensor]:
+    """An epoch, or what is left of it, and what `watch` shows after it. Told to end, it saves where it is."""
+    run.step.optimizer.set_lr([recipe.lr_at(epoch) for recipe in run.recipes])
+    try:
+        with stopping.saving():
+            record = _epoch(run.step, begun)
+            if run.watch is not None:
+                logits = predict(run.step.model, run.watch, passes=run.first.epochs)
+                record["test_loss"], record["test_accuracy"] = scores(logits, run.watch.labels_N)
+    except stopping.Stopped as stopped:
+        if run.checkpoint is None or not stopped.saves:
+            raise
+        run.save(begun)
+        raise stopping.Stopped(
+            f"{stopped} in epoch {epoch + 1} of {run.first.epochs}: saved; run it again and it continues there"
+        ) from None
+    return record
 
 
 def _note(history: History, record: dict, begun: Begun, images: int) -> None:
