@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 import timm
 import torch
 
@@ -30,7 +29,7 @@ def test_the_pages_loop_learns_and_keeps_its_prompts(tmp_path, monkeypatch):
     monkeypatch.setattr(timm, "create_model", lambda name, **options: vit)
     torch.manual_seed(0)
     images, labels = torch.randn(14, 3, 32, 32), torch.arange(14) % 7
-    names = {"epochs": 80, "batches": [(images, labels)], "safetensors": safetensors}
+    names = {"epochs": 80, "batches": [(images, labels)]}
     exec(compile(first, "docs/library.md", "exec"), names)
     before = torch.nn.functional.cross_entropy(names["model"](images), labels).item()
     exec(compile(loop, "docs/library.md", "exec"), names)

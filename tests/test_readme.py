@@ -1,4 +1,4 @@
-"""README's examples that read rows, executed: one number a cell, and not one over several train sizes."""
+"""Examples of README and docs/running.md that read rows, executed: one number a cell, not one over several sizes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 from vptcore.records import KINDS, write_rows
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
 CELLS = {("vpt", "40"): (0.5, 0.6), ("vpt", "160"): (0.8, 0.9), ("full", "160"): (0.7, 0.75)}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.fixture
@@ -33,8 +33,9 @@ def by_hand() -> dict[tuple[str, str], tuple[float, float]]:
     return {cell: (pd.Series(values).mean(), pd.Series(values).std()) for cell, values in CELLS.items()}
 
 
-def test_the_pandas_example(results):
-    (code,) = [block for block in blocks("python") if "read_parquet" in block]
+@pytest.mark.parametrize("page", ["README.md", "docs/running.md"])
+def test_the_pandas_example(page, results):
+    (code,) = [block for block in blocks(page, "python") if "read_parquet" in block]
     *lines, last = code.strip().splitlines()
     scope: dict = {}
     exec("\n".join(lines), scope)
@@ -47,7 +48,7 @@ def test_the_pandas_example(results):
 
 def test_the_sql_example(results):
     duckdb = pytest.importorskip("duckdb")
-    (query,) = blocks("sql")
+    (query,) = blocks("docs/running.md", "sql")
     found = duckdb.sql(query).df()
     rows = {(row["method"], str(row["train"])): tuple(row.iloc[-2:]) for _, row in found.iterrows()}
     assert set(rows) == set(CELLS)
