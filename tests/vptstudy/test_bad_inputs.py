@@ -97,7 +97,7 @@ COMMANDS = [
     ("fid-reference photos out.safetensors --config s.yaml", "fid: is off"),
     ("clean nothing", "'nothing' is unknown"),
     ("run --profile demo", "no folder profiles/ here"),
-    ("run --cores x --profile demo", "no folder profiles/ here"),
+    ("run --cores x --profile demo", "--cores"),
     ("advise none", "none"),
     ("advise empty", "empty"),
     ("advise words.txt", "words.txt"),

@@ -143,7 +143,7 @@ def test_a_home_that_the_shell_left_alone(tmp_path, monkeypatch, capsys):
     assert check("--all", "~/study.yaml") == 0
     assert f"results: {tmp_path}/out\n" in capsys.readouterr().out
     assert main.main(["data", "list", "digits", "--config=~/study.yaml"]) == 0
-    assert main.main(["plan", "--config=~/study.yaml"]) == 0
+    assert main.main(["plan", "--configfile=~/study.yaml"]) == 0
     capsys.readouterr()
     assert f"{tmp_path}/none: no such file" in refusal(capsys, "audit", "~/none")
     assert f"{tmp_path}/a: no rows of finals" in refusal(capsys, "compare", "~/a", "~/b")
@@ -162,7 +162,11 @@ def test_every_command_has_help(capsys, command):
     with pytest.raises(SystemExit) as ended:
         main.main([command, "--help"])
     assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith(f"usage: vptcore {command}")
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: vptcore {command}")
+    program, *example = said.splitlines()[-1].removeprefix("Example: ").split()
+    assert program == "vptcore"
+    assert main._parser().parse_args(example).command == command
 
 
 @pytest.mark.parametrize("arguments", [[], ["chekc"], ["check", "--nope"], ["fid-reference", "only_one"]])

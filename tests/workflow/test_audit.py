@@ -370,7 +370,7 @@ def test_the_command_says_what_and_ends_with_1(damaged, damage, capsys):
     [
         (["no/such/place"], "no such file or folder; expected a study's folder"),
         (["{folder}"], "no config.json in it and no config here of study"),
-        (["{folder}/study.yaml"], "is no file of a study"),
+        (["{folder}/study.yaml"], "is not a file of a study"),
         (["{root}", "--configfile", "profiles/demo/study.yaml"], "is the config of study 'demo', not of 'tiny'"),
     ],
 )

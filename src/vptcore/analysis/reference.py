@@ -64,7 +64,7 @@ def read_reference(where: str | Path, network: str, width: int, resize: str, ima
             )
     if image_resize and note.get("image_resize", image_resize) != image_resize:
         raise ValueError(
-            f"fid.reference: {path} was made of images resized by {note['image_resize']}, and the study's are by "
+            f"fid.reference: {path} was made from images resized by {note['image_resize']}, and the study's are by "
             f"{image_resize}; make it again with `vptcore fid-reference`, or say `resize: {note['image_resize']}`"
         )
     shapes = stored["mean"].shape, stored["covariance"].shape

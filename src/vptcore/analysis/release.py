@@ -51,7 +51,7 @@ def release(results: Path, cell: str, out: Path, seed: int | None = None) -> str
     found = find(results, cell)
     seed = _seed(found, seed)
     if out.exists() and not _is_ours(out):
-        raise ValueError(f"{out}: is there already and no model of this package; name another folder")
+        raise ValueError(f"{out}: is there already and is not a model of this package; name another folder")
     final = read_rows(found.path("final"), "final").sort_values("seed")
     note = read_provenance(found.path("final"))
     job, base = note["job"], _base(found, note["job"], seed)

@@ -166,9 +166,7 @@ def check_same_as_timm(vit: nn.Module, seed: int = 0) -> None:
         vit.train(was_training)
     off = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-6))
     if not off <= 1e-4:
-        raise ValueError(
-            f"{type(vit).__name__}: put together in a way that prompts are not made for (off by {off:.1g})"
-        )
+        raise ValueError(f"{type(vit).__name__}: is built in a way that prompts do not fit (off by {off:.1g})")
 
 
 def _prefix(vit: nn.Module) -> int:

@@ -21,7 +21,7 @@ def check_push(repository: str) -> None:
     from huggingface_hub import get_token
 
     if not REPOSITORY.fullmatch(repository):
-        raise ValueError(f"--push: {repository!r} is no repository; expected OWNER/NAME")
+        raise ValueError(f"--push: {repository!r} is not a repository; expected OWNER/NAME")
     if not get_token():
         raise ValueError("--push: nobody is logged in; run `hf auth login`, or set HF_TOKEN to a token that may write")
 

@@ -211,6 +211,4 @@ def check_same_swin(swin: nn.Module, seed: int = 0) -> None:
         swin.train(was_training)
     off = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-6))
     if not off <= 1e-4:
-        raise ValueError(
-            f"{type(swin).__name__}: put together in a way that prompts are not made for (off by {off:.1g})"
-        )
+        raise ValueError(f"{type(swin).__name__}: is built in a way that prompts do not fit (off by {off:.1g})")

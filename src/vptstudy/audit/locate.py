@@ -99,7 +99,7 @@ def _split(path: Path) -> tuple[Path, str]:
     found = split_path(path / "rows.parquet" if path.is_dir() else path)
     if found is None:
         raise ConfigError(
-            f"{path}: is no file of a study; expected rows, arrays, models, tables or figures in results/NAME"
+            f"{path}: is not a file of a study; expected rows, arrays, models, tables or figures in results/NAME"
         )
     root, name = found
     return root, name.removesuffix("/rows.parquet") if path.is_dir() else name

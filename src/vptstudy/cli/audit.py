@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from vptstudy.cli.arguments import path_of
+from vptstudy.cli.arguments import add_config, command, path_of
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("audit", help="check a study's files against its config, their inputs and its rows")
+    about = "check every file of a study against its config, its inputs, its rows and its hash"
+    parser = command(commands, "audit", about, "vptcore audit results/demo --why tables/table_01.csv")
     parser.add_argument("paths", nargs="*", type=path_of, metavar="PATH", help="a study's folder, or files in one")
-    parser.add_argument("--configfile", type=path_of, help="the config of today (default: that of the last run)")
-    parser.add_argument("--deep", action="store_true", help="read big files again, and decode every image again")
-    parser.add_argument("--complete", action="store_true", help="what is not yet made counts as wrong")
-    parser.add_argument("--fix", action="store_true", help="show what is broken, and remove it once you agree")
-    parser.add_argument("--yes", action="store_true", help="with --fix: remove without asking")
-    parser.add_argument("--why", metavar="FILE", help="draw what one file of the study was made from")
-    parser.add_argument("--verbose", action="store_true", help="a line for every file")
-    parser.add_argument("--json", action="store_true", help="everything as JSON")
+    add_config(parser, help="check against this config (default: its last run's)")
+    parser.add_argument("--deep", action="store_true", help="read large files whole, and decode every image again")
+    parser.add_argument("--complete", action="store_true", help="count files that are not yet made as wrong")
+    parser.add_argument("--fix", action="store_true", help="show what is broken, ask, and remove it")
+    parser.add_argument("--yes", action="store_true", help="with --fix: do not ask")
+    parser.add_argument("--why", metavar="FILE", help="draw what this file was made from")
+    parser.add_argument("--verbose", action="store_true", help="print a line for every file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(do=run)
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vptstudy.cli.arguments import path_of
+from vptstudy.cli.arguments import command, path_of
 from vptstudy.config.schema import read_config
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("check", help="check a config and say what it asks for")
-    parser.add_argument("config", type=path_of, nargs="?", default=Path("config.yaml"))
-    parser.add_argument("--all", action="store_true", help="print the whole config, with every default")
+    parser = command(
+        commands, "check", "check a config: what it asks for, and whether it can run", "vptcore check mine.yaml"
+    )
+    parser.add_argument(
+        "config", type=path_of, nargs="?", default=Path("config.yaml"), metavar="FILE", help="default: config.yaml"
+    )
+    parser.add_argument("--all", action="store_true", help="print the config with every default filled in")
     parser.set_defaults(do=run)
 
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vptstudy.cli.arguments import path_of
+from vptstudy.cli.arguments import command, path_of
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("clean", help="remove the results of the demo and the rehearsal, or of named studies")
-    parser.add_argument("studies", nargs="*", metavar="STUDY", help="folders of results (default: demo, rehearsal)")
-    parser.add_argument("--results", type=path_of, default=Path("results"), metavar="DIR", help="default: results")
-    parser.add_argument("--yes", action="store_true", help="do not ask before more than an hour of work is removed")
+    about = "remove the results of the demo and the rehearsal, or of the studies you name"
+    parser = command(commands, "clean", about, "vptcore clean leaves")
+    parser.add_argument("studies", nargs="*", metavar="STUDY", help="a study's name (default: demo, rehearsal)")
+    parser.add_argument(
+        "--results",
+        type=path_of,
+        default=Path("results"),
+        metavar="DIR",
+        help="where the studies are (default: results)",
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask before removing more than an hour of work")
     parser.set_defaults(do=run)
 
 

@@ -6,15 +6,15 @@ import sys
 from pathlib import Path
 
 from vptcore.choices import choose_one
-from vptstudy.cli.arguments import path_of
+from vptstudy.cli.arguments import add_config, command
 from vptstudy.config.schema import read_config
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("data", help="the tasks' images: list what is there, fetch what is missing")
-    parser.add_argument("action", choices=["list", "fetch"])
-    parser.add_argument("task", nargs="*", help="task ids (default: all of the config's)")
-    parser.add_argument("--config", type=path_of, default=Path("config.yaml"))
+    parser = command(commands, "data", "list which images are there, or fetch missing ones", "vptcore data list svhn")
+    parser.add_argument("action", choices=["list", "fetch"], help="list what is there, or download what is missing")
+    parser.add_argument("task", nargs="*", metavar="TASK", help="tasks, by id (default: all of the config)")
+    add_config(parser, default=Path("config.yaml"), help="default: config.yaml")
     parser.set_defaults(do=run)
 
 
@@ -22,7 +22,7 @@ def run(options) -> int:
     from vptcore.data import hub
     from vptstudy.config.resolve import load_study
 
-    study = load_study(read_config(options.config))
+    study = load_study(read_config(options.configfile))
     tasks = options.task or study.used("task")
     for task in tasks:
         choose_one("task", task, study.tasks)
@@ -75,7 +75,7 @@ def _missing_briefly(missing: list[dict]) -> list[str]:
     if fetched := [row["task"] for row in missing if row["fetched"]]:
         lines.append(f"missing, `vptcore data fetch` gets them: {', '.join(fetched)}")
     if by_hand := [row["task"] for row in missing if not row["fetched"]]:
-        lines.append(f"missing, to be put there by hand: {', '.join(by_hand)}")
+        lines.append(f"missing, put them there yourself: {', '.join(by_hand)}")
     if missing:
         lines.append("`vptcore data list TASK` says what to put where")
     return lines

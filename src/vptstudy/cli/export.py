@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from vptstudy.cli.arguments import path_of
+from vptstudy.cli.arguments import command, path_of
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("export", help="write a finished cell's tuned model as a folder that timm loads")
+    about = "write a finished cell's tuned model as a folder that timm loads"
+    parser = command(commands, "export", about, "vptcore export results/demo vpt/digits/160 model")
     parser.add_argument("results", type=path_of, metavar="RESULTS", help="the study's folder, such as results/demo")
-    parser.add_argument("cell", metavar="CELL", help="words that name one cell: vpt/digits/160, method=vpt/task=digits")
+    parser.add_argument(
+        "cell", metavar="CELL", help="words that name one cell: vpt/digits/160, or method=vpt/task=digits"
+    )
     parser.add_argument("out", type=path_of, metavar="OUT", help="the folder to write")
-    parser.add_argument("--seed", type=int, help="the final of this seed (default: the first)")
-    parser.add_argument("--onnx", action="store_true", help="model.onnx too (needs pip install 'vptcore[onnx]')")
-    parser.add_argument("--push", metavar="OWNER/NAME", help="upload it to this repository of the Hugging Face hub")
-    parser.add_argument("--public", action="store_true", help="a repository that --push makes is for everyone to see")
+    parser.add_argument("--seed", type=int, metavar="N", help="export the model of this seed (default: the first)")
+    parser.add_argument("--onnx", action="store_true", help="write model.onnx too (needs pip install 'vptcore[onnx]')")
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload it to this repository of the Hugging Face Hub")
+    parser.add_argument("--public", action="store_true", help="let --push make a public repository (default: private)")
     parser.set_defaults(do=run)
 
 

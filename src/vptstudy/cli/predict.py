@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from vptstudy.cli.arguments import count, path_of
+from vptstudy.cli.arguments import command, count, path_of
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("predict", help="label photographs with a model that export or advise wrote")
+    about = "label photographs with a model that export or advise wrote"
+    parser = command(commands, "predict", about, "vptcore predict results/leaves/model photos --csv labels.csv")
     parser.add_argument("model", type=path_of, metavar="MODEL", help="the model's folder")
     parser.add_argument("images", type=path_of, nargs="+", metavar="IMAGES", help="image files, and folders of them")
-    parser.add_argument("--csv", type=path_of, metavar="FILE", help="write the labels there")
-    parser.add_argument("--parquet", type=path_of, metavar="FILE", help="write the labels there")
-    parser.add_argument("--top", type=count, default=1, metavar="K", help="so many labels an image (default: 1)")
-    parser.add_argument("--batch", type=count, default=32, help="images at a time (default: 32)")
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--csv", type=path_of, metavar="FILE", help="write the labels to this csv")
+    parser.add_argument("--parquet", type=path_of, metavar="FILE", help="write the labels to this parquet")
+    parser.add_argument("--top", type=count, default=1, metavar="K", help="labels per image (default: 1)")
+    parser.add_argument("--batch", type=count, default=32, metavar="N", help="images at a time (default: 32)")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
     parser.set_defaults(do=run)
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from vptstudy.cli.arguments import path_of
+from vptstudy.cli.arguments import command, count, path_of
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("pretrain", help="pretrain the demo's backbone on CIFAR-10 that you have")
+    about = "pretrain the demo's backbone again, on your copy of CIFAR-10"
+    parser = command(commands, "pretrain", about, "vptcore pretrain --data cifar10.parquet --out weights")
     parser.add_argument(
         "--data",
         type=path_of,
         required=True,
+        metavar="IMAGES",
         help="a parquet file with image and label columns, or a folder of class folders",
     )
-    parser.add_argument("--out", type=path_of, required=True)
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--source", help="what the images are, for the model card")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=path_of, required=True, metavar="DIR", help="the folder to write")
+    parser.add_argument("--epochs", type=count, metavar="N", help="default: 80")
+    parser.add_argument(
+        "--source", metavar="TEXT", help="what the images are, for the model card (default: the file's name)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     parser.set_defaults(do=run)
 
 

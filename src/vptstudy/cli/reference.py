@@ -8,23 +8,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from vptstudy import slices
-from vptstudy.cli.arguments import path_of
+from vptstudy.cli.arguments import add_config, command, path_of
 from vptstudy.config.schema import read_config
 from vptstudy.study import Study
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("fid-reference", help="Fréchet reference statistics of images")
-    parser.add_argument("images", type=path_of, help="a folder, a parquet or a tar file")
-    parser.add_argument("out", type=path_of)
-    parser.add_argument("--config", type=path_of, default=Path("config.yaml"))
+    about = "compute the reference statistics of the Fréchet distance from images"
+    parser = command(commands, "fid-reference", about, "vptcore fid-reference IMAGES data/fid_reference.safetensors")
+    parser.add_argument("images", type=path_of, metavar="IMAGES", help="a folder, a parquet or a tar file")
+    parser.add_argument("out", type=path_of, metavar="OUT", help="the .safetensors file to write")
+    add_config(
+        parser, default=Path("config.yaml"), help="its fid names the network and the resize (default: config.yaml)"
+    )
     parser.set_defaults(do=run)
 
 
 def run(options) -> int:
     from vptstudy.config.resolve import load_study
 
-    print(write_reference(load_study(read_config(options.config)), options.images, options.out))
+    print(write_reference(load_study(read_config(options.configfile)), options.images, options.out))
     return 0
 
 

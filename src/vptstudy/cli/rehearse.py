@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vptstudy.cli.arguments import path_of
+from vptstudy.cli.arguments import command, count, path_of
 from vptstudy.config.schema import read_config
 
 
 def add(commands) -> None:
-    parser = commands.add_parser(
-        "rehearse", help="a complete synthetic study through all tables, figures and the report; trains nothing"
+    about = "fill a study with synthetic rows and draw all its tables, figures and the report; trains nothing"
+    parser = command(commands, "rehearse", about, "vptcore rehearse config.yaml")
+    parser.add_argument(
+        "config", type=path_of, nargs="?", default=Path("config.yaml"), metavar="FILE", help="default: config.yaml"
     )
-    parser.add_argument("config", type=path_of, nargs="?", default=Path("config.yaml"))
-    parser.add_argument("--cores", type=int, default=2, help="how many cores to use (default: 2)")
+    parser.add_argument("--cores", type=count, default=2, metavar="N", help="cores to use (default: 2)")
     parser.set_defaults(do=run)
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 
-from vptstudy.cli.arguments import path_of
+from vptstudy.cli.arguments import add_config, command, path_of
 
 
 def add(commands) -> None:
-    parser = commands.add_parser(
-        "render", help="tables, figures and the report of a study that is still at work, from the rows that are there"
-    )
-    parser.add_argument("study", type=path_of, help="the study's folder, such as results/demo")
-    parser.add_argument("targets", nargs="*", help="table_01, figure_05, ... (default: all, and the report)")
-    parser.add_argument("--configfile", type=path_of, help="the study's config (default: its last run's)")
-    parser.add_argument("--style", type=path_of, help="a matplotlib style file that the figures follow")
+    about = "draw the tables, figures and report of an unfinished study from the rows it has so far"
+    parser = command(commands, "render", about, "vptcore render results/paper table_01")
+    parser.add_argument("study", type=path_of, metavar="STUDY", help="the study's folder, such as results/demo")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="table_01, figure_05, ... (default: everything)")
+    add_config(parser, help="the study's config (default: its last run's)")
+    parser.add_argument("--style", type=path_of, metavar="FILE", help="draw the figures in this matplotlib style")
     parser.set_defaults(do=run)
 
 

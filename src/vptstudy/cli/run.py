@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from vptstudy.cli.arguments import path_of
+from vptstudy.cli.arguments import add_config, command, cores
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("run", help="run a study on this machine: Snakemake under a lock, then its main table")
-    parser.add_argument("targets", nargs="*", help="what to make (default: everything)")
-    parser.add_argument("--profile", default="demo", help="a folder in profiles/ (default: demo)")
-    parser.add_argument("--configfile", type=path_of, help="another study than the profile's")
-    parser.add_argument("--cores", default="all", help="how many cores to use (default: all)")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="say which jobs would run, and run none")
+    parser = command(
+        commands,
+        "run",
+        "run a study on this machine, then print its main tables",
+        "vptcore run --profile demo table_01",
+    )
+    parser.add_argument(
+        "targets", nargs="*", metavar="TARGET", help="what to make: table_01, all_figures, a file (default: everything)"
+    )
+    parser.add_argument("--profile", default="demo", metavar="NAME", help="a folder in profiles/ (default: demo)")
+    add_config(parser, help="the study's config (default: the profile's)")
+    parser.add_argument("--cores", type=cores, default="all", metavar="N", help="cores to use (default: all)")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="list the jobs that would run, and run none")
     parser.set_defaults(do=run)
 
 

@@ -124,7 +124,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     root = finished(tmp_path / "study", "linear", kept=1)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/cat.png").write_bytes(b"x")
-    with pytest.raises(ValueError, match="photos: is there already and no model of this package"):
+    with pytest.raises(ValueError, match="photos: is there already and is not a model of this package"):
         release(root, "linear", tmp_path / "photos")
     assert [p.name for p in (tmp_path / "photos").iterdir()] == ["cat.png"]
     for _ in range(2):  # its own folder is written again

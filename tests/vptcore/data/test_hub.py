@@ -331,7 +331,7 @@ def test_the_list_of_a_whole_study_says_briefly_what_can_be_fetched(tmp_path, ca
     assert fetched.startswith("missing, `vptcore data fetch` gets them: cifar100, ")
     assert fetched.count(",") == 18
     assert by_hand == (
-        "missing, to be put there by hand: sun397, cub200, nabirds, oxford_flowers, stanford_dogs, stanford_cars"
+        "missing, put them there yourself: sun397, cub200, nabirds, oxford_flowers, stanford_dogs, stanford_cars"
     )
     assert more == "`vptcore data list TASK` says what to put where"
     assert main(["data", "list", "sun397", "--config", str(config)]) == 0

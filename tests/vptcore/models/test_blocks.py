@@ -94,5 +94,5 @@ def test_a_model_put_together_in_another_way_is_refused():
     vit = small("vit_tiny_patch16_224")
     whole = vit.forward_features
     vit.forward_features = lambda x: whole(x) * 1.01
-    with pytest.raises(ValueError, match=r"put together in a way that prompts are not made for \(off by 0.01\)"):
+    with pytest.raises(ValueError, match=r"is built in a way that prompts do not fit \(off by 0.01\)"):
         check_same_as_timm(vit)

@@ -113,8 +113,8 @@ def test_the_files_of_a_model_arrive_in_a_private_repository(hub, model):
         ("owner/pets", "", "--push: nobody is logged in; run `hf auth login`, or set HF_TOKEN"),
         ("owner/pets", "hf_of_another", "did not take owner/pets ("),
         (REFUSED, "hf_made_up", "did not take owner/refused (You don't have the rights"),
-        ("pets", "hf_made_up", "--push: 'pets' is no repository; expected OWNER/NAME"),
-        ("../owner/pets", "hf_made_up", "is no repository; expected OWNER/NAME"),
+        ("pets", "hf_made_up", "--push: 'pets' is not a repository; expected OWNER/NAME"),
+        ("../owner/pets", "hf_made_up", "is not a repository; expected OWNER/NAME"),
     ],
 )
 def test_what_the_hub_does_not_take_is_one_line(hub, model, repository, token, line):

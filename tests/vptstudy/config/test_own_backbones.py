@@ -140,7 +140,7 @@ def test_a_model_that_is_not_timms_own_is_refused(monkeypatch, tmp_path):
                    options=options, **facts_of("vit_tiny_patch16_224", options))  # fmt: skip
     monkeypatch.setattr(prompts, "run_block", None)
     monkeypatch.setitem(prompts.PromptedViT.CALLS, "block", lambda block, x, *_, **__: x)
-    with pytest.raises(ValueError, match=r"backbones\.mine\.timm: VisionTransformer: put together in a way"):
+    with pytest.raises(ValueError, match=r"backbones\.mine\.timm: VisionTransformer: is built in a way"):
         create_backbone(row)
     monkeypatch.undo()
     assert create_backbone(replace(row, title="Again")) is not None

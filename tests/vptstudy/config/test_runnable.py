@@ -136,4 +136,4 @@ def test_a_backbone_that_is_not_timms_function_is_found_without_weights(tmp_path
     plain = prompts.run_block
     monkeypatch.setitem(prompts.PromptedViT.CALLS, "block", lambda *args, **more: 1.01 * plain(*args, **more))
     (line,) = problems(load_study(config(tmp_path)))
-    assert line.startswith("backbones.mine.timm: VisionTransformer: put together in a way")
+    assert line.startswith("backbones.mine.timm: VisionTransformer: is built in a way")
