@@ -11,6 +11,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# What people write for a choice that no comparison of letters finds.
+MEANT = {"gpu": "cuda"}
+
 
 class ConfigError(ValueError):
     """A config that cannot be run. Its message is one line."""
@@ -22,7 +25,8 @@ def choose_one(key: str, value: object, choices: Iterable) -> object:
     # True == 1 in Python, but not in a config.
     if any(value == c and isinstance(value, bool) == isinstance(c, bool) for c in choices):
         return value
-    shown = ", ".join(str(c) for c in choices) or "none are defined"
-    near = difflib.get_close_matches(str(value), [str(c) for c in choices], n=1)
+    names = [str(c) for c in choices]
+    meant = MEANT.get(str(value))
+    near = [meant] if meant in names else difflib.get_close_matches(str(value), names, n=1)
     hint = f"did you mean {near[0]!r}? Choices" if near else "choices"
-    raise ConfigError(f"{key}: {value!r} is unknown; {hint}: {shown}")
+    raise ConfigError(f"{key}: {value!r} is unknown; {hint}: {', '.join(names) or 'none are defined'}")

@@ -15,6 +15,8 @@ def test_a_choice_is_given_back(value, choices):
     [
         ("digit", ["dtd", "digits"], "key: 'digit' is unknown; did you mean 'digits'? Choices: dtd, digits"),
         ("x", ["dtd", "digits"], "key: 'x' is unknown; choices: dtd, digits"),
+        ("gpu", ["auto", "cpu", "cuda"], "key: 'gpu' is unknown; did you mean 'cuda'? Choices: auto, cpu, cuda"),
+        ("gpu", ["cpu", "a"], "key: 'gpu' is unknown; did you mean 'cpu'? Choices: cpu, a"),
         (True, [1, 0], "key: True is unknown; choices: 1, 0"),
         (1, [True], "key: 1 is unknown; choices: True"),
         ("x", [], "key: 'x' is unknown; choices: none are defined"),

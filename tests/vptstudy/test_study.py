@@ -95,7 +95,7 @@ MISTAKES = {
     "epoch": (10, "epoch: 'epoch' is not a key here; did you mean 'epochs'"),
     "seeds": ([1, 1], r"seeds: \[1, 1\] names something twice"),
     "seeds.0": (None, None),
-    "methods.vpt.grid.lr": ("fast", 'methods.vpt.grid.lr: "fast" is not a list'),
+    "methods.vpt.grid.lr": (0.1, r"methods.vpt.grid.lr: 0.1 is not a list; write \[0.1\]"),
     "methods.vpt.grid.weight_decay": ([], "methods.vpt.grid.weight_decay: is empty; expected at least 1"),
     "methods.vpt.grid.lr.0": (None, None),
     "methods.vpt.batch": (0, "methods.vpt.batch: 0 is too small; expected at least 1"),
@@ -118,6 +118,12 @@ MISTAKES = {
     "switches": ({"head_biass": 1}, "switches: 'head_biass' is unknown; did you mean 'head_bias'"),
     "device": ("tpu", "device: 'tpu' is unknown; did you mean 'cpu'. Choices: auto, cpu, cuda"),
 }
+
+
+def test_a_required_key_with_a_typo_is_the_mistake():
+    config = {"stduy" if key == "study" else key: value for key, value in DEMO.items()}
+    with pytest.raises(ConfigError, match=r"^stduy: 'stduy' is not a key here; did you mean 'study'\?"):
+        load_study(config)
 
 
 @pytest.mark.parametrize("key", [k for k, (_, message) in MISTAKES.items() if message])

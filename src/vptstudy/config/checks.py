@@ -54,7 +54,7 @@ def _check_file(key: str, where: str) -> None:
         names = sorted(file.name for file in (resources.files("vptcore") / "assets").iterdir())
         choose_one(key, where, [f"asset:{name}" for name in names if name.endswith(".safetensors")])
     if where.startswith("hub:") and not HUB_REPOSITORY.fullmatch(where.removeprefix("hub:")):
-        raise ConfigError(f"{key}: {where!r} is no repository of the hub; expected hub:OWNER/NAME")
+        raise ConfigError(f"{key}: {where!r} is not a repository of the Hub; expected hub:OWNER/NAME")
 
 
 def _check_task(name: str, setting: dict) -> None:

@@ -16,18 +16,17 @@ from vptstudy.config.schema import SCHEMA, read_config
 
 HEAD = """# Config
 
-A study is one YAML file. Two keys are enough, `study` and `experiments`; everything else has a default.
+A study is one YAML file. Only `study` and `experiments` are required; everything else has a default.
 
 ```yaml
 {example}```
 
-`vptcore check mine.yaml` says what it asks for, in cells and searches. `vptcore check --all mine.yaml` prints it with
+`vptcore check mine.yaml` says what it asks for and whether it can run. `vptcore check --all mine.yaml` prints it with
 every default filled in. A mistake ends in one line before any job starts.
 
 {table}
-Defaults of whole methods are long: `vptcore check --all` prints them, and `src/vptstudy/config/defaults.yaml` holds
-them.
-`make config-docs` writes this page from `src/vptstudy/config/schema.json`.
+`vptcore check --all` prints the defaults of whole methods; they are in `src/vptstudy/config/defaults.yaml` and
+`src/vptcore/models/methods_table.py`. `make config-docs` writes this page from `src/vptstudy/config/schema.json`.
 """
 EXAMPLE = """study: leaves
 tasks: {leaves: {source: folder, path: photos/leaves}}

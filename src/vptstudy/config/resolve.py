@@ -169,7 +169,7 @@ def _cells(config: Mapping, backbones, tasks) -> tuple[tuple[Cell, ...], tuple]:
         for backbone in experiment["backbones"]:
             choose_one(f"{key}.backbones", backbone, backbones)
         for method in experiment["methods"]:
-            choose_one(f"{key}.methods", method, config["methods"])
+            choose_one(f"{key}.methods", method, sorted(config["methods"], key=_place))
         for backbone in experiment["backbones"]:
             for task in _expand_tasks(f"{key}.tasks", experiment["tasks"], tasks):
                 for train in map(str, experiment["train"]):
@@ -178,8 +178,21 @@ def _cells(config: Mapping, backbones, tasks) -> tuple[tuple[Cell, ...], tuple]:
                         continue
                     cells.update({Cell(backbone, method, task, train): None for method in experiment["methods"]})
     if not cells:
-        raise ConfigError("experiments: no cell is left; every task has too few images for every train size")
+        raise ConfigError(f"experiments: no cell is left; {_too_few(*next(iter(left_out)), tasks)}")
     return tuple(cells), tuple(left_out)
+
+
+def _place(method: str) -> int:
+    """Shipped methods in their order, then those of the config's own."""
+    return list(METHODS).index(method) if method in list(METHODS) else len(METHODS)
+
+
+def _too_few(task: str, train: str, tasks: Mapping[str, Task]) -> str:
+    reach, wanted = tasks[task].reach, needed(int(train))
+    return (
+        f"{task} has {reach:,} images to train and validate on, and train {train} needs {wanted:,}; choose fewer, or "
+        "train: [train] for all of them"
+    )
 
 
 def _expand_tasks(key: str, names: Iterable[str], tasks: Mapping[str, Task]) -> list[str]:

@@ -8,6 +8,7 @@ key, the value found, what was expected and, for a name, the choices and the nea
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import unicodedata
@@ -110,6 +111,10 @@ def _dotted(path: Iterable) -> str:
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".") or "config"
 
 
+def _under(key: str, name: str) -> str:
+    return name if key == "config" else f"{key}.{name}"
+
+
 def _one_line(error) -> str:
     key = _dotted(error.absolute_path)
     value, rule = error.instance, error.validator_value
@@ -118,14 +123,19 @@ def _one_line(error) -> str:
             known = list(error.schema.get("properties", {}))
             unknown = sorted(map(str, set(value) - set(known)))[0]
             try:
-                choose_one(f"{key}.{unknown}" if key != "config" else unknown, unknown, known)
+                choose_one(_under(key, unknown), unknown, known)
             except ConfigError as wrong:
                 return str(wrong).replace("is unknown", "is not a key here", 1)
         case "required":
-            missing = [name for name in rule if name not in value]
-            return f"{key}: the key {missing[0]!r} is missing"
+            missing = next(name for name in rule if name not in value)
+            known = error.schema.get("properties", {})
+            if near := difflib.get_close_matches(missing, [name for name in value if name not in known], n=1):
+                return f"{_under(key, near[0])}: {near[0]!r} is not a key here; did you mean {missing!r}?"
+            return f"{key}: the key {missing!r} is missing"
         case "type" if isinstance(value, int) and not isinstance(value, bool) and abs(value) > LARGEST:
             return f"{key}: {_show(value)} is too {'large' if value > 0 else 'small'}; at most {LARGEST} can be stored"
+        case "type" if rule == "array" and "expected" not in error.schema and not isinstance(value, Mapping):
+            return f"{key}: {_show(value)} is not a list; write [{_show(value)}]"
         case "type" | "anyOf" | "oneOf":
             return f"{key}: {_show(value)} is not {_expected(error.schema)}"
         case "enum":
@@ -203,10 +213,14 @@ def _loader():
     def mapping(loader: Loader, node: yaml.MappingNode) -> dict:
         seen: dict[str, int] = {}
         for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<" and seen.setdefault(key.value, line) != line:
-                at = f"the key {key.value!r} is there twice, in lines {seen[key.value]} and {line}; keep one"
-                raise yaml.constructor.ConstructorError(None, None, at, key.start_mark)
+            if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
+                continue
+            if key.value in seen:
+                lines = sorted({seen[key.value], key.start_mark.line + 1})
+                at = f"in line{'s' * (len(lines) > 1)} {' and '.join(map(str, lines))}"
+                problem = f"the key {key.value!r} is there twice, {at}; keep one"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen[key.value] = key.start_mark.line + 1
         loader.flatten_mapping(node)
         return loader.construct_mapping(node, deep=True)
 

@@ -184,6 +184,8 @@ class Graph(Mapping[tuple[str, ...], Job]):
 
     def asked(self, target: str) -> list[Job]:
         """The jobs that a target or a file stands for. Raises ConfigError for one that the study does not have."""
+        if target.endswith((".yaml", ".yml")):
+            raise ConfigError(f"{target}: is a config, not a target; write --configfile {target}")
         if target == "all":
             finals = [job for job in self._jobs.values() if "curves" in job.outputs and "shard" not in job.of]
             return [*self.targets.values(), *finals]

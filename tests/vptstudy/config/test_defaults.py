@@ -89,6 +89,7 @@ def test_a_bom_and_windows_lines_are_read(tmp_path):
     ("content", "message"),
     [
         (b"epochs: 1\nstudy: a\nepochs: 2\n", "the key 'epochs' is there twice, in lines 1 and 3; keep one"),
+        (b"epochs: 1\nfid: {network: a, network: b}\n", "the key 'network' is there twice, in line 2; keep one"),
         (b"fid:\n  network: a\n  network: b\n", "the key 'network' is there twice, in lines 2 and 3; keep one"),
         (b"fid:\n\tnetwork: a\n", "a tab where spaces are needed; indent with spaces"),
         ("study: a\ntitle: bl\u00e4tter\n".encode("latin-1"), "line 2 is not UTF-8; save the file as UTF-8"),
