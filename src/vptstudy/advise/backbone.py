@@ -24,26 +24,29 @@ class Why:
     sentence: str
 
 
-def choose(name: str = "", checkpoint: str = "") -> tuple[str, dict, Why]:
-    """(id, rows for the config's `backbones`, why). ConfigError (one line) for a name that nobody knows."""
+def choose(name: str = "", checkpoint: str = "", cluster: str = "") -> tuple[str, dict, Why]:
+    """(id, rows for the config's `backbones`, why). ConfigError (one line) for a name that nobody knows.
+
+    `cluster` is the profile that sends the jobs to other machines, if one does: they have GPUs.
+    """
     import torch
 
-    on_gpu = torch.cuda.is_available()
+    on_gpu = bool(cluster) or torch.cuda.is_available()
     if checkpoint and not name:
         raise ConfigError("--checkpoint: whose weights are they? Name the architecture with --backbone")
     if checkpoint and not Path(checkpoint).is_file():
         raise ConfigError(f"--checkpoint: no file {checkpoint}")
     if not name:
-        return _by_machine(on_gpu)
+        return _by_machine(on_gpu, f"jobs go to the GPUs of profile {cluster}" if cluster else "a GPU is here")
     if name in BACKBONES:
         own = {name: {"checkpoint": checkpoint}} if checkpoint else {}
         return name, own, Why(on_gpu, f"{BACKBONES[name].title}, as you say")
     return _of_timm(name, checkpoint, on_gpu)
 
 
-def _by_machine(on_gpu: bool) -> tuple[str, dict, Why]:
+def _by_machine(on_gpu: bool, where: str) -> tuple[str, dict, Why]:
     if on_gpu:
-        return ON_GPU, {}, Why(True, f"a GPU is here, so {BACKBONES[ON_GPU].title}; its weights are fetched once")
+        return ON_GPU, {}, Why(True, f"{where}, so {BACKBONES[ON_GPU].title}; its weights are fetched once")
     small = (
         f"no GPU here, so the small {MINI.title} that ships with this package (1.2 M numbers, {MINI.size} pixels, "
         "pretrained on CIFAR-10): good for a first look, far below a real backbone; --backbone names one"

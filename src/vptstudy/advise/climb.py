@@ -51,6 +51,10 @@ class Runner:
     profile: str
     cores: str
 
+    @property
+    def is_cluster(self) -> bool:
+        return launch.is_cluster(launch.find_profile(self.profile))
+
     def __call__(self, config: Mapping, targets: Sequence[str] | None = None) -> Study:
         """Run a rung's config up to the files that are wanted (None: all, and the report)."""
         study = load_study(config)
@@ -94,7 +98,7 @@ def _advise(look: Look, minutes: float, setting: Setting, run: Runner, by: str) 
     linear = matrices.tried(first)[Arm("linear")]
     near = _floor(setting, first)
     print(f"  val: nearest neighbours {percent(near['val'])} %, linear probe {percent(linear.accuracy)} %")
-    budget = _planned(setting, budget, first, parted, minutes)
+    budget = _planned(setting, budget, first, parted, minutes, run.is_cluster)
     _title(3, f"rates, on schedules of {budget.short} epochs")
     tried = _rates(setting, budget, run, first)
     _title(4, f"methods, on schedules of {budget.epochs} epochs")
@@ -112,20 +116,33 @@ def _title(number: int, words: str) -> None:
     print(f"\n[{number}/5] {words}", flush=True)
 
 
-def _planned(setting: Setting, budget: Budget, first: Study, parted: Parted, minutes: float) -> Budget:
-    """The schedule that fits into the minutes, timed once: a run that goes on keeps the first one's."""
+def _planned(
+    setting: Setting, budget: Budget, first: Study, parted: Parted, minutes: float, is_cluster: bool
+) -> Budget:
+    """The schedule that fits into the minutes, timed once: a run that goes on keeps the first one's.
+
+    Of a cluster the plan's rate is taken, as this machine says nothing of it.
+    """
     file = Path(setting.root) / "budget.json"
     asked = {"minutes": minutes, "backbone": setting.backbone, "train": parted.train, "folds": parted.folds}
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if known.get("asked") != asked:
-        pace = floor.seconds_per_image(first, first.cells[0])
-        workers = 1 if _is_gpu(first) else max(1, min(len(ARMS) * parted.folds, _cores()))
+        pace = (floor.assumed_seconds if is_cluster else floor.seconds_per_image)(first, first.cells[0])
+        workers = _workers(first, len(ARMS) * parted.folds, is_cluster)
         left, runs = max(60.0, minutes * 60 - OVERHEAD), Runs(len(budget.seeds), parted.folds)
         epochs = rungs.epochs_within(left, pace, parted.train, parted.val, workers, runs)
         known = {"asked": asked, "epochs": epochs, "seconds_per_image": pace}
         write_text(file, json.dumps(known, indent=1))
-    print(f"  full schedules of {known['epochs']} epochs fit into {minutes:g} minutes here")
+    where = f" on {first.config['plan']['device']}s, time in the queue not counted" if is_cluster else " here"
+    print(f"  full schedules of {known['epochs']} epochs fit into {minutes:g} minutes{where}")
     return replace(budget, epochs=int(known["epochs"]))
+
+
+def _workers(study: Study, jobs: int, is_cluster: bool) -> int:
+    """How many of a rung's jobs run at a time."""
+    if is_cluster:
+        return jobs
+    return 1 if _is_gpu(study) else max(1, min(jobs, _cores()))
 
 
 def _is_gpu(study: Study) -> bool:

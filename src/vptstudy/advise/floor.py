@@ -22,6 +22,10 @@ from vptcore.training.fit import fit, predict
 from vptcore.training.recipe import Recipe
 from vptstudy import slices
 from vptstudy.graph import flow
+from vptstudy.plan.devices import device_of
+from vptstudy.plan.images import counts_of
+from vptstudy.plan.seconds import Speed
+from vptstudy.plan.workload import search_work
 from vptstudy.study import Cell, Study
 
 STEPS, BATCH = 3, 32
@@ -49,6 +53,15 @@ def _of_fold(study: Study, cell: Cell) -> dict[str, np.ndarray]:
         part: label_by_neighbours(known, named, features[part], job["classes"]) == labels[part]
         for part, known, named in (("val", features["train"], labels["train"]), ("test", both["f"], both["l"]))
     }
+
+
+def assumed_seconds(study: Study, cell: Cell) -> float:
+    """As `seconds_per_image`, of the device that the study's plan names, at the plan's rate."""
+    job = slices.search(study, cell) | {"method": "full", "prompt_length": 0}
+    (phase,) = [
+        phase for phase in search_work(job, counts_of(study, cell.task, cell.train)).phases if phase.name == "train"
+    ]
+    return Speed(device_of(study.config["plan"]["device"])).phase_seconds(phase) / phase.images
 
 
 def seconds_per_image(study: Study, cell: Cell) -> float:

@@ -18,6 +18,11 @@ FOLDS = 5
 FEW = 500  # images, below which a fifth of them would be too few to test on
 
 
+def in_folds(own: frozenset[str], images: int) -> bool:
+    """Whether so many images are tested in folds; `own` are the splits that the person made."""
+    return not own & {"val", "test"} and images < FEW
+
+
 def bundles(count: int, pairs: Iterable[tuple[int, int]], groups: Sequence[str] = ()) -> np.ndarray:
     """(N,): a number an image, the same for all that are joined by pairs, or by a group, directly or not."""
     links = list(pairs)
@@ -69,7 +74,7 @@ def parts_of(
     """
     splits = np.asarray(splits, dtype=object)
     fixed_N = np.isin(splits, [part for part in ("val", "test") if part in own])
-    count = FOLDS if not own & {"val", "test"} and len(splits) < FEW else 1
+    count = FOLDS if in_folds(own, len(splits)) else 1
     free = np.flatnonzero(~fixed_N)
     fold = dealt(labels_N[free], FOLDS, seed, bundle_N[free])
     found = []

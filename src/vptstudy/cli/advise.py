@@ -2,66 +2,93 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from os.path import expanduser
 
-from vptstudy.cli.arguments import path_of
+from vptstudy.cli.arguments import command, cores, path_of
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("advise", help="which method for your own images, how sure, and the tuned model")
+    about = "find the best tuning method for your own images, and get the tuned model"
+    parser = command(commands, "advise", about, "vptcore advise photos/leaves --minutes 30")
     parser.add_argument(
-        "images", type=path_of, metavar="FOLDER", help="class folders, a csv of paths and labels, a parquet"
+        "images",
+        type=path_of,
+        metavar="IMAGES",
+        help="a folder of class folders, a csv of paths and labels, or a parquet",
     )
-    parser.add_argument("--minutes", type=_minutes, default=30.0, help="about how long it may take (default: 30)")
     parser.add_argument(
-        "--backbone", default="", metavar="NAME", help="a backbone of this package (vptcore check) or timm"
+        "--minutes", type=_minutes, default=30.0, metavar="N", help="about how long it may take (default: 30)"
     )
     parser.add_argument(
-        "--checkpoint", type=expanduser, default="", metavar="FILE", help="its weights, where timm is not to fetch them"
+        "--backbone",
+        default="",
+        metavar="NAME",
+        help="a backbone of this package or of timm (default: the small one on a CPU, ViT-B/16 on a GPU)",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=expanduser,
+        default="",
+        metavar="FILE",
+        help="read its weights from this file; timm fetches none",
     )
     parser.add_argument(
         "--group-by",
         default="",
         metavar="COLUMN|parent",
-        help="keep images together that have this column's value, or the same folder above them",
+        help="keep images together that share a value of this column, or their folder",
     )
-    parser.add_argument("--name", default="", help="the study's name (default: the folder's)")
+    parser.add_argument("--name", default="", help="name the study (default: the folder's name)")
     parser.add_argument(
-        "--results", type=expanduser, default="results", metavar="DIR", help="where it is written (default: results)"
+        "--results",
+        type=expanduser,
+        default="results",
+        metavar="DIR",
+        help="write the study below this folder (default: results)",
     )
     parser.add_argument(
-        "--profile", default="", help="a folder in profiles/ (default: gpu where there is one, else demo)"
+        "--profile", default="", metavar="NAME", help="a folder in profiles/ (default: gpu if there is one, else demo)"
     )
-    parser.add_argument("--cores", default="all", help="how many cores to use (default: all)")
+    parser.add_argument("--cores", type=cores, default="all", metavar="N", help="cores to use (default: all)")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="list the jobs of each step, and run none")
     parser.set_defaults(do=run)
 
 
 def _minutes(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise ValueError
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes above 0")
     return value
 
 
 def run(options) -> int:
-    from vptstudy.advise import climb
+    from vptstudy.advise import climb, preview
     from vptstudy.advise.backbone import choose
     from vptstudy.advise.groups import check
-    from vptstudy.advise.look import look
+    from vptstudy.advise.look import lines, look
     from vptstudy.advise.rungs import Setting, probe
     from vptstudy.config.resolve import load_study
     from vptstudy.run import interrupts
-    from vptstudy.run.launch import find_profile
+    from vptstudy.run.launch import find_profile, is_cluster
 
     found = look(options.images, options.name)
     check(found, options.group_by)
-    backbone, own, why = choose(options.backbone, options.checkpoint)
+    cluster = options.profile if options.profile and is_cluster(find_profile(options.profile)) else ""
+    backbone, own, why = choose(options.backbone, options.checkpoint, cluster)
     profile = options.profile or ("gpu" if why.on_gpu else "demo")
     find_profile(profile)
     setting = Setting(found, options.results, backbone, own, "auto" if why.on_gpu else "cpu")
     load_study(probe(setting, climb.Budget(4, 8, "train")))  # a name or a path that a config cannot have ends here
     print(f"{options.images}: {why.sentence}")
+    if options.dry_run:
+        for line in (*lines(found), *preview.lines(setting)):
+            print(f"  {line}")
+        return 0
     try:
         return climb.advise(found, options.minutes, setting, climb.Runner(profile, options.cores), options.group_by)
     except KeyboardInterrupt:  # between two rungs; inside one Snakemake's process has said it

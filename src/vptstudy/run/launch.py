@@ -104,6 +104,11 @@ def find_profile(name: str) -> Path:
     return profiles[name]
 
 
+def is_cluster(folder: Path) -> bool:
+    """Whether a profile's jobs run on other machines than this one."""
+    return read_config(folder / "config.yaml").get("executor", "local") != "local"
+
+
 def profile_config(folder: Path) -> Path:
     """The config that a profile names, or the paper's."""
     named = read_config(folder / "config.yaml").get("configfile")
