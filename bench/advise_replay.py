@@ -156,7 +156,7 @@ def replay(recorded: Recorded) -> Advice:
     choice = ladder.finalists(full)
     tests, truths = recorded.finals("test"), recorded.finals("truth")
     finals = {arm: tests[arm] for arm in choice.finalists if arm in tests}
-    verdict = decide(finals, ladder.cost_of(full))
+    verdict = decide(finals, ladder.cost_of(full), ladder.FREE)
     truth = {arm.id: recorded.truth_of(arm.id, one.best) for arm, one in full.items()}
     surest = max(choice.chances, key=choice.chances.get)
     sure = choice.chances[surest] >= SURE

@@ -10,6 +10,7 @@ and is a study: what is finished is not done again, so that a killed advice goes
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from pathlib import Path
 from vptcore.analysis.release import release
 from vptcore.analysis.statistics import percent
 from vptcore.records import read_provenance, read_rows, write_text
+from vptstudy import slices
 from vptstudy.advise import decide, floor, ladder, matrices, rungs, say
 from vptstudy.advise.ladder import Tried
 from vptstudy.advise.look import Look, lines
@@ -54,6 +56,17 @@ class Runner:
     @property
     def is_cluster(self) -> bool:
         return launch.is_cluster(launch.find_profile(self.profile))
+
+    def at_once(self, on_gpu: bool) -> float:
+        """How many jobs run at a time: any number on a cluster, one on a GPU."""
+        if self.is_cluster:
+            return math.inf
+        here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return 1 if on_gpu else int(self.cores) if self.cores.isdecimal() else here
+
+    def sharing(self, on_gpu: bool) -> int:
+        """How many jobs share a finalist's seeds: on a GPU, one trains them all in the time of one."""
+        return 1 if on_gpu or self.is_cluster else int(self.at_once(on_gpu))
 
     def __call__(self, config: Mapping, targets: Sequence[str] | None = None) -> Study:
         """Run a rung's config up to the files that are wanted (None: all, and the report)."""
@@ -98,15 +111,15 @@ def _advise(look: Look, minutes: float, setting: Setting, run: Runner, by: str) 
     linear = matrices.tried(first)[Arm("linear")]
     near = _floor(setting, first)
     print(f"  val: nearest neighbours {percent(near['val'])} %, linear probe {percent(linear.accuracy)} %")
-    budget = _planned(setting, budget, first, parted, minutes, run.is_cluster)
+    budget = _planned(setting, budget, first, parted, minutes, run)
     _title(3, f"rates, on schedules of {budget.short} epochs")
     tried = _rates(setting, budget, run, first)
     _title(4, f"methods, on schedules of {budget.epochs} epochs")
-    full, choice = _methods(setting, budget, run, first, tried)
+    searched, full, choice = _methods(setting, budget, run, first, tried)
     _title(5, f"{' and '.join(map(say.name_of, choice.finalists))}: {len(budget.seeds)} seeds, then test")
-    chosen = {arm: _distinct(one) for arm, one in full.items() if arm.id in (*choice.finalists, "linear")}
-    config = rungs.study(setting, budget, chosen)
-    words = _tell(_shared(first, config, run, finals), setting, near, full, choice, parted)
+    chosen = {arm: _distinct(one) for arm, one in full.items() if arm.id in (*choice.finalists, *ladder.FREE)}
+    config = rungs.study(setting, budget, chosen, run.sharing(_is_gpu(first)))
+    words = _tell(_shared(first, config, run, finals, searched), setting, near, full, choice, parted)
     run(config)  # tables, figures and the report, which says the advice first
     print(words)
     return 0
@@ -116,9 +129,7 @@ def _title(number: int, words: str) -> None:
     print(f"\n[{number}/5] {words}", flush=True)
 
 
-def _planned(
-    setting: Setting, budget: Budget, first: Study, parted: Parted, minutes: float, is_cluster: bool
-) -> Budget:
+def _planned(setting: Setting, budget: Budget, first: Study, parted: Parted, minutes: float, run: Runner) -> Budget:
     """The schedule that fits into the minutes, timed once: a run that goes on keeps the first one's.
 
     Of a cluster the plan's rate is taken, as this machine says nothing of it.
@@ -127,22 +138,15 @@ def _planned(
     asked = {"minutes": minutes, "backbone": setting.backbone, "train": parted.train, "folds": parted.folds}
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if known.get("asked") != asked:
-        pace = (floor.assumed_seconds if is_cluster else floor.seconds_per_image)(first, first.cells[0])
-        workers = _workers(first, len(ARMS) * parted.folds, is_cluster)
+        pace = (floor.assumed_seconds if run.is_cluster else floor.seconds_per_image)(first, first.cells[0])
+        workers = min(len(ARMS) * parted.folds, run.at_once(_is_gpu(first)))
         left, runs = max(60.0, minutes * 60 - OVERHEAD), Runs(len(budget.seeds), parted.folds)
         epochs = rungs.epochs_within(left, pace, parted.train, parted.val, workers, runs)
         known = {"asked": asked, "epochs": epochs, "seconds_per_image": pace}
         write_text(file, json.dumps(known, indent=1))
-    where = f" on {first.config['plan']['device']}s, time in the queue not counted" if is_cluster else " here"
+    where = f" on {first.config['plan']['device']}s, time in the queue not counted" if run.is_cluster else " here"
     print(f"  full schedules of {known['epochs']} epochs fit into {minutes:g} minutes{where}")
     return replace(budget, epochs=int(known["epochs"]))
-
-
-def _workers(study: Study, jobs: int, is_cluster: bool) -> int:
-    """How many of a rung's jobs run at a time."""
-    if is_cluster:
-        return jobs
-    return 1 if _is_gpu(study) else max(1, min(jobs, _cores()))
 
 
 def _is_gpu(study: Study) -> bool:
@@ -151,23 +155,30 @@ def _is_gpu(study: Study) -> bool:
     return study.config["device"] != "cpu" and torch.cuda.is_available()
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _shared(first: Study, config: Mapping, run: Runner, targets=None) -> Study:
-    """Run a config whose images an earlier rung has decoded already: the same files, under a second name."""
+def _shared(first: Study, config: Mapping, run: Runner, targets=None, searched: Study | None = None) -> Study:
+    """Run a config whose images an earlier rung has decoded already, and whose searches `searched` may have done: the
+    same files, under a second name."""
     study = load_study(config)
     for kind, task in product(SHARED, study.used("task")):
-        for source in (Path(first.root) / kind / f"task={task}").rglob("*"):
-            target = Path(study.root) / source.relative_to(first.root)
-            if source.is_file() and not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    os.link(source, target)
-                except OSError:
-                    shutil.copy2(source, target)
+        _again(Path(first.root), Path(study.root), f"{kind}/task={task}")
+    for cell in study.searches if searched else ():
+        if cell in searched.searches and slices.search(study, cell) == slices.search(searched, cell):
+            folder = Path(study.path("search", cell)).parent.relative_to(study.root)
+            _again(Path(searched.root), Path(study.root), str(folder))
+            _again(Path(searched.root), Path(study.root), f"manifest/{folder}")
     return run(config, targets)
+
+
+def _again(source: Path, target: Path, folder: str) -> None:
+    """The files of a folder of one study in another study too."""
+    for file in (source / folder).rglob("*"):
+        beside = target / file.relative_to(source)
+        if file.is_file() and not beside.exists():
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(file, beside)
+            except OSError:
+                shutil.copy2(file, beside)
 
 
 def _rates(setting: Setting, budget: Budget, run: Runner, first: Study) -> dict[Arm, Tried]:
@@ -185,15 +196,16 @@ def _rates(setting: Setting, budget: Budget, run: Runner, first: Study) -> dict[
 
 
 def _methods(setting: Setting, budget: Budget, run: Runner, first: Study, tried: Mapping[Arm, Tried]):
-    """Each method on a full schedule, and a linear probe at all of its rates. Returns the searches and the choice."""
+    """Each method on a full schedule, and a linear probe at all of its rates: the study, its searches, the choice."""
     config = rungs.schedules(setting, budget, {arm: _distinct(one) for arm, one in tried.items()})
-    found = matrices.tried(_shared(first, config, run, searches))
+    study = _shared(first, config, run, searches)
+    found = matrices.tried(study)
     full = {next((arm for arm in tried if arm.method == a.method), a): one for a, one in found.items()}
     choice = ladder.finalists(full)
     for arm, one in sorted(full.items(), key=lambda pair: -pair[1].accuracy):
         why = next((f": {drop.why}" for drop in choice.dropped if drop.arm == arm.id), ", goes on")
         print(f"  {say.name_of(arm.id)}: val {percent(one.accuracy)} %{why}")
-    return full, choice
+    return study, full, choice
 
 
 def _distinct(one: Tried) -> tuple[float, ...]:
@@ -221,14 +233,15 @@ def _tell(
 ) -> str:
     """The verdict from test in files, and the model of the method to take; returns what the terminal says."""
     found = {arm.id: one for arm, one in matrices.finished(study).items()}
-    verdict = decide.decide({arm: found[arm].right_SN for arm in choice.finalists}, ladder.cost_of(full))
+    verdict = decide.decide({arm: found[arm].right_SN for arm in choice.finalists}, ladder.cost_of(full), ladder.FREE)
     if not verdict.other:
         verdict = replace(verdict, same=choice.alike)
     weights = _weighed(study, found)
     arms = {arm: say.told(one, arm, weights[arm]) for arm, one in found.items()}
     test = found[verdict.take].right_SN.shape[1]
     below = {"nearest neighbours": near["test"], arms["linear"].name: arms["linear"].accuracy}
-    text = say.paragraph(verdict, arms, below, say.Basis(test, setting.look.classes, parted.folds))
+    basis = say.Basis(test, setting.look.classes, parted.folds)
+    text = say.paragraph(verdict, arms, below, basis, {arm.id: one.accuracy for arm, one in full.items()})
     root, cell = Path(study.root), found[verdict.take].cell
     saved = release(root, cell.folder, root / "model")
     tables = _tables(study, verdict, found)

@@ -9,7 +9,7 @@ The engine is the joint bootstrap of `vptcore.analysis.paired` and its paired in
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Choice:
-    """Who goes on, best on val first; who does not; and each one's chance of being the best of all."""
+    """Who is tested, best on val first; who is not; and each one's chance of being the best of all."""
 
     finalists: tuple[str, ...]
     dropped: tuple[Drop, ...]
@@ -45,13 +45,15 @@ class Choice:
         return any(drop.alike for drop in self.dropped)
 
 
-def choose_finalists(right: Mapping[str, np.ndarray], cost: Mapping[str, float], rope: float = ROPE) -> Choice:
-    """Two of the arms, by their answers on the same val images.
+def choose_finalists(
+    right: Mapping[str, np.ndarray], cost: Mapping[str, float], free: Collection[str] = (), rope: float = ROPE
+) -> Choice:
+    """Two of the arms, by their answers on the same val images, and those of `free` that are not dropped.
 
     `right`: arm -> (N,) of 0 and 1; `cost`: arm -> anything that grows with its price, such as the numbers it tunes.
-    An arm is dropped when its chance of being the best is below 1 %, or when it is dearer than another and the interval
-    of the difference lies within +-`rope` points: then the price decides. The best on val is never dropped for the
-    first reason, and of those left the two best stay.
+    `free` arms cost nothing to test, and take no other's place. An arm is dropped when its chance of being the best is
+    below 1 %, or when it is dearer than another and the interval of the difference lies within +-`rope` points: then
+    the price decides. The best on val is never dropped for the first reason, and of those left the two best stay.
     """
     chances = chance_of_best({arm: row[None] for arm, row in right.items()}, shrink=True)
     score = {arm: float(np.mean(row)) for arm, row in right.items()}
@@ -65,9 +67,9 @@ def choose_finalists(right: Mapping[str, np.ndarray], cost: Mapping[str, float],
         if rival:
             dropped.append(Drop(arm, f"dearer than {rival} and within {rope:g} points of it", alike=True))
             staying.remove(arm)
-    late = staying[FINALISTS:]
+    late = [arm for arm in staying if arm not in free][FINALISTS:]
     dropped += [Drop(arm, f"third or later on val, chance of being the best {chances[arm]:.0%}") for arm in late]
-    return Choice(tuple(staying[:FINALISTS]), tuple(dropped), chances)
+    return Choice(tuple(arm for arm in staying if arm not in late), tuple(dropped), chances)
 
 
 def _same(a_N: np.ndarray, b_N: np.ndarray, rope: float) -> bool:
@@ -93,15 +95,27 @@ class Verdict:
     more: int | None = None
 
 
-def decide(right: Mapping[str, np.ndarray], cost: Mapping[str, float], rope: float = ROPE) -> Verdict:
-    """The verdict of one or two finalists. `right`: arm -> (seeds, test images) of 0 and 1."""
-    arms = list(right)
-    if len(arms) == 1:
-        return Verdict(arms[0], "", clear=True, same=False, contrast=None)
-    a, b = arms
+def decide(
+    right: Mapping[str, np.ndarray], cost: Mapping[str, float], free: Collection[str] = (), rope: float = ROPE
+) -> Verdict:
+    """The verdict of the finalists: of the two first, then of the one to take against each that is `free`.
+
+    `right`: arm -> (seeds, test images) of 0 and 1. The verdict told is the first, unless a free arm overturns it.
+    """
+    first, *others = sorted(right, key=lambda arm: arm in free)
+    verdict = Verdict(first, "", clear=True, same=False, contrast=None)
+    for arm in others:
+        duel = _duel({name: right[name] for name in (verdict.take, arm)}, cost, rope)
+        if not verdict.other or duel.take == arm:
+            verdict = duel
+    return verdict
+
+
+def _duel(right: Mapping[str, np.ndarray], cost: Mapping[str, float], rope: float) -> Verdict:
+    a, b = right
     finding = judge_task(paired_difference(right[a], right[b]).scaled(100), rope)
     clear = finding.answer in (A, B)
-    take = {A: a, B: b}.get(finding.answer, min(arms, key=lambda arm: cost[arm]))
+    take = {A: a, B: b}.get(finding.answer, min(right, key=lambda arm: cost[arm]))
     other = b if take == a else a
     contrast = paired_difference(right[take], right[other]).scaled(100)
     return Verdict(take, other, clear, finding.answer == NEITHER, contrast, None if clear else finding.more.images)

@@ -27,9 +27,9 @@ BEST = {arm: RATES[arm.method][:1] for arm in ARMS if arm.length in (0, LENGTHS[
 FINALISTS = {arm: BEST[arm] for arm in list(BEST)[:2]} | {Arm("linear"): RATES["linear"][:1]}
 
 
-def lines(setting: Setting) -> Iterator[str]:
-    """The rungs, their sum, and the most that a job of each stage asks for."""
-    found = _rungs(setting)
+def lines(setting: Setting, sharing: int = 1) -> Iterator[str]:
+    """The rungs, their sum, and the most that a job of each stage asks for. `sharing`: as in `rungs.study`."""
+    found = _rungs(setting, sharing)
     beyond = sum(job.stage == "search" for _, job in found["rates"]) // 2
     for number, (title, jobs) in enumerate(found.items(), start=1):
         further = f", and up to {beyond} more search beyond an end of the grid" if title == "rates" else ""
@@ -42,7 +42,7 @@ def lines(setting: Setting) -> Iterator[str]:
 Jobs = list[tuple[Study, Job]]
 
 
-def _rungs(setting: Setting) -> dict[str, Jobs]:
+def _rungs(setting: Setting, sharing: int) -> dict[str, Jobs]:
     """{title: its jobs}. Images are decoded once; a rung finds what an earlier one has prepared and split."""
     listing = setting.look.listing
     folds = FOLDS if in_folds(frozenset(listing.splits), listing.total) else 1
@@ -57,7 +57,9 @@ def _rungs(setting: Setting) -> dict[str, Jobs]:
         "rates": 2 * [pair for one in rates for pair in one],
         "methods": _jobs(rungs.schedules(parted, budget, BEST | {Arm("linear"): RATES["linear"]}), _searches,
                          known=("prepare", "split")),
-        "answer": _jobs(rungs.study(parted, budget, FINALISTS), lambda study: ["all"], known=("prepare", "split")),
+        # The finalists' one rate is what their full schedules had.
+        "answer": [pair for pair in _jobs(rungs.study(parted, budget, FINALISTS, sharing), lambda study: ["all"],
+                                          known=("prepare", "split")) if not _is_done(*pair)],
     }  # fmt: skip
 
 
@@ -72,6 +74,10 @@ def _searches(study: Study) -> list[str]:
 def _jobs(config: Mapping, wanted: Callable[[Study], list[str]], known: tuple[str, ...] = ()) -> Jobs:
     study = load_study(config)
     return [(study, job) for job in Graph(study).behind(wanted(study)) if job.stage not in known]
+
+
+def _is_done(study: Study, job: Job) -> bool:
+    return job.stage == "search" and job.subject.method != "linear"
 
 
 def _counted(jobs: Jobs) -> str:

@@ -163,9 +163,15 @@ def schedules(setting: Setting, budget: Budget, best: Mapping[Arm, tuple[float, 
     return _at(setting, budget, "schedules", {**best, Arm("linear"): RATES["linear"]}, seeds=list(SEEDS[:1]))
 
 
-def study(setting: Setting, budget: Budget, best: Mapping[Arm, tuple[float, ...]]) -> dict:
-    """The study that is reported: the finalists and a linear probe under every seed, their models kept."""
-    return _at(setting, budget, setting.look.name, best, results=setting.results, keep="best")
+def study(setting: Setting, budget: Budget, best: Mapping[Arm, tuple[float, ...]], sharing: int = 1) -> dict:
+    """The study that is reported: the finalists and a linear probe under every seed, their models kept.
+
+    Without folds to keep the cores busy, `sharing` jobs share the seeds of each finalist.
+    """
+    jobs = min(sharing, len(budget.seeds)) if len(setting.splits) < 2 else 1
+    tuned = [arm.method for arm in best if arm.method != "linear"]
+    shards = {"shards": {"final": jobs, "methods": tuned}} if jobs > 1 and tuned else {}
+    return _at(setting, budget, setting.look.name, best, results=setting.results, keep="best", **shards)
 
 
 def as_text(config: Mapping) -> str:
@@ -217,11 +223,10 @@ def epochs_within(seconds: float, per_image: float, train: int, val: int, worker
 
     `per_image` are seconds of full fine-tuning, the dearest method; `train` and `val` images of a fold. Counted in
     trainings of a whole schedule: `TRIED` rates of every arm for a quarter, two rates of half the arms beyond an end,
-    one of each method, twice the chosen ones for the study's own search, and two methods under every seed on train and
-    val.
+    one of each method, and two methods under every seed on train and val.
     """
     tried = TRIED * len(ARMS) / SHORT
     edges, methods = len(ARMS) / SHORT, len({arm.method for arm in ARMS})
-    on_train, on_all = tried + edges + methods + 2, 2 * runs.seeds
+    on_train, on_all = tried + edges + methods, 2 * runs.seeds
     epoch = runs.folds * per_image * (train * on_train + (train + val) * on_all) / workers
     return SHORT * max(2, min(25, int(seconds / epoch / SHORT)))

@@ -97,8 +97,10 @@ class Basis:
         return f"On all {self.images:,} images of {self.classes} classes, each tested in one of {self.folds} folds,"
 
 
-def paragraph(verdict: Verdict, arms: Mapping[str, Told], floor: Mapping[str, float], basis: Basis) -> str:
-    """What to take and why, how sure, and what it costs. `floor`: name -> accuracy on test."""
+def paragraph(
+    verdict: Verdict, arms: Mapping[str, Told], floor: Mapping[str, float], basis: Basis, val: Mapping[str, float]
+) -> str:
+    """What to take and why, how sure, and what it costs. `floor`: name -> accuracy on test; `val`: arm -> on val."""
     take = arms[verdict.take]
     found = f"{basis.text} it labels {_share(take)} right"
     sentences = [f"{_opening(verdict, arms)} {found}{_against(verdict, arms)}."]
@@ -106,6 +108,9 @@ def paragraph(verdict: Verdict, arms: Mapping[str, Told], floor: Mapping[str, fl
     floors = [f"{name} {percent(value)} %" for name, value in floor.items() if name not in told]
     if floors:
         sentences.append(f"For comparison, {' and '.join(floors)}.")
+    if dropped := [f"{name_of(arm)} {percent(val[arm])} %" for arm in val if arm not in arms]:
+        had = f"{take.name} had {percent(val[verdict.take])} %"
+        sentences.append(f"Dropped after validation, where {had}: {', '.join(dropped)}.")
     sentences.append(_price(verdict, arms))
     if not verdict.clear and verdict.contrast is not None and verdict.more and not verdict.same:
         sentences.append(f"About {_rounded(verdict.more):,} more {basis.more} would settle it.")

@@ -85,12 +85,13 @@ def run(options) -> int:
     setting = Setting(found, options.results, backbone, own, "auto" if why.on_gpu else "cpu")
     load_study(probe(setting, climb.Budget(4, 8, "train")))  # a name or a path that a config cannot have ends here
     print(f"{options.images}: {why.sentence}")
+    runner = climb.Runner(profile, options.cores)
     if options.dry_run:
-        for line in (*lines(found), *preview.lines(setting)):
+        for line in (*lines(found), *preview.lines(setting, runner.sharing(why.on_gpu))):
             print(f"  {line}")
         return 0
     try:
-        return climb.advise(found, options.minutes, setting, climb.Runner(profile, options.cores), options.group_by)
+        return climb.advise(found, options.minutes, setting, runner, options.group_by)
     except KeyboardInterrupt:  # between two rungs; inside one Snakemake's process has said it
         print(f"\nvptcore advise: {interrupts.LINE}", file=sys.stderr)
         return interrupts.STOPPED

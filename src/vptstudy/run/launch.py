@@ -23,6 +23,7 @@ from vptstudy.config.schema import read_config
 from vptstudy.run import interrupts
 
 LOCK = Path(".snakemake/vptcore.lock")
+SNAKEMAKE = (sys.executable, "-m", "vptstudy.run.quiet", "snakemake")
 STUDY_TARGETS = ("all", "all_tables", "all_figures", "report", "audit", "plan")
 
 
@@ -38,7 +39,7 @@ def run(profile: str, targets: list[str], cores: str, configfile: Path | None, *
     with locks.held(lock_file(), _say_waiting) as lock:
         _clear_stale_lock()
         _settle_times(config)
-        command = [sys.executable, "-m", "snakemake", *targets, "--profile", str(folder), "--cores", cores]
+        command = [*SNAKEMAKE, *targets, "--profile", str(folder), "--cores", cores]
         if configfile:
             command += ["--configfile", str(configfile)]
         if dry:

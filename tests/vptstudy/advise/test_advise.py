@@ -113,6 +113,34 @@ def test_every_rung_is_a_study(setting):
     assert (recipe["layer_decay"], final.config["methods"]["full"]["grid"]["weight_decay"]) == (0.75, [0.05])
 
 
+def test_seeds_are_shared_by_jobs_where_no_folds_keep_them_busy(setting):
+    best = {Arm("vpt", 5): (0.125,), Arm("linear"): (0.1,)}
+    assert rungs.study(setting, BUDGET, best, 3)["shards"] == {"final": 3, "methods": ["vpt"]}
+    assert rungs.study(setting, BUDGET, best, 64)["shards"]["final"] == len(BUDGET.seeds)
+    folds = replace(setting, splits=("1.csv", "2.csv"))
+    alone = {Arm("linear"): (0.1,)}
+    assert [c.get("shards") for c in (rungs.study(setting, BUDGET, best), rungs.study(folds, BUDGET, best, 3),
+                                      rungs.study(setting, BUDGET, alone, 3))] == [None] * 3  # fmt: skip
+
+
+def test_a_search_that_a_rung_has_done_is_not_done_again(setting, tmp_path, monkeypatch):
+    """The finalists' one rate is what their full schedules had; a linear probe's grid is another one then."""
+    monkeypatch.chdir(tmp_path)
+    best = {Arm("vpt", 5): (0.125,), Arm("full"): (3e-4,)}
+    done = load_study(rungs.schedules(setting, BUDGET, best))
+    for cell in done.searches:
+        rows = Path(done.path("search", cell))
+        for file in (rows, Path(done.root, "manifest", f"{rows.relative_to(done.root)}.json")):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{cell.method}{file.suffix}")
+    chosen = {Arm("vpt", 5): (0.125,), Arm("linear"): (1.0,)}
+    last = climb._shared(done, rungs.study(setting, BUDGET, chosen), lambda config, _: load_study(config), None, done)
+    found = {cell.method: Path(last.path("search", cell)) for cell in last.searches}
+    assert found["vpt"].read_text() == "vpt.parquet"
+    assert Path(last.root, "manifest", f"{found['vpt'].relative_to(last.root)}.json").read_text() == "vpt.json"
+    assert not found["linear"].exists()
+
+
 def test_a_best_rate_at_an_end_buys_two_more():
     assert beyond((1, 2, 4), 2) == ()
     assert beyond((1, 2, 4), 4) == (8, 16)
@@ -128,9 +156,9 @@ def test_batches(train, batch):
 def test_the_schedule_fits_into_the_time_and_is_no_shorter_than_it_must_be():
     for seconds in (100, 600, 3000):
         epochs = epochs_within(seconds, 0.01, 640, 160, 2, Runs(5))
-        # 4 arms x 4 rates / 4, then 1 for ends, 3 methods, 2 again, and 2 x 5 seeds on train and val.
-        cost = 0.01 * epochs * (640 * (4 + 1 + 3 + 2) + 800 * 10) / 2
-        longer = 0.01 * (epochs + 4) * (640 * 10 + 8000) / 2
+        # 4 arms x 4 rates / 4, then 1 for ends, 3 methods, and 2 x 5 seeds on train and val.
+        cost = 0.01 * epochs * (640 * (4 + 1 + 3) + 800 * 10) / 2
+        longer = 0.01 * (epochs + 4) * (640 * 8 + 8000) / 2
         assert epochs % 4 == 0
         assert epochs == 8 or cost <= seconds
         assert epochs == 100 or longer > seconds
@@ -160,6 +188,31 @@ def test_the_dearer_of_two_alike_goes():
     assert "full" not in choice.finalists
     assert next(d.why for d in choice.dropped if d.arm == "full") == "dearer than vpt and within 1 points of it"
     assert choice.alike
+
+
+def test_what_costs_nothing_to_test_takes_no_place():
+    right = {arm: answers(0.8, 100, seed) for seed, arm in enumerate(("linear", "vpt", "lora", "full"))}
+    right["linear"][:] = 1 - 0.1 * (np.arange(100) % 10 == 0)  # the best on val by luck
+    cost = {"linear": 1, "vpt": 2, "lora": 3, "full": 9}
+    assert len(choose_finalists(right, cost).finalists) == 2
+    choice = choose_finalists(right, cost, free=("linear",))
+    assert choice.finalists[0] == "linear"
+    assert len(choice.finalists) == 3
+    assert len(choice.dropped) == 1
+
+
+def test_a_free_arm_that_loses_leaves_the_others_verdict():
+    right = {"linear": finals(0.5, 3), "full": finals(0.70, 1), "vpt_5": finals(0.80, 2)}
+    cost = {"full": 100, "vpt_5": 2, "linear": 1}
+    without = decide({arm: right[arm] for arm in ("full", "vpt_5")}, cost)
+    assert decide(right, cost, free=("linear",)) == without
+    assert decide({arm: right[arm] for arm in ("linear", "vpt_5")}, cost, free=("linear",)).other == "linear"
+
+
+def test_a_free_arm_overturns_what_is_no_better():
+    right = {"full": finals(0.60, 1), "vpt_5": finals(0.70, 2), "linear": finals(0.70, 3, seeds=5)}
+    verdict = decide(right, {"full": 100, "vpt_5": 2, "linear": 1}, free=("linear",))
+    assert (verdict.take, verdict.other) == ("linear", "vpt_5")
 
 
 def test_finalists_are_rarely_far_from_the_best():
@@ -218,7 +271,9 @@ def say(verdict: Verdict, right: dict[str, np.ndarray], folds: int = 1) -> str:
         images = np.arange(side.shape[1])
         one = Finished(None, side, side, images, images % 3, tuned, 1_200_000, 10.0, 0.1)
         arms[arm] = told(one, arm, Weight(memory, 4.321))
-    return paragraph(verdict, arms, {"nearest neighbours": 0.6}, Basis(next(iter(right.values())).shape[1], 3, folds))
+    basis = Basis(next(iter(right.values())).shape[1], 3, folds)
+    val = dict.fromkeys(right, 0.75) | {"lora": 0.688}
+    return paragraph(verdict, arms, {"nearest neighbours": 0.6}, basis, val)
 
 
 def test_the_paragraph_has_the_rows_own_numbers():
@@ -228,6 +283,7 @@ def test_the_paragraph_has_the_rows_own_numbers():
         assert f"{100 * side.mean():.1f} %" in text
     assert f"{100 * (right['vpt_5'].mean() - right['full'].mean()):+.1f} points [" in text
     assert "nearest neighbours 60.0 %" in text
+    assert "Dropped after validation, where visual prompt tuning (5 prompts a layer) had 75.0 %: LoRA 68.8 %." in text
     assert "stores 52 kB a task (1.1% of the numbers) where full fine-tuning stores 4.8 MB" in text
     assert "paired over images and 5 seeds" in text
     assert "s a seed with 678.0 MB of memory here where that takes 10 s and 2.3 GB" in text

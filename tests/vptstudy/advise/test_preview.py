@@ -39,7 +39,7 @@ def setting(folder: Path) -> Setting:
 
 def test_five_folds_counted_by_hand(here):
     """Four arms: VPT of two lengths, LoRA, full. Each is tried twice in each of 5 folds, three methods go on, and two
-    of them with the probe to the end."""
+    of them with the probe, whose grid is narrower then, to the end."""
     said = list(preview.lines(setting(here / "pets")))
     assert said[:4] == [
         "[1/5] look: 1 prepare",
@@ -47,7 +47,7 @@ def test_five_folds_counted_by_hand(here):
         "[3/5] rates: 40 search, and up to 20 more search beyond an end of the grid",
         "[4/5] methods: 20 search",
     ]
-    assert said[4].startswith("[5/5] answer: 15 search, 15 final, ")
+    assert said[4].startswith("[5/5] answer: 5 search, 15 final, ")
     assert "  prepare: " in said[-1]
     assert ["a GPU" in line for line in said[-3:]] == [True, True, False]
 
@@ -62,6 +62,9 @@ def test_a_folder_with_a_test_of_its_own_is_tested_once(here):
         "[3/5] rates: 8 search, and up to 4 more search beyond an end of the grid",
         "[4/5] methods: 4 search",
     ]
+    assert said[4].startswith("[5/5] answer: 1 search, 3 final, ")
+    shared = list(preview.lines(setting(here / "whole"), 2))
+    assert shared[4].startswith("[5/5] answer: 1 search, 4 final_shard, 2 final_merge, 1 final, ")
 
 
 def test_a_dry_run_writes_nothing(here, capsys):

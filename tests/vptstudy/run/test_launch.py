@@ -201,6 +201,7 @@ def test_after_everything_is_killed_the_stale_lock_is_cleared(folder):
     again = folder.run()
     _, errors = again.communicate(timeout=60)
     assert again.returncode == 0, errors
+    assert "Using profile" not in errors  # nobody asked which
     assert folder.has("done.txt")
     assert folder.locks() == []
 
