@@ -57,7 +57,7 @@ def part(study: Study, look: Look, by: str, root: Path) -> Parted:
     own, splits = frozenset(look.listing.splits), index["split"].tolist()
     stands = {"val", "test"} <= own
     pairs, told = _pairs(images_NHWC, index, "" if stands else ": on one side of every split that is drawn here")
-    lines = [*told, *([] if stands else _of_groups(by, groups, index))]
+    lines = [_sizes(index), *told, *([] if stands else _of_groups(by, groups, index))]
     parts = [np.array(splits, dtype=object)]
     if not stands:
         parts = parts_of(index["label"].to_numpy(), splits, bundles(len(index), pairs, groups), own=own)
@@ -66,6 +66,16 @@ def part(study: Study, look: Look, by: str, root: Path) -> Parted:
     counts = Counter(parts[0].tolist())
     written = () if stands else tuple(_write(root, index["key"], parts))
     return Parted(written, counts["train"], counts["val"], shared, tuple(lines))
+
+
+def _sizes(index: pd.DataFrame) -> str:
+    """How large the images are before they are resized, the middle one by its area."""
+    areas = (index["width"] * index["height"]).to_numpy().argsort(kind="stable")
+    sizes = [f"{w:,} × {h:,}" for w, h in index[["width", "height"]].to_numpy()[areas[[0, len(areas) // 2, -1]]]]
+    if index[["width", "height"]].drop_duplicates().shape[0] == 1:
+        return f"every image has {sizes[0]} pixels"
+    smallest, middle, largest = sizes
+    return f"images have from {smallest} to {largest} pixels, the middle one {middle}"
 
 
 def _pairs(images_NHWC: np.ndarray, index: pd.DataFrame, kept: str) -> tuple[list[tuple[int, int]], list[str]]:

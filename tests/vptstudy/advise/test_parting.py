@@ -68,6 +68,16 @@ def test_copies_and_likenesses_stay_together_and_are_counted(prepared):
     assert any("2 of the images repeat an earlier one (1 pixel by pixel and 1 nearly)" in line for line in one.lines)
 
 
+def test_sizes_are_told_as_they_were_before_the_resize(prepared):
+    pictures = plain(20)
+    height, width = pictures["a/0.png"].shape[:2]
+    one, _ = prepared(pictures)
+    assert one.lines[0] == f"every image has {width} × {height} pixels"
+    wide, small = np.zeros((7, 1200, 3), np.uint8), np.zeros((3, 2, 3), np.uint8)
+    one, _ = prepared(pictures | {"a/wide.png": wide, "b/small.png": small})
+    assert one.lines[0] == f"images have from 2 × 3 to 1,200 × 7 pixels, the middle one {width} × {height}"
+
+
 def test_no_group_is_on_two_sides(prepared):
     one, folds = prepared(plain(80, "{kind}/g{group}/{number}.png"), "parent")
     for told in folds:
