@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from os.path import expanduser
+from os.path import abspath, expanduser
+from pathlib import Path
 
 from vptstudy.cli.arguments import command, cores, path_of
 
@@ -66,6 +68,16 @@ def _minutes(text: str) -> float:
     return value
 
 
+def _from_the_clone(options) -> None:
+    """Snakemake's files are in the clone. Called elsewhere, the person's paths are made absolute before going there."""
+    clone = Path(__file__).resolve().parents[3]
+    if Path("profiles").is_dir() or not (clone / "Snakefile").is_file():
+        return
+    options.images, options.results = Path(abspath(options.images)), abspath(options.results)
+    options.checkpoint = options.checkpoint and abspath(options.checkpoint)
+    os.chdir(clone)
+
+
 def run(options) -> int:
     from vptstudy.advise import climb, preview
     from vptstudy.advise.backbone import choose
@@ -76,6 +88,7 @@ def run(options) -> int:
     from vptstudy.run import interrupts
     from vptstudy.run.launch import find_profile, is_cluster
 
+    _from_the_clone(options)
     found = look(options.images, options.name)
     check(found, options.group_by)
     cluster = options.profile if options.profile and is_cluster(find_profile(options.profile)) else ""

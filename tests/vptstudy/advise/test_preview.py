@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vptstudy.advise import preview
+from vptstudy.advise import climb, preview
 from vptstudy.advise.backbone import ON_GPU, choose
 from vptstudy.advise.floor import assumed_seconds
 from vptstudy.advise.look import look
@@ -74,6 +74,17 @@ def test_a_dry_run_writes_nothing(here, capsys):
     assert "46 images in 2 classes" in said
     assert "[5/5] answer" in said
     assert sorted(here.rglob("*")) == before
+
+
+def test_it_works_in_any_folder(here, monkeypatch, capsys):
+    """The results are below the folder where it was called."""
+    (here / "profiles").unlink()
+    asked = {}
+    monkeypatch.setattr(climb, "advise", lambda look, minutes, setting, *_: asked.update(vars(setting)) or 0)
+    assert main.main(["advise", "pets"]) == 0
+    assert asked["results"] == str(here / "results")
+    assert asked["look"].path == str(here / "pets")
+    assert asked["look"].listing.total == 46
 
 
 def test_a_cluster_has_the_gpus_that_this_machine_lacks(here, monkeypatch):
