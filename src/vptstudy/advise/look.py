@@ -78,10 +78,8 @@ def lines(found: Look) -> Iterator[str]:
     listing = found.listing
     counts = sorted(((listing.of_class(name), name) for name in listing.classes), reverse=True)
     (most, largest), (fewest, smallest) = counts[0], counts[-1]
-    yield (
-        f"{listing.total:,} images in {found.classes} classes ({some(listing.classes)}): {fewest:,} ({smallest}) to "
-        f"{most:,} ({largest}) a class"
-    )
+    each = f"{fewest:,}" if fewest == most else f"{fewest:,} ({smallest}) to {most:,} ({largest})"
+    yield f"{listing.total:,} images in {found.classes} classes ({some(listing.classes)}): {each} a class"
     if "test" in listing.splits:
         parts = ", ".join(f"{listing.in_split(split):,} {split}" for split in listing.splits)
         yield f"your own splits: {parts}"

@@ -45,6 +45,11 @@ def test_what_is_said_of_the_images(setting):
     assert setting.look.name == "pet_photos"
 
 
+def test_classes_of_one_size_are_said_once(tmp_path):
+    found = look(photographs(tmp_path / "even", {"cat": 12, "dog": 12}))
+    assert next(lines(found)) == "24 images in 2 classes (cat, dog): 12 a class"
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
