@@ -44,8 +44,8 @@ lint: env ## ruff, snakefmt, snakemake --lint, dry runs of both configs
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
-	$(BIN)/snakemake --logger study --dry-run all
-	$(BIN)/snakemake --logger study --dry-run all --configfile profiles/demo/study.yaml
+	$(BIN)/snakemake --logger study --dry-run all >/dev/null
+	$(BIN)/snakemake --logger study --dry-run all --configfile profiles/demo/study.yaml >/dev/null
 
 rehearsal: env ## a complete synthetic study through every table and figure, into results/rehearsal: minutes
 	@$(BIN)/vptcore rehearse --cores $(CORES)

@@ -2,8 +2,8 @@
 
     [ 34/121] search   vpt · digits · 160    3 configurations, best lr 1 with val 78.1 %, 812 img/s    2:10 left
 
-A plugin of Snakemake's own logger interface, chosen with `--logger study` (the demo and gpu profiles do). A job that
-fails shows the one line that says why and where its log is; Snakemake's own account is in .snakemake/log.
+A plugin of Snakemake's own logger interface, chosen with `--logger study` (the demo and gpu profiles do). A dry run
+lists the jobs that would run, on standard output. A job that fails shows the one line that says why and where its log is; Snakemake's own account is in .snakemake/log.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class LogHandler(LogHandlerBase):
             self._print("nothing to do: every file is there and up to date")
 
     def _run_info(self, record) -> None:
+        if self.total:  # a dry run says it a second time at its end
+            return
         counts: Counter[str] = Counter()
         for rule, count in record.stats.items():
             counts[STAGES.get(rule, rule)] += count
@@ -88,6 +90,10 @@ class LogHandler(LogHandlerBase):
         stage = STAGES.get(record.rule_name, record.rule_name)
         what = " · ".join(str(v) for k, v in dict(record.wildcards or {}).items() if k != "backbone")
         log = record.log[0] if record.log else ""
+        if self.common_settings.dryrun:
+            if log:  # a target such as table_01 is no work
+                print(f"{stage:8} {what}".rstrip())
+            return
         self.running[record.jobid] = (stage, what, time.monotonic(), str(log))
         self.most_at_once = max(self.most_at_once, len(self.running))
         self._status()

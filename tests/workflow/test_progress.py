@@ -1,10 +1,16 @@
 """What the study's logger makes of Snakemake's own words."""
 
+import re
+import subprocess
+import sys
 import traceback
+from pathlib import Path
 
 import pytest
 
 from snakemake_logger_plugin_study import _in_one_line
+
+ROOT = Path(__file__).parents[2]
 
 
 def told(error: Exception) -> str:
@@ -31,3 +37,18 @@ def test_an_error_of_the_system_is_one_line(error, line):
 @pytest.mark.parametrize("text", [told(KeyError("a")), "MissingRuleException:\nNo rule to produce a", "one line"])
 def test_everything_else_stays_as_it_is(text):
     assert _in_one_line(text) == text
+
+
+def test_a_dry_run_lists_its_jobs_and_counts_them_once(tmp_path):
+    """Of the demo: Table 1 has five methods on two tasks."""
+    words = ["--configfile", str(ROOT / "profiles/demo/study.yaml"), "--config", f"results={tmp_path}"]
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "-d", str(tmp_path), "--cores", "1"]
+    done = subprocess.run(
+        [*command, "--logger", "study", "--dry-run", "table_01", *words], capture_output=True, text=True, check=True
+    )
+    listed = sorted(line.split() for line in done.stdout.splitlines())
+    assert sum(line[0] == "search" for line in listed) == 10
+    assert ["search", "vpt", "·", "digits", "·", "160"] in listed
+    assert ["table", "01"] in listed
+    assert len(re.findall(r"^\d+ jobs: ", done.stderr, re.M)) == 1
+    assert int(done.stderr.split(" jobs: ")[0].splitlines()[-1]) == len(listed) + 1  # the target itself
