@@ -151,7 +151,7 @@ class LogHandler(LogHandlerBase):
                 self._print(f"  {line}")
             if len(failures) > SHOWN:
                 self._print(f"  and {len(failures) - SHOWN} more, each with its log above")
-            self._print("Mend what they say and run the same command again: what is finished is kept.")
+            self._print("Fix what they say, then run the same command again: finished work is kept.")
         super().close()
 
     def _print(self, line: str) -> None:

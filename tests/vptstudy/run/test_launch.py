@@ -255,7 +255,7 @@ def test_the_last_lines_after_a_failure_sum_it_up(folder, retries):
         assert lines[-3:] == [
             "1 job failed, 2 still to be done:",
             "  bad: the value is 3  (log: bad.log)",
-            "Mend what they say and run the same command again: what is finished is kept.",
+            "Fix what they say, then run the same command again: finished work is kept.",
         ]
 
 
