@@ -3,7 +3,8 @@
     [ 34/121] search   vpt · digits · 160    3 configurations, best lr 1 with val 78.1 %, 812 img/s    2:10 left
 
 A plugin of Snakemake's own logger interface, chosen with `--logger study` (the demo and gpu profiles do). A dry run
-lists the jobs that would run, on standard output. A job that fails shows the one line that says why and where its log is; Snakemake's own account is in .snakemake/log.
+lists the jobs that would run, on standard output. A job that fails shows the one line that says why and where its log
+is; Snakemake's own account is in .snakemake/log.
 """
 
 from __future__ import annotations

@@ -353,12 +353,12 @@ def test_what_is_not_yet_made_is_said_and_is_not_wrong(damaged, damage, capsys):
 def test_the_command_says_what_and_ends_with_1(damaged, damage, capsys):
     config = str(damaged.folder / "study.yaml")
     assert main.main(["audit", str(damaged.root), "--configfile", config]) == 0
-    assert "files hold (" in " ".join(capsys.readouterr().out.split())
+    assert "files are right (" in " ".join(capsys.readouterr().out.split())
     damage.edit(rows("final"), column("test_accuracy", 0, 0.99))
     assert main.main(["audit", str(damaged.root)]) == 1
     out = capsys.readouterr().out
     assert f"wrong    {rows('final')}: plausible: seed 1: test_accuracy 0.9900, but its predictions give" in out
-    assert "files do not hold: plausible 1, manifest 1" in out
+    assert "files are wrong: plausible 1, manifest 1" in out
     assert main.main(["audit", str(damaged.root / rows("final")), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert [file["file"] for file in found["files"]] == [rows("final")]

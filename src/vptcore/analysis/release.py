@@ -24,6 +24,16 @@ from vptcore.models.methods_table import METHODS
 from vptcore.records import file_sha256, hive_parts, read_provenance, read_rows
 from vptcore.training.stage import normalise_of
 
+# How a card says that a model is used: by its own model.py, or by timm alone.
+USE = """import timm
+from PIL import Image
+{}
+model = {}
+prepare = timm.data.create_transform(**timm.data.resolve_data_config({{}}, model=model))
+answers = model(prepare(Image.open("photo.jpg").convert("RGB"))[None]).softmax(-1)[0].detach()
+print(model.pretrained_cfg["label_names"][int(answers.argmax())], float(answers.max()))"""
+OWN = ("from model import load\n", 'load(".")')
+PLAIN = ("", 'timm.create_model("local-dir:.", pretrained=True).eval()')
 FIELDS = ("backbone", "method", "task", "train")
 
 
@@ -174,10 +184,8 @@ def card(facts: Mapping, config: Mapping, labels: Sequence[str]) -> str:
     named = ", ".join(labels[:20]) + (", ..." if len(labels) > 20 else "")
     lines += [f"# {facts['task']}: {facts['method']} of {facts['backbone']['title']}", ""]
     lines += [f"Labels an image as one of {len(labels)} classes: {named}.", "", *_bullets(facts, config), ""]
-    own = 'from model import load  # model.py of this folder\nmodel = load("FOLDER")'
-    plain = 'import timm\nmodel = timm.create_model("local-dir:FOLDER", pretrained=True).eval()'
-    lines += ["```python", own if "model_py" in config else plain, "```", ""]
-    lines += ["`python predict.py photo.jpg` labels photographs; `vptcore predict FOLDER photos/` labels many.", ""]
+    lines += ["In this folder:", "", "```python", USE.format(*(OWN if "model_py" in config else PLAIN)), "```", ""]
+    lines += ["`python predict.py photo.jpg` does the same; `vptcore predict FOLDER photos/` labels many.", ""]
     made = ", ".join(f"{name} {facts['packages'].get(name)}" for name in ("vptcore", "timm", "torch"))
     return "\n".join([*lines, f"Made by {made}; job {facts['job_hash']}.", ""])
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.vptcore.models.tiny import VIT, job_of
 from vptcore.analysis.release import find, release, wilson
@@ -98,6 +101,26 @@ def test_the_card_says_what_the_rows_say(tmp_path):
     config = json.loads((tmp_path / "model/config.json").read_text())
     assert config["label_names"] == ["pet 0", "pet 1", "pet 2"]
     assert config["vptcore"]["seed"] == 2
+
+
+@pytest.mark.parametrize("method", ["vpt", "linear"])
+def test_the_cards_example_labels_a_photograph(tmp_path, monkeypatch, capsys, method):
+    """Run as it is in the card, against the label that the folder's model gives to the same picture."""
+    root = finished(tmp_path / "study", method, kept=1)
+    release(root, method, tmp_path / "model")
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "model/photo.jpg", quality=100, subsampling=0)
+    (code,) = re.findall(r"```python\n(.*?)```", (tmp_path / "model/README.md").read_text(), re.S)
+    monkeypatch.chdir(tmp_path / "model")
+    monkeypatch.syspath_prepend(".")
+    exec(compile(code, "README.md", "exec"), {})
+    sys.modules.pop("model", None)
+    seen = np.asarray(Image.open("photo.jpg"))[None]
+    images = ImageSet.of(seen, np.zeros(1), Normalise(32, TINY.mean, TINY.std), "cpu")
+    answers = predict(portable.load("."), images).softmax(-1)[0]
+    label, share = capsys.readouterr().out.rsplit(" ", 1)
+    assert label == f"pet {int(answers.argmax())}"
+    assert float(share) == pytest.approx(float(answers.max()), abs=1e-4)
 
 
 def test_wilson_is_scipys():
