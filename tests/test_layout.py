@@ -34,6 +34,7 @@ WITH_TORCH = {
             "library",
             "methods",
             "onnx_form",
+            "peft_layers",
             "portable",
             "portable_parts",
             "pretrained",

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from vptcore.models.adapters import ChannelAdapter, ParallelAdapter, add_bottlenecks, add_scales, call_adapted
 from vptcore.models.backbones import Backbone
 from vptcore.models.heads import MlpHead, at_least_fp32, linear_head
-from vptcore.models.methods_table import METHODS, Method, is_target, settings_of
+from vptcore.models.methods_table import METHODS, Method, settings_of
 from vptcore.models.outline import places_of
+from vptcore.models.peft_layers import put_in
 from vptcore.models.pretrained import create_backbone
 from vptcore.models.prompts import PromptedViT, Prompts
 
@@ -170,46 +171,15 @@ def _lora(backbone: nn.Module, spec: ModelSpec) -> None:
     """Low-rank updates beside the named projections."""
     lora = spec.settings["lora"]
     config = {"r": int(lora["rank"]), "lora_alpha": float(lora["alpha"]), "target_modules": list(lora["targets"])}
-    _inject(backbone, spec, "LORA", config, f"methods.{spec.method}.lora.targets")
+    key = f"methods.{spec.method}.lora"
+    put_in(backbone, "LORA", config, key=key, timm=spec.backbone.timm, targets_key="targets")
 
 
 def _peft(backbone: nn.Module, spec: ModelSpec) -> None:
     """Any adapter of peft that is put into layers, with the arguments of its own config class."""
     config = dict(spec.settings["peft"])
-    _inject(backbone, spec, str(config.pop("peft_type")), config, f"methods.{spec.method}.peft.target_modules")
-
-
-def _inject(backbone: nn.Module, spec: ModelSpec, kind: str, config: dict, key: str) -> None:
-    """Have peft put adapters into the layers that `target_modules` names; a list of them as `is_target` reads it."""
-    from peft import inject_adapter_in_model
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-
-    targets = config["target_modules"]
-    if not isinstance(targets, str):
-        wanted = [name for target in targets for name in _as_named(backbone, target)]
-        config["target_modules"] = [name for name, _ in backbone.named_modules() if is_target(name, wanted)]
-    try:
-        if not config["target_modules"]:
-            raise ValueError("no layer")
-        inject_adapter_in_model(PEFT_TYPE_TO_CONFIG_MAPPING[kind](**config), backbone)
-    except (TypeError, ValueError) as error:
-        said = str(error).splitlines()[0]
-        if not config["target_modules"] or "not found in the base model" in said:
-            named = targets if isinstance(targets, str) else ", ".join(targets)
-            said = f"{named} name no layer of {spec.backbone.timm}; try qkv or proj"
-            raise ValueError(f"{key}: {said}") from None
-        raise ValueError(f"methods.{spec.method}.peft: {kind} of peft: {said}") from None
-
-
-# What one layer of timm's plain ViT is called where a model has it in parts (EVA-02, DINOv3).
-PARTS = {"qkv": ("q_proj", "k_proj", "v_proj"), "fc1": ("fc1_g", "fc1_x")}
-
-
-def _as_named(backbone: nn.Module, target: str) -> tuple[str, ...]:
-    """The target itself, or its parts in a model that has only those."""
-    parts = PARTS.get(target, ())
-    ends = {name.rpartition(".")[2] for name, layer in backbone.named_modules() if isinstance(layer, nn.Linear)}
-    return parts if parts and target not in ends and ends.issuperset(parts) else (target,)
+    kind = str(config.pop("peft_type"))
+    put_in(backbone, kind, config, key=f"methods.{spec.method}.peft", timm=spec.backbone.timm)
 
 
 def _adaptformer(backbone: nn.Module, spec: ModelSpec) -> None:

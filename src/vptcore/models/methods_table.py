@@ -15,15 +15,11 @@ from functools import cache
 
 from vptcore.choices import ConfigError, choose_one
 from vptcore.models.outline import Layer, Place
+from vptcore.models.peft_types import TRAINS, refusal
 
 Settings = Mapping[str, object]
 # The linear layers of a block in timm's names, ViT and Swin alike.
 LAYERS = ("qkv", "proj", "fc1", "fc2")
-# peft's adapters that can be put into an encoder as it is (0.21; VeRA and VB-LoRA share a basis between layers).
-PEFT_TYPES = (
-    "LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "FOURIERFT", "LN_TUNING", "RANDLORA", "HRA", "SHIRA",
-    "C3A", "MISS", "WAVEFT", "ROAD", "GRALORA", "DELORA",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -127,7 +123,9 @@ def lora_adds(settings: Settings) -> tuple[Added, ...]:
 
 def check_peft(key: str, settings: Settings) -> None:
     peft = settings["peft"]
-    choose_one(f"{key}.peft.peft_type", peft.get("peft_type", ""), PEFT_TYPES)
+    if wrong := refusal(peft):
+        raise ConfigError(f"{key}.peft.{wrong}")
+    choose_one(f"{key}.peft.peft_type", peft.get("peft_type", ""), TRAINS)
     targets = peft.get("target_modules")
     if not (isinstance(targets, str | list) and targets):
         raise ConfigError(f"{key}.peft.target_modules: {targets!r} names no layers; give a list such as [qkv]")
@@ -241,7 +239,8 @@ METHODS: dict[str, Method] = Methods(
             settings={"blocks": 1, "layer_decay": 1.0}, rehearsed=-7.0, batch=64,
             grid={"lr": [0.005, 0.001, 0.0005, 0.0001], "weight_decay": [0.01, 0.001, 0.0001, 0.0]},
         ),
-        # Deep prompts that start from prototypes of patch tokens (Wang et al., ICML 2024); searched like VPT's.
+        # Deep prompts that start from k-means prototypes of patch tokens (Wang et al., ICML 2024); searched like VPT's,
+        # where the makers train with AdamW (docs/protocol.md).
         Method(
             "spt", "SPT", "#999933", prompts=True, settings={"prompt_init": "prototypes"}, rehearsed=1.0, batch=64,
             grid={"lr": [50, 25, 10, 5, 2.5, 1, 0.5, 0.25, 0.1, 0.05], "weight_decay": [0.01, 0.001, 0.0001, 0.0]},

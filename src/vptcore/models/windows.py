@@ -66,7 +66,7 @@ def block_reading(
     normed = None if prompts_1PD is None else block.norm1(prompts_1PD)
     attended, _ = window_attention(block, block.norm1(x_BXYD), normed, keep_prompts=False)
     x_BXYD = x_BXYD + drop(block.drop_path1, attended)
-    return x_BXYD + drop(block.drop_path2, block.mlp(block.norm2(x_BXYD)))
+    return x_BXYD + drop(block.drop_path2, _over_tokens(block.mlp, block.norm2(x_BXYD)))
 
 
 def block_with_tokens(
@@ -80,7 +80,7 @@ def block_with_tokens(
     attended, attended_P = window_attention(block, block.norm1(x_BXYD), block.norm1(prompts_BPD), keep_prompts=True)
     x_BXYD = x_BXYD + drop(block.drop_path1, attended)
     prompts_BPD = prompts_BPD + drop(block.drop_path1, attended_P)
-    x_BXYD = x_BXYD + drop(block.drop_path2, block.mlp(block.norm2(x_BXYD)))
+    x_BXYD = x_BXYD + drop(block.drop_path2, _over_tokens(block.mlp, block.norm2(x_BXYD)))
     return x_BXYD, prompts_BPD + drop(block.drop_path2, block.mlp(block.norm2(prompts_BPD)))
 
 
@@ -159,7 +159,7 @@ def _attend(
 ) -> tuple[Tensor, Tensor | None]:
     """Attention in every window over its tokens and all prompts. Prompts get no bias and no mask."""
     B, W = x_BWAD.shape[:2]
-    q, k, v = _heads(attn, attn.qkv(x_BWAD), 3)
+    q, k, v = _heads(attn, _over_tokens(attn.qkv, x_BWAD), 3)
     mask = bias.expand(W, -1, -1, -1)
     if prompts is not None:
         P = prompts.shape[1]
@@ -176,10 +176,16 @@ def _attend(
         attn_mask=mask.to(q.dtype).flatten(0, 1)[None],
         dropout_p=attn.attn_drop.p if attn.training else 0.0,
     ).unflatten(1, (W, -1))
-    out = attn.proj_drop(attn.proj(mixed.transpose(-3, -2).flatten(-2)))
+    out = attn.proj_drop(_over_tokens(attn.proj, mixed.transpose(-3, -2).flatten(-2)))
     if prompts is None or not keep_prompts:
         return out, None
     return out[:, :, P:], out[:, :, :P].mean(1)
+
+
+def _over_tokens(layer: nn.Module, x: Tensor) -> Tensor:
+    """A layer over (images, ..., width) that is shown (images, tokens, width), as a ViT's are: some adapters take no
+    other."""
+    return layer(x.flatten(1, -2)).unflatten(1, x.shape[1:-1])
 
 
 def _heads(attn: nn.Module, x: Tensor, parts: int) -> tuple[Tensor, ...]:

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 from tests.vptcore.models.tiny import SWIN, VIT, job_of, peft_settings, without_weights
 from vptcore.models.methods import build, spec_of
-from vptcore.models.methods_table import METHODS, PEFT_TYPES, is_target
+from vptcore.models.methods_table import METHODS, is_target
+from vptcore.models.peft_types import TRAINS
 from vptcore.models.prompts import run_block
 
 
@@ -140,7 +141,7 @@ def test_targets_adapt_blocks_alone():
     assert is_target("patch_embed.proj", ["patch_embed.proj"])
 
 
-@pytest.mark.parametrize("kind", PEFT_TYPES)
+@pytest.mark.parametrize("kind", TRAINS)
 def test_any_adapter_of_peft_trains(kind):
     """Under a name of the config's own: one step changes what is added, the backbone stays."""
     model = build(spec_of(job_of(VIT, "my_own", settings=peft_settings(kind))), seed=0).train()

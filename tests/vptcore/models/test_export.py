@@ -23,8 +23,9 @@ from vptcore.models import portable
 from vptcore.models.export import restore, write_model
 from vptcore.models.labelling import images_in, label, open_model
 from vptcore.models.methods import build, spec_of, start_state, tuned_state
-from vptcore.models.methods_table import METHODS, PEFT_TYPES
+from vptcore.models.methods_table import METHODS
 from vptcore.models.onnx_form import NEEDS, write_onnx
+from vptcore.models.peft_types import TRAINS
 from vptcore.training.protocol import PROTOCOLS
 
 NAMES = ["cat", "dog", "newt"]
@@ -40,7 +41,7 @@ CASES = {
     f"{family}-vpt-{'deep' if deep else 'shallow'}-{protocol}": (family, "vpt", deep, protocol)
     for family in FAMILIES for deep, protocol in ((True, "paper"), (False, "paper"), (False, "sound"))
 } | {"vit-mixed-shallow": ("vit", "mixed", False, "sound")} | {
-    f"vit-{kind}": ("vit", f"my_{kind}", True, "sound") for kind in PEFT_TYPES
+    f"vit-{kind}": ("vit", f"my_{kind}", True, "sound") for kind in TRAINS
 }  # fmt: skip
 # What plain timm has no form for, by method and by family.
 NEEDS_MODEL_PY = {"mlp", "adaptformer", "adapter_plus", "vpt", "spt", "mixed", "ft_then_pt"}
@@ -50,7 +51,7 @@ SHALLOW_IN_TIMM = {"vit", "siglip", "registers"}
 def job_of(case: str, checkpoint: str = "") -> dict:
     family, method, deep, protocol = CASES[case]
     kind = method.removeprefix("my_")
-    settings = peft_settings(kind) if kind in PEFT_TYPES else {}
+    settings = peft_settings(kind) if kind in TRAINS else {}
     return tiny.job_of(
         replace(FAMILIES[family], checkpoint=checkpoint), method, classes=3, deep=deep, settings=settings,
         protocol=asdict(PROTOCOLS[protocol]), task="pets", train="32", resize="antialias",

@@ -52,6 +52,9 @@ def peft_settings(kind):
         "FOURIERFT": {"n_frequency": 20}, "WAVEFT": {"n_frequency": 24}, "IA3": {"feedforward_modules": []},
         "OFT": {"r": 0, "oft_block_size": 4}, "BOFT": {"boft_block_size": 4}, "C3A": {"block_size": 12},
         "ADALORA": {"total_step": 10}, "SHIRA": {"r": 2}, "LN_TUNING": {}, "ROAD": {"group_size": 2}, "MISS": {"r": 4},
+        "VBLORA": {"r": 4, "num_vectors": 16, "vector_length": 12}, "UNILORA": {"r": 4, "theta_d_length": 30},
+        "TINYLORA": {"r": 2, "u": 4}, "ADAMSS": {"r": 8, "num_subspaces": 2}, "SUPERTUNING": {"sparsity": 0.9},
+        "FROD": {}, "BEFT": {}, "OSF": {},
     }.get(kind, {"r": 4})  # fmt: skip
     targets = ["norm1", "norm2"] if kind == "LN_TUNING" else ["qkv"]
     return {"peft": {"peft_type": kind, "target_modules": targets, **more}}
