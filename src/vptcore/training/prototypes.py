@@ -2,8 +2,9 @@
 
 In: a model with prompts, built and on its device, its train images, and the seed. Out: the same model, whose prompts
 before each block are the centres (k-means) of the patch tokens that enter this block of the backbone without prompts
-(Wang et al., ICML 2024). At most 512 images and 8,192 tokens are seen, drawn under the seed, as are the
-first centres: the same seed and images, the same prompts.
+(Wang et al., Revisiting the Power of Prompt for Visual Tuning, ICML 2024, whose code calls it `kmeans`). At most 512
+images and 8,192 tokens are seen, drawn under the seed, as are the first centres: the same seed and images, the same
+prompts.
 
     python -m pytest tests/vptcore/training/test_prototypes.py
 """
