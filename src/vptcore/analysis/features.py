@@ -69,10 +69,6 @@ def name_of(job: Mapping) -> str:
     return job["backbone"]["id"] if job["network"] == "backbone" else "inception"
 
 
-def width_of(job: Mapping) -> int:
-    return inception.WIDTH if job["network"] == "inception" else int(job["backbone"]["width"])
-
-
 def input_of(image_HWC: np.ndarray, size: int, resize: str) -> Tensor:
     """(1, 3, S, S) on the [0, 1] scale, never rounded back to 8 bits.
 

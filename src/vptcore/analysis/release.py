@@ -34,7 +34,6 @@ answers = model(prepare(Image.open("photo.jpg").convert("RGB"))[None]).softmax(-
 print(model.pretrained_cfg["label_names"][int(answers.argmax())], float(answers.max()))"""
 OWN = ("from model import load\n", 'load(".")')
 PLAIN = ("", 'timm.create_model("local-dir:.", pretrained=True).eval()')
-FIELDS = ("backbone", "method", "task", "train")
 
 
 @dataclass(frozen=True)

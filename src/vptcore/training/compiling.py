@@ -19,7 +19,6 @@ from torch import nn
 
 from vptcore.models.blocks import drop_path
 
-MODES = ("auto", "always", "never")
 # Shapes of one block function: full and remaining batch, train and eval, all tokens and one query, test sets.
 MOST_SHAPES = 64
 

@@ -147,10 +147,7 @@ def run(options) -> int:
     agree = ("identical",) if options.exact else AGREE
     holds = all(pair.state in agree for pair in pairs)
     if options.json:
-        cells = [
-            {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(p).items()} for p in pairs
-        ]
-        print(json.dumps({"agree": holds, "cells": cells}, indent=1))
+        print(json.dumps({"agree": holds, "cells": [_plain(pair) for pair in pairs]}, indent=1))
         return 0 if holds else 1
     from rich.console import Console
 
