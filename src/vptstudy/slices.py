@@ -55,10 +55,7 @@ def _signature(study: Study, task: str) -> str:
 
     Empty for what ships, and for what is downloaded: it is not there yet when the graph is built.
     """
-    place, reader = study.source_place(task), study.tasks[task].reader
-    if place is None or study.is_downloaded(task):
-        return ""
-    return signature(place, reader.names(place) if place.is_file() else ())
+    return "" if study.is_downloaded(task) else signature(*study.source_place(task))
 
 
 def fetch(study: Study, task: str) -> dict:

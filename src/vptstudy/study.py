@@ -16,6 +16,7 @@ from pathlib import Path
 from vptcore.data.item import Request
 from vptcore.data.one_shot import DRAWN
 from vptcore.data.tasks import Task
+from vptcore.data.whereabouts import place_of
 from vptcore.models.backbones import Backbone
 from vptcore.models.methods_table import METHODS, in_order
 from vptcore.training.protocol import AUTHORS_BATCH, Protocol
@@ -158,11 +159,11 @@ class Study:
         given = self.config["tasks"].get(task, {}).get("path")
         return given or f"{self.config['data_root']}/{task}"
 
-    def source_place(self, task: str) -> Path | None:
-        """The folder or file that a task's images are read from: its path, or that with its source's suffix."""
+    def source_place(self, task: str) -> tuple[str, tuple[str, ...]]:
+        """The folder or file that a task's images are read from (its path, or that with its source's suffix), and the
+        images elsewhere that a file there names; ("", ()) where nothing is."""
         row, path = self.tasks[task], self.source_path(task)
-        request = Request(row.id, row.classes, Path(path) if path else None)
-        return next((place for place in row.reader.places(request) if place.exists()), None)
+        return place_of(row.source, Request(row.id, row.classes, Path(path) if path else None))
 
     def is_downloaded(self, task: str) -> bool:
         """Whether the workflow brings a task's images. To a path of the person's own it never does."""

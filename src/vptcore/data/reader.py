@@ -52,7 +52,8 @@ class Reader:
     Where the images are: `places` to look in, in order; `needs`, the files that must be there; `holds`, whether a place
     has images; `locate` in place of all three, where a source knows better. `is_file`: the path is one file.
     `count` is the number of images at `request.path`, without decoding one, or None where it cannot be had.
-    `look` lists a person's own images; `names` are those that a single file names, from the folder that it lies in.
+    `look` lists a person's own images; `names` are the images that a file, or the tables in a folder, give by
+    path: as they are found from the folder.
     `is_quick`: opening reads lists alone, so `vptcore data list` may try it.
     `fetched`: the patterns of the files that `vptcore data fetch` brings from a task's repository; none: it cannot.
     `own`: a person's own way of keeping images, without the benchmark's order of them.

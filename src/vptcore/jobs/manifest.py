@@ -38,8 +38,6 @@ MARK = ".snakemake_timestamp"
 NOT_MEANING = ("workers",)
 # Of a file so many blocks of so many bytes are looked at, from the first to the last; smaller files are read whole.
 BLOCKS, BLOCK_BYTES = 64, 64 * 1024
-# A larger folder of images is known by its files' names, sizes and times alone.
-CONTENT_BYTES = 8 * 2**30
 
 
 def split_path(path: Path | str) -> tuple[Path, str] | None:
@@ -70,11 +68,7 @@ class Record:
         self.job = {key: value for key, value in job.items() if key not in NOT_MEANING}
         self.makes = [(Path(path), found) for path in makes if (found := split_path(path))]
         self.started = time.time()
-        self.inputs, self.source = {}, None
-        if self.makes:
-            self.inputs = _identities(reads)
-            folder = images_of(job)
-            self.source = folder_state(folder) if os.path.isdir(folder) else None
+        self.inputs = _identities(reads) if self.makes else {}
 
     @property
     def record(self) -> Path:
@@ -84,8 +78,11 @@ class Record:
         """Whether this very job made the files that are there."""
         return _is_made(self.record, self.job, self.inputs, self.makes) if self.makes else False
 
-    def finish(self) -> None:
-        """Hash what was made and write the record; nothing for a job that makes no result of a study."""
+    def finish(self, source: Mapping | None = None) -> None:
+        """Hash what was made and write the record; nothing for a job that makes no result of a study.
+
+        `source` is what the images were that the job decoded (`data.whereabouts.seen`).
+        """
         if not self.makes:
             return
         note = {
@@ -98,7 +95,7 @@ class Record:
             "python": platform.python_version(),
             "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "seconds": round(time.time() - self.started, 3),
-            **({"source": self.source} if self.source else {}),
+            **({"source": source} if source else {}),
         }
         write_text(self.record, json.dumps(note | {"self": digest(note)}, sort_keys=True) + "\n")
 
@@ -153,29 +150,6 @@ def read_record(path: Path | str) -> dict:
     if mark != digest(note):
         raise ValueError(f"{path}: the record has been changed since it was written")
     return note
-
-
-def images_of(job: Mapping) -> str:
-    """Where the images lie that a job decodes: a task's, or those of the Fréchet reference; '' for other jobs."""
-    return str(job.get("path") or job.get("reference") or "")
-
-
-def folder_state(folder: Path | str, *, content: bool = True) -> dict:
-    """What a folder of images holds: `listing` changes with any name, size or time, `content` with any byte."""
-    files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and not path.name.startswith("."))
-    states = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
-    listing = digest([[name, state.st_size, state.st_mtime_ns] for name, state in states])
-    size = sum(state.st_size for _, state in states)
-    hashes = None
-    if content and size <= CONTENT_BYTES:
-        hashes = digest([[name, file_sha256(path)] for path, (name, _) in zip(files, states, strict=True)])
-    return {"files": len(files), "bytes": size, "listing": listing, "content": hashes}
-
-
-@cache
-def content_of(folder: str) -> str | None:
-    """A hash of the names and bytes of what a folder holds, looked at once in a process; None for a very large one."""
-    return folder_state(folder)["content"] if os.path.isdir(folder) else None
 
 
 def known_as(path: Path | str) -> str:

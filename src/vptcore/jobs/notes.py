@@ -39,13 +39,16 @@ def is_todays(path: str, job: Mapping, reads: Iterable[str]) -> bool:
 
 
 def other_input(note: Mapping, reads: Iterable[str]) -> str:
-    """The first input that is rows, and other rows than the file was made from; '' for none."""
+    """The first input that is other rows, or another file of a person's, than the file was made from; '' for none."""
     then = _inputs(note)
     return next((path for path in reads if _is_other(path, then.get(manifest.known_as(path)))), "")
 
 
 def _is_other(path: str, then: str | None) -> bool:
-    now = manifest.rows_identity(path) if then and os.path.exists(path) else None
+    if not then or not os.path.exists(path):
+        return False
+    is_result = manifest.split_path(path) is not None
+    now = manifest.rows_identity(path) if is_result else manifest.identity(path)
     return now is not None and now != then
 
 

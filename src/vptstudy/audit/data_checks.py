@@ -66,12 +66,12 @@ def _index(view: View, job: Job, name: str) -> Iterator[Finding]:
 
 def _source(view: View, job: Job, name: str) -> Iterator[Finding]:
     """The images that it was decoded from, as they are there today: their signature is held in `check_config`."""
-    path, place = job.slice["path"], view.study.source_place(job.of["task"])
-    if path and place is None:
+    path, place = job.slice["path"], view.study.source_place(job.of["task"])[0]
+    if path and not place:
         yield remark("inputs", f"{path} is no longer there")
         return
     entry = view.note(name, "index").get("inputs", {}).get("source")
-    is_read = entry and place is not None and place.is_file() and (view.deep or os.stat(place).st_size <= BIG)
+    is_read = entry and os.path.isfile(place) and (view.deep or os.stat(place).st_size <= BIG)
     if is_read and file_sha256(place) != entry["sha256"]:
         yield Finding("inputs", f"{place} has changed since it was read")
     if view.deep:

@@ -11,7 +11,8 @@ import os
 from collections.abc import Iterator, Mapping
 
 import vptcore
-from vptcore.jobs.manifest import images_of, known_as
+from vptcore.data.whereabouts import images_of
+from vptcore.jobs.manifest import known_as
 from vptcore.jobs.meaning import SIGNATURE, changed, meaning, without_places
 from vptcore.records import digest, hive_parts
 from vptstudy.audit.findings import Finding, remark
@@ -61,9 +62,9 @@ def check_config(store: Store, job: Job, made_from: Mapping | None, job_hash: st
     if list(changed(made_from, job.slice)) != [SIGNATURE]:
         yield Finding("config", f"made from another config: {difference(made_from, job.slice)}")
     elif have_changed(job.slice, store.records.get(job.files[0], {})):
-        yield Finding("inputs", f"{images_of(job.slice)} has changed since it was read")
+        yield Finding("inputs", f"{images_of(job.slice)[0]} has changed since it was read")
     elif job.slice[SIGNATURE]:
-        yield remark("inputs", f"{images_of(job.slice)} has other times than when it was read, and the same bytes")
+        yield remark("inputs", f"{images_of(job.slice)[0]} has other times than when it was read, and the same bytes")
 
 
 def difference(then: Mapping, now: Mapping) -> str:

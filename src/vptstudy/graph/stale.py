@@ -15,7 +15,7 @@ from functools import cache
 from importlib import metadata
 
 from vptcore.choices import ConfigError
-from vptcore.jobs import manifest
+from vptcore.data.whereabouts import content_of
 from vptcore.jobs.meaning import SIGNATURE, changed, meaning
 from vptcore.jobs.notes import note_of, other_input
 from vptstudy.graph.jobs import Graph, Job
@@ -68,7 +68,7 @@ def have_changed(job: Mapping, record: Mapping) -> bool:
     They are read whole, which is less work than decoding them again. Images that are gone are needed no more.
     """
     then = (record.get("source") or {}).get("content")
-    return bool(job.get(SIGNATURE)) and (not then or manifest.content_of(manifest.images_of(job)) != then)
+    return bool(job.get(SIGNATURE)) and (not then or content_of(job) != then)
 
 
 _note = cache(note_of)

@@ -57,14 +57,16 @@ def _done(request: Mapping, say: Callable[[str], None]) -> str:
         job = request["arguments"].get("job", {})
         _settle(job)
         # Here, not above: the scripts import this module, and those that ask a server need none of it.
+        from vptcore.data.whereabouts import seen
         from vptcore.jobs import manifest
 
         record = manifest.Record(job, request["reads"], request["makes"])
         if not request.get("again") and record.is_made():
             return "nothing to do: made before from the same settings and inputs"
         follows = {"say": say} if "say" in inspect.signature(function).parameters else {}
+        source = seen(job)  # before, so that an image replaced meanwhile is another
         summary = function(**request["arguments"], **follows)
-        record.finish()
+        record.finish(source)
         return summary
 
 

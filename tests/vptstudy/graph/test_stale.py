@@ -12,7 +12,7 @@ from snakemake import api as snakemakes
 
 from vptcore.choices import ConfigError
 from vptcore.data import signature
-from vptcore.jobs import manifest
+from vptcore.data.whereabouts import seen
 from vptcore.jobs.manifest import Record
 from vptcore.jobs.meaning import meaning
 from vptcore.jobs.provenance import provenance
@@ -93,7 +93,7 @@ def test_a_moved_study_is_not_stale_and_touched_images_are_not_others(tmp_path, 
     def graph_in(where: str) -> Graph:
         stale._note.cache_clear()
         signature._signature.cache_clear()
-        manifest.content_of.cache_clear()
+        signature._content.cache_clear()
         leaves = {"source": "folder", "path": str(tmp_path / where / "leaves"), "group": "natural", "classes": 2}
         cells = DEMO["experiments"]["strategies"] | {"tasks": ["leaves"], "train": ["train"]}
         moved = {"results": str(tmp_path / where / "results"), "tasks": {"leaves": leaves}, "base_train": "train"}
@@ -106,7 +106,7 @@ def test_a_moved_study_is_not_stale_and_touched_images_are_not_others(tmp_path, 
     for path in prepare.files:
         Path(path).parent.mkdir(parents=True)
         Path(path).write_bytes(b"pixels")
-    record.finish()
+    record.finish(seen(prepare.slice))
     (tmp_path / "old").rename(tmp_path / "new")
     image = tmp_path / "new/leaves/a/1.png"
     assert stale.stale(graph_in("new")) == {}
@@ -170,6 +170,30 @@ def test_other_rows_above_are_seen_and_the_same_rows_are_not(made):
     assert stale.stale(again()) == {path: f"made from another {index}"}
     Path(index).unlink()
     assert stale.stale(again())[images] == f"{index} is not there"
+
+
+def test_splits_that_a_file_tells_are_others_by_its_bytes_and_not_by_its_time(tmp_path, monkeypatch):
+    """A file put back with an old time is seen, and a touched one is set right."""
+    monkeypatch.chdir(tmp_path)
+    Path("told.csv").write_text("key,split\n")
+    told = {"tasks": {"digits": {"splits": "told.csv"}}}
+    graph = again(**told)
+    for job in (graph["prepare", "digits"], graph[SPLIT]):
+        record = Record(job.slice, job.reads, job.files)
+        for path in job.files:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            inputs = dict(zip(("index", "told"), job.reads, strict=False))
+            write_rows(path, "splits", [{"part": "train", "row": 1}], provenance(job.slice, inputs))
+        record.finish()
+    (path,) = graph[SPLIT].files
+    os.utime("told.csv")
+    assert stale.stale(again(**told)) == {}
+    os.utime(path, (1, 1))
+    assert settle(again(**told)) == 1
+    assert os.stat(path).st_mtime_ns >= os.stat("told.csv").st_mtime_ns
+    Path("told.csv").write_text("key,split\n\n")
+    os.utime("told.csv", (1, 1))
+    assert stale.stale(again(**told)) == {path: "made from another told.csv"}
 
 
 def test_times_are_set_right_where_hashes_hold(made):

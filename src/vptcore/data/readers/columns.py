@@ -80,6 +80,18 @@ def open_columns(where: Path, shards: Sequence[Shard], request: Request) -> Sour
     return Source(str(where), listing.classes, items, substitutes, remarks=listing.remarks)
 
 
+def named(folder: Path, shards: Sequence[Shard]) -> list[str]:
+    """The images that tables name in place of holding them, as they are found from `folder`; none of a broken table."""
+    try:
+        column = _columns(shards[0].path).image if shards else ""
+        return [
+            str(shard.path.parent.relative_to(folder) / name)
+            for shard in shards for name in parquet_files.named_images(shard.path, column)
+        ]  # fmt: skip
+    except (OSError, ValueError, KeyError):
+        return []
+
+
 def count(shards: Sequence[Shard]) -> int:
     return sum(parquet_files.count(shard.path) for shard in shards)
 

@@ -37,6 +37,14 @@ def list_hf(root: Path | str) -> Listing:
         return Listing(str(root), problems=(str(error).removeprefix(f"{root}: "),))
 
 
+def names(root: Path) -> list[str]:
+    """The images that its tables name, wherever they lie."""
+    try:
+        return columns.named(root, shards(root))
+    except (OSError, ValueError):  # two configurations
+        return []
+
+
 def shards(root: Path) -> list[Shard]:
     """Every table by split and name; those that name no split only where none does.
 
@@ -78,4 +86,5 @@ def _split_of(relative: Path) -> tuple[str | None, str]:
 READER = Reader(
     "hf", LAYOUT, open_hf, own=True, count=lambda request: columns.count(shards(Path(request.path))), look=list_hf,
     fetched=("*.parquet", "**/*.parquet", "README.md"), holds=lambda path: path.is_dir() and bool(_tables(path)),
+    names=names,
 )  # fmt: skip

@@ -33,4 +33,5 @@ READER = Reader(
     "parquet", "one parquet file with the columns image and label, optionally split and name", open_parquet, own=True,
     count=lambda request: parquet_files.count(Path(request.path)), look=list_parquet, is_file=True,
     holds=Path.is_file, places=with_suffix(".parquet"),
+    names=lambda path: columns.named(path.parent, columns.one_table(path)),
 )  # fmt: skip

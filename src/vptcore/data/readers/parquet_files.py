@@ -96,3 +96,33 @@ def picture(value: object, folder: Path) -> object:
     if not isinstance(value, dict):
         return value
     return value.get("bytes") or (folder / value["path"] if value.get("path") else None)
+
+
+def named_images(path: Path, column: str) -> list[str]:
+    """The files that an image column gives in place of bytes, as it names them; no image is read.
+
+    Raises ValueError (one line) for a file that is no table.
+    """
+    with _errors(path):
+        kind = schema_of(path).field(column).type
+        if pa.types.is_struct(kind):
+            has_paths = kind.get_field_index("path") >= 0 and _lacks_bytes(path, column)
+            return [name for name in _paths(path, column) if name] if has_paths else []
+        is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        return [row[column] for row in rows(path, [column]) if row[column]] if is_text else []
+
+
+def _paths(path: Path, column: str) -> Iterator[str | None]:
+    for batch in _batches(path, [column if _is_arrow(path) else f"{column}.path"]):
+        yield from batch.column(0).field("path").to_pylist()
+
+
+def _lacks_bytes(path: Path, column: str) -> bool:
+    """Whether any image of a struct column may be without bytes, by what the file says of itself."""
+    if _is_arrow(path):
+        return any(batch.column(0).field("bytes").null_count for batch in _batches(path, [column]))
+    about = pq.read_metadata(path)
+    leaves = [about.schema.column(index).path for index in range(len(about.schema))]
+    leaf = leaves.index(f"{column}.bytes")
+    chunks = [about.row_group(group).column(leaf) for group in range(about.num_row_groups)]
+    return any(not chunk.statistics or chunk.statistics.null_count != 0 for chunk in chunks)
