@@ -270,7 +270,9 @@ def _read_table(path: Path | str, kind: str, columns: Sequence[str] | None = Non
     if not schema.equals(KINDS[kind]):
         found, expected = set(schema.names), set(KINDS[kind].names)
         wrong = ", ".join(sorted(found ^ expected)) or "column types or order"
-        raise RowsError(f"{path}: not rows of kind {kind}; they differ in {wrong}")
+        raise RowsError(
+            f"{path}: not rows of kind {kind}, or of another version (they differ in {wrong}); run the study again"
+        )
     return table
 
 

@@ -61,7 +61,7 @@ def open_model(folder: Path, device: torch.device) -> Labeller:
         ) from None
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{folder}: not a model's folder of vptcore ({reason[:100]})") from None
+        raise ValueError(f"{folder}: not a model that `vptcore export` or `advise` wrote ({reason[:100]})") from None
     resize = own.get("resize", "antialias")
     normalise = Normalise(size, tuple(data["mean"]), tuple(data["std"]), resize)
     native = tuple(own["native"]) if own.get("native") else None

@@ -30,7 +30,7 @@ def clean(results: Path, studies: Sequence[str], ask: Callable[[str], bool]) -> 
     """
     there = sorted(path.name for path in results.iterdir() if path.is_dir()) if results.is_dir() else []
     for name in studies:
-        choose_one("vptcore clean", name, there)
+        choose_one("study", name, there)
     wanted = studies or [name for name in MADE_AGAIN if name in there]
     lock = locks.attempt(launch.lock_file())
     if lock is None:

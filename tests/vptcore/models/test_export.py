@@ -256,7 +256,7 @@ def test_folders_without_a_model_and_paths_without_images(tmp_path):
     with pytest.raises(ValueError, match=r"no config.json in it; `vptcore export` writes it"):
         open_model(tmp_path, torch.device("cpu"))
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="not a model's folder of vptcore"):
+    with pytest.raises(ValueError, match="not a model that `vptcore export` or `advise` wrote"):
         open_model(tmp_path, torch.device("cpu"))
     with pytest.raises(ValueError, match="no images in"):
         images_in([tmp_path])
