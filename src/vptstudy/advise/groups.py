@@ -14,14 +14,19 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from vptcore.choices import choose_one
-from vptcore.data.readers.columns import LABELS
+from vptcore.data.readers import hf, parquet_files
+from vptcore.data.readers.columns import IMAGES, LABELS, Shard, one_table
 from vptcore.data.readers.csv import DELIMITERS, PATHS
 from vptstudy.advise.folds import FOLDS
 from vptstudy.advise.look import Look
 
 PARENT = "parent"
 MOST = 0.6  # of all images in one group: a fifth for test and a fifth for val must come from the others
-TABLES = {"csv": lambda path: _csv(path), "parquet": lambda path: _parquet(path)}
+TABLES = {
+    "csv": lambda path: _csv(path),
+    "parquet": lambda path: _columns(one_table(path)),
+    "hf": lambda path: _columns(hf.shards(path)),
+}
 
 
 def groups_of(look: Look, by: str, keys: Sequence[str], labels: Sequence[str]) -> list[str]:
@@ -35,8 +40,8 @@ def groups_of(look: Look, by: str, keys: Sequence[str], labels: Sequence[str]) -
 
 def check(look: Look, by: str) -> None:
     """The same errors before an image is decoded, where keys and labels are known by then."""
-    if look.source == "parquet":
-        table, keys = _parquet(Path(look.path))
+    if look.source in ("parquet", "hf"):
+        table, keys = TABLES[look.source](Path(look.path))
         labels = [str(label) for label in table[next(name for name in LABELS if name in table)]]
     elif look.source in ("folder", "csv"):
         keys, labels = ([getattr(image, what) for image in look.listing.images] for what in ("name", "kind"))
@@ -66,14 +71,15 @@ def _csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
     return table, [text.strip() for text in table[next(named[name] for name in PATHS if name in named)]]
 
 
-def _parquet(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Every column but the images; a row's key is its name, or its number."""
-    import pyarrow.parquet as pq
-
-    wanted = [name for name in pq.read_schema(path).names if name not in ("image", "img")]
-    table = pd.read_parquet(path, columns=wanted)
-    names = table["name"] if "name" in table else [None] * len(table)
-    return table, [str(name or f"row {row}") for row, name in enumerate(names)]
+def _columns(shards: Sequence[Shard]) -> tuple[pd.DataFrame, list[str]]:
+    """Every column but the images, of all tables; a row's key is its name, or its table's and its number."""
+    keys, rows = [], []
+    for shard in shards:
+        wanted = [name for name in parquet_files.schema_of(shard.path).names if name not in IMAGES]
+        found = list(parquet_files.rows(shard.path, wanted))
+        keys += [str(row.get("name") or f"{shard.name}{number}") for number, row in enumerate(found)]
+        rows += found
+    return pd.DataFrame(rows), keys
 
 
 def _check(by: str, groups: Sequence[str], labels: Sequence[str]) -> None:

@@ -50,6 +50,23 @@ def parquet(tmp_path) -> Look:
     return look(tmp_path / "pets.parquet")
 
 
+def test_a_column_of_a_folder_from_the_hub(tmp_path, parquet):
+    """Two shards of one split, named as the Hub names them; their rows' keys are those of the reader."""
+    frame = pd.read_parquet(parquet.path)
+    (tmp_path / "hub/data").mkdir(parents=True)
+    for shard, rows in enumerate((frame[:20], frame[20:])):
+        rows.to_parquet(tmp_path / f"hub/data/train-0000{shard}-of-00002.parquet")
+    found = look(tmp_path / "hub")
+    assert found.source == "hf"
+    keys = [image.name for image in found.listing.images]
+    assert groups_of(found, "patient", keys, frame["label"]) == frame["patient"].astype(str).tolist()
+    check(found, "patient")
+    with pytest.raises(ValueError, match="--group-by: 'patent' is unknown; did you mean 'patient'"):
+        check(found, "patent")
+    with pytest.raises(ValueError, match="every class lies in one group alone"):
+        check(found, "label")
+
+
 def test_the_folder_above_the_image(tmp_path):
     images(tmp_path / "pets", lambda kind, patient, number: f"{patient}/{number}.png")
     keys = ["a/1.png", "a/2.png", "b/c/3.png"] * 10 + [f"{k}/x.png" for k in range(10)]
