@@ -23,6 +23,8 @@ NAMED = 3  # names given of a longer list
 # Suffixes of images that are not decoded here.
 PICTURES = HEIC_SUFFIXES | {".tga", ".svg", ".psd", ".jxl", ".exr", ".dng", ".nef", ".cr2", ".arw", ".npy", ".dcm"}
 HEIC_REMEDY = "pip install pillow-heif"
+# ASCII's and the line and paragraph separators: a name with one of them would not stay on its line.
+CONTROL = frozenset(map(chr, (*range(32), *range(127, 160), 0x2028, 0x2029)))
 DRAWN_TEST = "a fifth of each class's train images is drawn for test"
 
 
@@ -105,6 +107,12 @@ def of_images(listing: Listing) -> tuple[str, ...]:
         lines.append(
             f"{len(odd):,} file names are not UTF-8 (as Latin-1: {shown}); rename them, for example with "
             "convmv -f latin1 -t utf-8 -r --notest"
+        )
+    names = [*(image.name for image in listing.images), *listing.classes]
+    if broken := [repr(name) for name in dict.fromkeys(names) if not CONTROL.isdisjoint(name)]:
+        lines.append(
+            f"{len(broken):,} names of files or classes have line breaks or other control characters ({some(broken)}); "
+            "rename them"
         )
     return tuple(lines)
 

@@ -8,6 +8,7 @@ In: a resolved `Study`. Out: one line a problem. A benchmark's images that are s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from vptcore.data.listing import Listing
 from vptcore.data.remedies import left_out_line, some
 from vptcore.data.sources import LISTED, look
 from vptcore.data.tasks import TASKS
+from vptcore.data.told import read_told
 from vptcore.models.methods_table import METHODS
 from vptstudy import slices
 from vptstudy.study import Cell, Study
@@ -71,13 +73,22 @@ def _splits(study: Study) -> Iterator[str]:
         told = study.told_splits(task)
         if told and not Path(told).is_file():
             yield f"tasks.{task}.splits: {told}: no such file; expected a csv with the columns key and split"
+        elif told:
+            try:
+                read_told(told)
+            except ValueError as error:
+                yield f"tasks.{task}.splits: {error}"
 
 
 def _checkpoints(study: Study) -> Iterator[str]:
     for name in study.used("backbone"):
         where = study.backbones[name].checkpoint
-        if where and not where.startswith(("asset:", "hub:")) and not Path(where).is_file():
+        if not where or where.startswith(("asset:", "hub:")):
+            continue
+        if not Path(where).is_file():
             yield f"backbones.{name}.checkpoint: {where}: no such file; expected weights as .safetensors, .pth or .npz"
+        elif not os.access(where, os.R_OK):
+            yield f"backbones.{name}.checkpoint: {where} cannot be read (Permission denied)"
 
 
 def _models(study: Study, weights: bool) -> Iterator[str]:
@@ -96,7 +107,7 @@ def _models(study: Study, weights: bool) -> Iterator[str]:
             with torch.device("meta"):
                 create_backbone(row, pretrained=False)
             try_backbone(row)
-            if weights and Path(row.checkpoint).is_file():
+            if weights and Path(row.checkpoint).is_file() and os.access(row.checkpoint, os.R_OK):
                 create_backbone(row)
         except (ValueError, RuntimeError, TypeError) as error:
             yield str(error).splitlines()[0]

@@ -175,6 +175,14 @@ def test_names_that_are_not_utf8_are_named(tmp_path):
     assert problem.startswith("1 file names are not UTF-8 (as Latin-1: cat/café.png)")
 
 
+@pytest.mark.parametrize("name", ["cat/a\nb.png", "c\tat/1.png", "cat/\u2028.png"])
+def test_names_that_would_not_stay_on_their_line_are_named(tmp_path, name):
+    (problem, *_) = list_folder(put(tmp_path, *PLAIN, name)).problems
+    assert " names of files or classes have line breaks or other control characters (" in problem
+    assert problem.isprintable()
+    assert problem.endswith("rename them")
+
+
 def test_remarks_on_few_images(tmp_path):
     (remark,) = list_folder(put(tmp_path, *PLAIN, "owl/1.png")).remarks
     assert remark == "1 of the classes have one image (owl), which is trained on, never tested; add images"

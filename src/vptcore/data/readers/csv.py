@@ -31,7 +31,9 @@ def list_csv(path: Path | str) -> Listing:
     """What the csv lists. It never raises: a csv that cannot be read is a problem."""
     try:
         listed, problems = _rows(Path(path))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        return Listing(str(path), problems=(f"cannot be read ({error.strerror})",))
+    except ValueError as error:
         return Listing(str(path), problems=(str(error).removeprefix(f"{path}: "),))
     root, names = Path(path).parent, [image.name for image in listed]
     twice = [name for name, count in Counter(names).items() if count > 1]
