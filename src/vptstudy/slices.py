@@ -15,7 +15,8 @@ from vptcore.data.signature import signature
 from vptcore.data.sources import READERS
 from vptcore.models.methods_table import METHODS
 from vptcore.training.edges import MOST
-from vptcore.training.recipe import Recipe, final_parts
+from vptcore.training.racing import how_many, short_epochs
+from vptcore.training.recipe import Recipe, final_parts, recipes_of
 from vptstudy.study import MAX_POOL, ONE_SHOT, Cell, Study
 
 # Bumped when a stage's meaning changes: it is part of every job's slice, so that the stage's files are made again.
@@ -155,9 +156,9 @@ def _sameness(study: Study) -> dict:
     return {key: value for key, value in said.items() if value != {"threads": 1, "deterministic": False}[key]}
 
 
-def _recipe(study: Study, cell: Cell) -> Recipe:
-    """The recipe of a cell but for learning rate and weight decay, which the grid fills in."""
-    protocol, epochs, row = study.protocol, study.config["epochs"], METHODS[cell.method]
+def _recipe(study: Study, cell: Cell, epochs: int = 0) -> Recipe:
+    """The recipe of a cell but for learning rate and weight decay, which the grid fills in; for the config's epochs."""
+    protocol, epochs, row = study.protocol, epochs or study.config["epochs"], METHODS[cell.method]
     share = protocol.warmup_full if row.as_full else protocol.warmup
     return Recipe(
         optimizer=row.optimizer_under(protocol), lr=0.0, weight_decay=0.0,
@@ -171,10 +172,22 @@ def search(study: Study, cell: Cell) -> dict:
     """What a grid search reads."""
     grid = study.config["methods"][cell.method]["grid"]
     extends = {"extend": MOST} if study.config["edges"] == "extend" else {}
-    return _model(study, cell) | _weights(study, cell.backbone) | extends | {
+    job = _model(study, cell) | _weights(study, cell.backbone) | extends | {
         "version": VERSIONS["search"], "seed": study.config["search_seed"], "grid": grid,
         "fixed_decay": METHODS[cell.method].as_full and study.protocol.full_decay == "fixed",
     }  # fmt: skip
+    return job | _raced(study, cell, job)
+
+
+def _raced(study: Study, cell: Cell, job: dict) -> dict:
+    """How a cell's grid is raced; nothing where that is the grid itself. A probe's grid is no work to save."""
+    if study.racing is None or METHODS[cell.method].probe:
+        return {}
+    configurations, epochs = len(recipes_of(job)), job["recipe"]["epochs"]
+    keep, short = how_many(configurations, study.racing["keep"]), short_epochs(epochs, study.racing["short"])
+    if keep >= configurations or short >= epochs:
+        return {}
+    return {"racing": {"epochs": short, "warmup": _recipe(study, cell, short).warmup, "keep": keep}}
 
 
 def final(study: Study, cell: Cell) -> dict:

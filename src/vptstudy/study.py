@@ -139,6 +139,12 @@ class Study:
             return 1
         return wanted.get(kind, 1)
 
+    @property
+    def racing(self) -> dict | None:
+        """What `search: racing` says, {short, keep}: shares of the epochs and of a grid. None where grids are whole."""
+        found = self.config.get("search", {})
+        return found if found.get("kind") == "racing" else None
+
     def skips_bad_images(self, task: str) -> bool:
         return self.config["tasks"].get(task, {}).get("on_bad_image") == "skip"
 

@@ -30,7 +30,7 @@ RATES = {"full": [0.02, 0.005, 0.05], "vpt": [1, 0.25, 4], "linear": [1, 0.1, 10
 SEEDS = [1, 2, 3, 4]
 TIMES = ["seconds", "compile_seconds", "images_per_second"]
 SEQUENCES, LENGTH = 6, 6
-TRAINED = {"search": ["optimizer", "lr", "weight_decay"], "final": ["seed"]}
+TRAINED = {"search": ["optimizer", "lr", "weight_decay", "epochs"], "final": ["seed"]}
 
 
 def tiny_config() -> dict:

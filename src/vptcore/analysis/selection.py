@@ -18,6 +18,7 @@ import pandas as pd
 
 from vptcore.analysis.paired import shrunk
 from vptcore.records import RowsError
+from vptcore.training.choose import longest
 
 REPEATS = 1000
 
@@ -134,7 +135,8 @@ def right_answers_of(search: pd.DataFrame, labels_V: np.ndarray) -> np.ndarray:
 
 
 def _ranked(search: pd.DataFrame) -> pd.DataFrame:
-    """The configurations that can be chosen, the one that wins a tie first."""
+    """The configurations that can be chosen, on the longest schedule, the one that wins a tie first."""
+    search = longest(search)
     repeated = search[search.duplicated("config")]
     if len(repeated):
         raise RowsError(f"search: configuration {repeated['config'].iloc[0]} occurs twice; expected one row each")

@@ -1,6 +1,9 @@
 """Choosing a configuration from a search's rows. Pure, torch-free: the audit repeats it.
 
-python -m pytest tests/vptcore/training/test_choose.py
+In: rows of kind `search`, or their columns lr, weight_decay, epochs, val_accuracy and diverged. Under `search: racing`
+a configuration may have two rows, of a short schedule and of the full one.
+
+    python -m pytest tests/vptcore/training/test_choose.py
 """
 
 from __future__ import annotations
@@ -8,19 +11,27 @@ from __future__ import annotations
 import pandas as pd
 
 
-def choose(rows: pd.DataFrame) -> pd.Series:
-    """The row with the best val accuracy at the last epoch; ties go to the smaller learning rate, then the smaller
-    decay.
+def longest(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the longest schedule: among those alone a configuration is chosen."""
+    return rows[rows["epochs"] == rows["epochs"].max()]
 
-    Diverged configurations are never chosen; if all diverged, a ValueError says so.
-    """
-    usable = rows[~rows["diverged"].astype(bool) & rows["val_accuracy"].notna()]
-    if usable.empty:
+
+def ranked(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the longest schedule that did not diverge, best val accuracy at the last epoch first; ties go to the
+    smaller learning rate, then the smaller decay."""
+    found = longest(rows)
+    usable = found[~found["diverged"].astype(bool) & found["val_accuracy"].notna()]
+    return usable.sort_values(["val_accuracy", "lr", "weight_decay"], ascending=[False, True, True], kind="stable")
+
+
+def choose(rows: pd.DataFrame) -> pd.Series:
+    """The best row, by `ranked`. If all diverged, a ValueError says so."""
+    order = ranked(rows)
+    if order.empty:
         rates = ", ".join(f"{lr:g}" for lr in sorted(rows["lr"].unique()))
         raise ValueError(
-            f"all {len(rows)} configurations diverged; add smaller learning rates than {rates} to the grid"
+            f"all {len(longest(rows))} configurations diverged; add smaller learning rates than {rates} to the grid"
         )
-    order = usable.sort_values(["val_accuracy", "lr", "weight_decay"], ascending=[False, True, True], kind="stable")
     return order.iloc[0]
 
 
@@ -30,11 +41,11 @@ LOWEST, HIGHEST = "lowest", "highest"
 def edge_of(rows: pd.DataFrame) -> str:
     """Where the chosen learning rate lies on the edge of those that were tried: LOWEST, HIGHEST, or ''.
 
-    Beyond an edge there may be a better rate. Rates that diverged were tried: next to them is no edge. A grid of one
-    rate, or one that diverged everywhere, has none.
+    Beyond an edge there may be a better rate. Rates that diverged were tried, and so were those of a short schedule
+    alone: next to them is no edge. A grid of one rate, or one that diverged everywhere, has none.
     """
-    rates = sorted(rows["lr"].unique())
-    if len(rates) < 2 or (rows["diverged"].astype(bool) | rows["val_accuracy"].isna()).all():
+    rates, order = sorted(rows["lr"].unique()), ranked(rows)
+    if len(rates) < 2 or order.empty:
         return ""
-    rate = choose(rows)["lr"]
+    rate = order["lr"].iloc[0]
     return LOWEST if rate == rates[0] else HIGHEST if rate == rates[-1] else ""

@@ -36,14 +36,3 @@ def further_recipes(job: Mapping, rows: pd.DataFrame) -> list[Recipe]:
     """What a search tries after these rows; nothing where it does not extend its grid, or has no need to."""
     rate = next_rate(rows, job["grid"]["lr"], job["extend"]) if job.get("extend") else None
     return [] if rate is None else recipes_of({**job, "grid": {**job["grid"], "lr": [rate]}})
-
-
-def recipes_tried(job: Mapping, rows: pd.DataFrame) -> list[Recipe]:
-    """The grid's recipes, then those that a search with these scores buys: entry i is configuration i."""
-    recipes = recipes_of(job)
-    while True:
-        before = rows[rows["config"] < len(recipes)]
-        further = further_recipes(job, before) if len(before) == len(recipes) else []
-        if not further:
-            return recipes
-        recipes += further

@@ -10,7 +10,7 @@ rate that is, costs itself alone. Only files that are still those of their recor
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,12 @@ import pandas as pd
 from vptcore.jobs.manifest import SHARDS, identity, recorded
 from vptcore.jobs.meaning import meaning
 from vptcore.records import KINDS, read_provenance, read_rows
-from vptcore.training.choose import choose
+from vptcore.training.choose import ranked
 from vptcore.training.recipe import Recipe
+from vptcore.training.trials import Trial
 
 # What a job may be asked otherwise without another number for what it has in common with the one before.
-MANY = {"final": ("seeds", "picks", "curve_seeds", "curve_images"), "search": ("grid", "extend", "shard")}
+MANY = {"final": ("seeds", "picks", "curve_seeds", "curve_images"), "search": ("grid", "extend", "racing", "shard")}
 SETTINGS = ("optimizer", "lr", "weight_decay", "batch", "epochs")
 HOW = ("compiled", "captured")  # how the runs were computed: in a file's metadata, not in its rows
 HIVE = ("backbone", "method", "task", "train")
@@ -45,15 +46,16 @@ def of_cell(outputs: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def search_rows(
-    job: Mapping, inputs: Mapping[str, str], path: str, recipes: Sequence[Recipe]
-) -> tuple[dict[int, dict], int | None]:
-    """Configuration of today -> its row, where the rows at `path` hold it; and which of them was the best there."""
-    old = {_settings(row): row for row in _rows_of(job, inputs, path, "search")}
-    todays = {config: tuple(getattr(recipe, name) for name in SETTINGS) for config, recipe in enumerate(recipes)}
-    finite = [row for row in old.values() if not row["diverged"]]
-    best = _settings(choose(pd.DataFrame(finite))) if finite else None
-    found = {config: old[settings] | {"config": config} for config, settings in todays.items() if settings in old}
-    return found, next((config for config in found if todays[config] == best), None)
+    job: Mapping, inputs: Mapping[str, str], path: str, trials: Iterable[Trial]
+) -> tuple[dict[Trial, dict], Trial | None]:
+    """Trial of today -> its row, where the rows at `path` hold it; and which of them was the best there."""
+    rows = _rows_of(job, inputs, path, "search")
+    old = {_settings(row): row for row in rows}
+    order = ranked(pd.DataFrame(rows)) if rows else ()
+    best = _settings(order.iloc[0]) if len(order) else None
+    todays = {trial: tuple(getattr(trial.recipe, name) for name in SETTINGS) for trial in trials}
+    found = {trial: old[settings] | {"config": trial.config} for trial, settings in todays.items() if settings in old}
+    return found, next((trial for trial in found if todays[trial] == best), None)
 
 
 def final_seeds(

@@ -64,6 +64,6 @@ class Prepared:
 
 
 def _without_numbers(recipe: Recipe | Sequence[Recipe]) -> Hashable:
-    """What is equal for all configurations of a grid, or all stacks of as many."""
+    """What is equal for all configurations of a grid, on schedules of any length, or all stacks of as many."""
     first, count = (recipe, None) if isinstance(recipe, Recipe) else (recipe[0], len(recipe))
-    return replace(first, lr=0.0, weight_decay=0.0), count
+    return replace(first, lr=0.0, weight_decay=0.0, epochs=0, warmup=0), count

@@ -1,4 +1,5 @@
-"""The grid search of one cell: every configuration trained on the train part and scored on val at the last epoch.
+"""The grid search of one cell: every configuration trained on the train part and scored on val at the last epoch, or
+under `search: racing` all on short schedules and the best on full ones.
 
 In: a job slice, the task's arrays, index and split, and for ft_then_pt the tuned model it starts from. Out: rows of
 kind `search`, and where a later stage reads it the tuned state of the best configuration so far. Every finished
@@ -37,11 +38,12 @@ from vptcore.models.methods import (
 from vptcore.models.methods_table import METHODS
 from vptcore.records import MOST_LOGITS, replacing, write_rows, write_text
 from vptcore.training import finished, fresh, stage
-from vptcore.training.choose import choose
+from vptcore.training.choose import choose, longest, ranked
 from vptcore.training.edges import further_recipes
 from vptcore.training.fit import fit, predict, scores
 from vptcore.training.prepared import Prepared
 from vptcore.training.recipe import Recipe, check_batch, recipes_of
+from vptcore.training.trials import Trial, next_trials
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,15 @@ class _Setting:
     def is_probe(self) -> bool:
         return self.probe_counts is not None
 
+    def is_full(self, trial: Trial) -> bool:
+        """Whether it is on the full schedule: of those the best one's model is kept."""
+        return trial.recipe.epochs == self.job["recipe"]["epochs"]
+
+    def place(self, trial: Trial, kind: str) -> Path:
+        """The trial's file in the work folder."""
+        short = "" if self.is_full(trial) else f",epochs={trial.recipe.epochs}"
+        return self.work / f"config={trial.config}{short}.{kind}"
+
 
 def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say=print) -> str:
     """Run or go on with the search and write its rows. Returns one line: configurations, the best, img/s."""
@@ -82,8 +93,14 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str], say
         note |= stage.timing(started) | fresh.taken_out(rows)
         write_rows(work.staged["rows"], "search", rows, note)
         found = "all diverged" if best is None else f"best lr {best['lr']:g} with val {best['val_accuracy']:.1%}"
-        many = "" if len(rows) == 1 else "s"
-        return work.publish(f"{len(rows)} configuration{many}, {found}, {stage.rate_text(job, rows, device)}")
+        return work.publish(f"{_counted(rows)}, {found}, {stage.rate_text(job, rows, device)}")
+
+
+def _counted(rows: list[dict]) -> str:
+    """'40 configurations', and of a race how many of them were trained in full."""
+    many = len({row["config"] for row in rows})
+    in_full = f", {len(longest(pd.DataFrame(rows)))} of them in full" if len(rows) > many else ""
+    return f"{many} configuration{'' if many == 1 else 's'}{in_full}"
 
 
 def _grid(job, inputs, outputs, device: torch.device, work: Path, say) -> list[dict]:
@@ -91,7 +108,6 @@ def _grid(job, inputs, outputs, device: torch.device, work: Path, say) -> list[d
     parts = stage.Parts(job, inputs["images"], inputs["index"], inputs["splits"], device)
     train, val = parts.take("train"), parts.take("val")
     check_batch(job, len(train))
-    recipes = recipes_of(job)
     if METHODS[job["method"]].stacks:
         return _stacked_rows(job, train, val, device, work if "best" in outputs else None)
     base_state = start_state(METHODS[job["method"]], load_file(inputs["base"])) if "base" in inputs else None
@@ -100,81 +116,84 @@ def _grid(job, inputs, outputs, device: torch.device, work: Path, say) -> list[d
         (train, val), counts = fresh.as_features(job, train, val)
     setting = _Setting(job, train, val, device, base_state, work, "best" in outputs, say, Prepared(), counts)
 
-    def recall(recipes: list[Recipe]) -> None:
-        _keep_finished(job, inputs, outputs, recipes, work)
+    def recall(trials: list[Trial]) -> None:
+        _keep_finished(setting, inputs, outputs, trials)
 
-    return _rows(setting, recipes, recall)
+    return _rows(setting, recall)
 
 
-def _keep_finished(job, inputs, outputs, recipes: list[Recipe], work: Path) -> None:
+def _keep_finished(setting: _Setting, inputs, outputs, trials: list[Trial]) -> None:
     """Put what an earlier run of this cell finished into the work folder: configurations, and the best one's model."""
     before = finished.of_cell(outputs)
-    rows, best = finished.search_rows(job, inputs, before["rows"], recipes)
+    rows, best = finished.search_rows(setting.job, inputs, before["rows"], trials)
     has_model = "best" in outputs and best is not None and recorded(before["best"])
-    if has_model and not (work / f"config={best}.json").exists():
-        with replacing(work / f"config={best}.safetensors") as beside:
+    if has_model and not setting.place(best, "json").exists():
+        with replacing(setting.place(best, "safetensors")) as beside:
             shutil.copyfile(before["best"], beside)
-    for config, row in rows.items():
-        if not (work / f"config={config}.json").exists():
-            write_text(work / f"config={config}.json", json.dumps(row))
+    for trial, row in rows.items():
+        if not setting.place(trial, "json").exists():
+            write_text(setting.place(trial, "json"), json.dumps(row))
 
 
-def _rows(setting: _Setting, recipes: list[Recipe], recall: Callable[[list[Recipe]], None]) -> list[dict]:
-    """One row per configuration of the grid, and of the rates beyond its edge that the job buys.
+Done = list[tuple[Trial, dict]]
 
-    `recall` puts into the work folder what an earlier run has of some recipes.
+
+def _rows(setting: _Setting, recall: Callable[[list[Trial]], None]) -> list[dict]:
+    """One row per trial: of the grid, of the rates beyond its edge that the job buys, and of a race's full schedules.
+
+    `recall` puts into the work folder what an earlier run has of some trials.
     """
-    rows, work = [], setting.work
+    done: Done = []
     models = fresh.Models(lambda: _build(setting), setting.device)
-    number, count = setting.job.get("shard", (1, 1))
-    tried = list(enumerate(recipes))[number - 1 :: count]
-    while tried:
-        recall(recipes)
-        rows += _tried(setting, tried, len(recipes), rows, models)
-        further = [] if "shard" in setting.job else further_recipes(setting.job, pd.DataFrame(rows))
-        tried = list(enumerate(further, len(recipes)))
-        recipes = recipes + further
-    finite = [row for row in rows if not row["diverged"]]
-    best = int(choose(pd.DataFrame(finite))["config"]) if setting.keeps_best and finite else None
-    if best is not None and not (work / f"config={best}.safetensors").exists():
+    while trials := next_trials(setting.job, pd.DataFrame([row for _, row in done])):
+        recall(trials)
+        for trial in trials:
+            done.append((trial, _tried(setting, trial, models)))
+            _drop_worse(setting, done)
+    best = _best(setting, done)
+    if setting.keeps_best and best and not setting.place(best, "safetensors").exists():
         # Its row was kept from a run in which another one was the best, and so its model was not.
-        _record(setting, best, recipes[best], models)
-    return rows
+        _record(setting, best, models)
+    return [row for _, row in done]
 
 
-def _tried(setting: _Setting, tried, many: int, before: list[dict], models: fresh.Models) -> list[dict]:
-    """A row for each of these configurations, read from the work folder where it is there already."""
-    rows, work = [], setting.work
-    for config, recipe in tried:
-        done = work / f"config={config}.json"
-        if not done.exists():
-            _record(setting, config, recipe, models)
-        rows.append(json.loads(done.read_text(encoding="utf-8")))
-        if setting.keeps_best:
-            _drop_worse(before + rows, work)
-        settings = f"lr {recipe.lr:g}, weight decay {recipe.weight_decay:g}"
-        setting.say(f"configuration {config + 1}/{many}: {settings}: {_verdict(rows[-1])}")
-    return rows
+def _tried(setting: _Setting, trial: Trial, models: fresh.Models) -> dict:
+    """The row of a trial, read from the work folder where it is there already."""
+    file = setting.place(trial, "json")
+    if not file.exists():
+        _record(setting, trial, models)
+    row, recipe = json.loads(file.read_text(encoding="utf-8")), trial.recipe
+    many = max(len(recipes_of(setting.job)), trial.config + 1)
+    short = "" if setting.is_full(trial) else f", {recipe.epochs} epochs"
+    settings = f"lr {recipe.lr:g}, weight decay {recipe.weight_decay:g}{short}"
+    setting.say(f"configuration {trial.config + 1}/{many}: {settings}: {_verdict(row)}")
+    return row
 
 
-def _record(setting: _Setting, config: int, recipe: Recipe, models: fresh.Models) -> None:
-    """Train one configuration and put its row, and where it may be the best its model, into the work folder."""
-    work, model = setting.work, models.fresh()
-    row = _train_one(setting, config, recipe, model)
-    if setting.keeps_best:
-        with replacing(work / f"config={config}.safetensors") as beside:
+def _record(setting: _Setting, trial: Trial, models: fresh.Models) -> None:
+    """Train one trial and put its row, and where it may be the best its model, into the work folder."""
+    model = models.fresh()
+    row = _train_one(setting, trial, model)
+    if setting.keeps_best and setting.is_full(trial):
+        with replacing(setting.place(trial, "safetensors")) as beside:
             save_file(tuned_state(model), beside)
-    write_text(work / f"config={config}.json", json.dumps(row))
-    (work / f"config={config}.checkpoint").unlink(missing_ok=True)
+    write_text(setting.place(trial, "json"), json.dumps(row))
+    setting.place(trial, "checkpoint").unlink(missing_ok=True)
 
 
-def _drop_worse(rows: list[dict], work: Path) -> None:
+def _best(setting: _Setting, done: Done) -> Trial | None:
+    """The best so far of those on the full schedule; None where there is none, or all diverged."""
+    full = {trial.config: (trial, row) for trial, row in done if setting.is_full(trial)}
+    order = ranked(pd.DataFrame([row for _, row in full.values()])) if full else ()
+    return full[int(order["config"].iloc[0])][0] if len(order) else None
+
+
+def _drop_worse(setting: _Setting, done: Done) -> None:
     """Keep on disk the best tuned state so far: one model, not one for each configuration."""
-    finite = [row for row in rows if not row["diverged"]]
-    best = choose(pd.DataFrame(finite))["config"] if finite else None
-    for row in rows:
-        if row["config"] != best:
-            (work / f"config={row['config']}.safetensors").unlink(missing_ok=True)
+    best = _best(setting, done) if setting.keeps_best else None
+    for trial, _ in done if setting.keeps_best else ():
+        if trial != best:
+            setting.place(trial, "safetensors").unlink(missing_ok=True)
 
 
 def _build(setting: _Setting) -> nn.Module:
@@ -184,9 +203,9 @@ def _build(setting: _Setting) -> nn.Module:
     return fresh.built(job, setting.train, seed=seed, base_state=setting.base_state)
 
 
-def _train_one(setting: _Setting, config: int, recipe: Recipe, model: nn.Module) -> dict:
+def _train_one(setting: _Setting, trial: Trial, model: nn.Module) -> dict:
     """Train one configuration from a fresh model."""
-    job = setting.job
+    job, config, recipe = setting.job, trial.config, trial.recipe
 
     def on_epoch(record, rate):
         progress = f"epoch {record['epoch']}/{recipe.epochs}, loss {float(record['train_loss']):.3f}"
@@ -198,7 +217,7 @@ def _train_one(setting: _Setting, config: int, recipe: Recipe, model: nn.Module)
         recipe,
         seed=job["seed"],
         watch=setting.val if job["protocol"]["val_every_epoch"] else None,
-        checkpoint=setting.work / f"config={config}.checkpoint",
+        checkpoint=setting.place(trial, "checkpoint"),
         checkpoint_seconds=job["checkpoint_seconds"],
         on_epoch=on_epoch,
         compile="never" if setting.is_probe else job["compile"],

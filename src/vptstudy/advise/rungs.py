@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 import yaml
 
 from vptcore.models.methods_table import METHODS
+from vptcore.training import racing
 from vptstudy.advise.look import Look
 
 SEEDS = (42, 44, 82, 100, 800)
 FOLD_SEEDS = SEEDS[:3]  # five folds are five training sets already
 TRIED = 4  # rates of an arm, before those beyond an end
-SHORT = 4  # a short schedule is a quarter of a full one
+SHORT = round(1 / racing.SHORT)  # short schedules take as long as a full one
 LENGTHS = (5, 20)  # prompts a layer
 ROUNDED = 0.01  # a config's rate has three digits
 REFERENCE_BATCH = 256  # a config's rate is for so many images (docs/protocol.md, scale_lr)
@@ -64,7 +65,7 @@ class Budget:
 
     @property
     def short(self) -> int:
-        return max(1, round(self.epochs / SHORT))
+        return racing.short_epochs(self.epochs)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from vptcore.training.choose import choose
-from vptcore.training.edges import recipes_tried
 from vptcore.training.recipe import Recipe
+from vptcore.training.trials import trials_of
 from vptcore.training.watched import watched_places
 from vptstudy.audit.context import Found, View, only
 from vptstudy.audit.findings import Finding
@@ -44,19 +44,21 @@ def check_search(view: View, job: Job) -> Iterator[Found]:
 
 
 def _grid(job: Job, rows: Rows) -> Iterator[Finding]:
-    """Every configuration once, each the one that the grid, or what was bought beyond its edges, has at its number."""
-    scores = ("config", "lr", "weight_decay", "val_accuracy", "diverged")
-    recipes = recipes_tried(job.slice, pd.DataFrame({key: rows[key] for key in scores}))
-    found = rows["config"].tolist()
+    """Every trial once, each the one that the grid, what was bought beyond its edges, or the race has at its number."""
+    scores = ("config", "optimizer", "lr", "weight_decay", "epochs", "val_accuracy", "diverged")
+    trials = trials_of(job.slice, pd.DataFrame({key: rows[key] for key in scores}))
+    found = list(zip(rows["config"].tolist(), rows["epochs"].tolist(), strict=True))
     if len(set(found)) != len(found):
-        yield Finding("complete", f"configuration {_first_twice(found)} occurs twice")
-    elif sorted(found) != list(range(len(recipes))):
-        yield Finding("complete", f"{len(found)} configurations; the grid has {len(recipes)}")
+        yield Finding("complete", f"configuration {_first_twice(found)[0]} occurs twice")
+    elif sorted(config for config, _ in found) != sorted(trial.config for trial in trials):
+        what = "trainings; the race" if "racing" in job.slice else "configurations; the grid"
+        yield Finding("complete", f"{len(found)} {what} has {len(trials)}")
+    by_key = {trial.config: trial.recipe for trial in trials} | {trial.key: trial.recipe for trial in trials}
     shared = {"seed": job.slice["seed"], "prompt_length": job.slice["prompt_length"]}
-    for place, config in enumerate(found):
-        if config not in range(len(recipes)):
+    for place, (config, epochs) in enumerate(found):
+        recipe = by_key.get((config, epochs)) or by_key.get(config)
+        if recipe is None:
             continue
-        recipe = recipes[config]
         wanted = {key: getattr(recipe, key) for key in ("optimizer", "lr", "weight_decay", "batch", "epochs")} | shared
         for key, value in wanted.items():
             if rows[key][place] != value:
@@ -182,7 +184,7 @@ def _chosen(view: View, job: Job) -> tuple[Recipe, int] | None:
     search = view.rows_if(job.inputs["search"][0], "search")
     if search is None:
         return None
-    keys = ("config", "optimizer", "lr", "weight_decay", "val_accuracy", "diverged")
+    keys = ("config", "optimizer", "lr", "weight_decay", "epochs", "val_accuracy", "diverged")
     try:
         best = choose(pd.DataFrame({key: search[key] for key in keys}))
     except ValueError:

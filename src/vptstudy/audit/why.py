@@ -96,8 +96,9 @@ def _final(rows: Rows) -> str:
 def _search(rows: Rows) -> str:
     import pandas as pd
 
-    best = choose(pd.DataFrame({k: rows[k] for k in ("config", "lr", "weight_decay", "val_accuracy", "diverged")}))
-    count = len(rows["config"])
+    keys = ("config", "lr", "weight_decay", "epochs", "val_accuracy", "diverged")
+    best = choose(pd.DataFrame({key: rows[key] for key in keys}))
+    count = len(set(rows["config"].tolist()))
     return f"{count} configurations, best {best['config']}: lr {best['lr']:g} with val {best['val_accuracy']:.1%}"
 
 

@@ -26,6 +26,7 @@ def run(options) -> int:
     from vptstudy.audit.locate import check_owner
     from vptstudy.config.resolve import load_study
     from vptstudy.config.runnable import problems, remarks
+    from vptstudy.plan.race import race_lines
     from vptstudy.report.on_edge import edge_lines
 
     study = load_study(read_config(options.config))
@@ -45,7 +46,7 @@ def run(options) -> int:
     if study.left_out:
         pairs = ", ".join(f"{task} at {train}" for task, train in study.left_out)
         print(f"  left out   {len(study.left_out)}, too few images for this size: {pairs}")
-    for line in remarks(study):
+    for line in (*remarks(study), *race_lines(study)):
         print(f"  note       {line}")
     for line in edge_lines(study):
         print(f"  edge       {line}")

@@ -102,6 +102,11 @@ def check_shards(study: Study) -> None:
                 f"edges: extend: the grid of {cell.method} is split over {shards['search']} jobs, none of which sees "
                 "all scores; take shards.search out, or set edges: mark"
             )
+        if study.racing and study.shards("search", cell) > 1:
+            raise ConfigError(
+                f"search: racing: the grid of {cell.method} is split over {shards['search']} jobs, none of which sees "
+                "all scores; take shards.search out, or set search: grid"
+            )
         grid = study.config["methods"][cell.method]["grid"]
         most = len(grid["lr"]) * len(grid["weight_decay"])
         if study.shards("search", cell) > most:

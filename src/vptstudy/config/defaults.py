@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from vptcore.models.methods_table import METHODS
+from vptcore.training.racing import KEEP, SHORT
 from vptstudy.config.fair import fair_defaults, is_fair
 from vptstudy.config.schema import read_config
 
@@ -56,6 +57,8 @@ def with_defaults(config: Mapping) -> dict:
     for path in PATHS:
         merged = _expanded(merged, path.split("."))
     merged["fid"] = _fid(merged.get("fid", False))
+    if "search" in merged and (found := _search(merged.pop("search"))) != {"kind": "grid"}:
+        merged["search"] = found
     experiments = merged.get("experiments")
     if isinstance(experiments, Mapping):
         merged["experiments"] = {name: _experiment(value, merged["tasks"]) for name, value in experiments.items()}
@@ -66,6 +69,14 @@ def with_defaults(config: Mapping) -> dict:
 def _fid(value: object) -> object:
     """`fid: off`, which YAML reads as false, and no fid at all are a mapping too: every reader asks one key."""
     return {"network": "off"} if value is False or value == "off" else value
+
+
+def _search(value: object) -> object:
+    """`search: racing` and `search: grid` are a mapping too. A whole grid is what no key says: no file is made again
+    for saying it."""
+    found = {"kind": value} if isinstance(value, str) else value
+    is_race = isinstance(found, Mapping) and found.get("kind") == "racing"
+    return {"kind": "racing", "short": SHORT, "keep": KEEP, **found} if is_race else found
 
 
 def _merged(default: Mapping, config: Mapping, at: str) -> dict:

@@ -14,14 +14,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from vptcore.models.methods_table import METHODS, in_order
 from vptcore.records import RowsError, read_provenance, read_rows
 from vptstudy.plan.devices import Device, device_of, is_known
 from vptstudy.plan.images import Counts
 from vptstudy.plan.seconds import Speed, key_of
-from vptstudy.plan.workload import Workload, final_work, search_work
+from vptstudy.plan.workload import Trainings, Workload, final_work, search_work
 
-WORK = {"search": search_work, "final": final_work}
+STAGES = ("search", "final")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Measured:
 
 def measured_jobs(root: Path | str) -> list[Measured]:
     """Every search and final below a results folder that can be read. Raises RowsError where there is none."""
-    found = [job for stage in WORK for job in _of_stage(Path(root), stage)]
+    found = [job for stage in STAGES for job in _of_stage(Path(root), stage)]
     if not found:
         raise RowsError(f"{root}: no finished searches or finals here; name a study's results, such as results/demo")
     return found
@@ -69,7 +71,14 @@ def _of_stage(root: Path, stage: str) -> Iterable[Measured]:
         # A diverged run stops early, and a resumed job took longer than its file says: neither measures a rate.
         if seconds >= trained > 0 and not rows["diverged"].any():
             ready = float(rows["compile_seconds"].fillna(0).sum())
-            yield Measured(stage, job, WORK[stage](job, counts), str(first["device"]), trained, seconds, ready)
+            work = _search_work(job, counts, rows) if stage == "search" else final_work(job, counts)
+            yield Measured(stage, job, work, str(first["device"]), trained, seconds, ready)
+
+
+def _search_work(job: Mapping, counts: Counts, rows: pd.DataFrame) -> Workload:
+    """By what was trained: rates bought beyond an edge too, and of a race what went on."""
+    full = int((rows["epochs"] == job["recipe"]["epochs"]).sum())
+    return search_work(job, counts, Trainings(len(rows) - full, full))
 
 
 def calibrated(device: Device, jobs: Iterable[Measured]) -> Speed:

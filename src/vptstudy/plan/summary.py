@@ -20,6 +20,7 @@ from vptstudy.graph.jobs import Job
 from vptstudy.plan.devices import DEVICES
 from vptstudy.plan.estimate import Plan, stage_of
 from vptstudy.plan.measured import Measured
+from vptstudy.plan.race import race_lines
 from vptstudy.plan.seconds import Speed
 from vptstudy.plan.switches import Switch
 
@@ -30,7 +31,7 @@ def as_json(plan: Plan, gpus: int, found: Sequence[Switch], basis: str) -> dict:
     """Everything that the tables show, in seconds and bytes."""
     return {
         "study": plan.study.name, "targets": plan.targets, "device": plan.speed.device.name, "basis": basis,
-        "assumptions": plan.assumptions, "further_rate_seconds": plan.beyond,
+        "assumptions": plan.assumptions, "further_rate_seconds": plan.beyond, "race": race_lines(plan.study),
         "gpu_bytes": max(plan.gpu_bytes.values(), default=0.0),
         "gpus": gpus, "jobs": len(plan.jobs), "jobs_done": len(plan.done), "gpu_seconds": plan.gpu_seconds,
         "cpu_seconds": plan.cpu_seconds, "disk_bytes": plan.disk, "wall_seconds": plan.wall_seconds(gpus),
@@ -133,6 +134,7 @@ def _summary(plan: Plan, gpus: int) -> list[str]:
         )
     if is_gpu:
         lines.append("Wall time: " + ", ".join(f"{n} GPUs {_wall(plan.wall_seconds(n))}" for n in MANY_GPUS[1:]) + ".")
+    lines += race_lines(plan.study)
     lines += _gpu_memory(plan)
     chain = " → ".join(_name(job) for job in plan.chain if job.kind in ("search", "final", "explain", "fid"))
     lines.append(f"Never under {_wall(plan.chain_seconds)}: {chain or 'the longest chain'}.")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from vptcore.choices import ConfigError
+from vptstudy.plan.race import RISK
 
 MAX_TEST = 100_000  # more test images than any task that ships has
 
@@ -51,6 +52,11 @@ def _changes(config: Mapping) -> Iterator[tuple[str, str, dict]]:
     regrid = not config["regrid"]
     told = "each size searched anew" if regrid else f"other sizes reuse the recipe of {config['base_train']}"
     yield f"regrid: {str(regrid).lower()}", told, _with(config, "regrid", regrid)
+    if config.get("search", {}).get("kind") == "racing":
+        yield "search: grid", "every configuration trained in full", _with(config, "search", {"kind": "grid"})
+    else:
+        raced = _with(config, "search", {"kind": "racing"})
+        yield "search: racing", f"short schedules first, full ones for the best: {RISK}", raced
     yield from _grids(config)
     if config["protocol"] == "paper":
         fixed = _with(config, "switches", {**config["switches"], "full_decay": "fixed"})

@@ -93,8 +93,8 @@ class _Model:
     def is_swin(self) -> bool:
         return self.job["backbone"]["timm"].startswith("swin_")
 
-    def train(self, images: int, runs: int = 1, heads: int = 1) -> Phase:
-        """`runs` runs one after the other, of `heads` stacked heads each."""
+    def train(self, images: int, runs: float = 1, heads: int = 1) -> Phase:
+        """`runs` runs of a whole schedule one after the other, of `heads` stacked heads each."""
         recipe = self.job["recipe"]
         passes = recipe["epochs"] * runs
         steps = passes * math.ceil(images / recipe["batch"])
@@ -110,15 +110,34 @@ class _Model:
         return Phase(name, "score", times * filled, self.score, steps, self.is_swin)
 
 
-def search_work(job: Mapping, counts: Counts) -> Workload:
-    """Every configuration trained on train and scored on val."""
-    model, configs = _Model(job), len(recipes_of(job))
-    often = configs * (job["recipe"]["epochs"] + 1 if job["protocol"]["val_every_epoch"] else 1)
+@dataclass(frozen=True)
+class Trainings:
+    """How many trainings a search is: on the `short` schedule of a race, and on the `full` one."""
+
+    short: int
+    full: int
+
+    def epochs(self, job: Mapping) -> int:
+        return self.short * job.get("racing", {}).get("epochs", 0) + self.full * job["recipe"]["epochs"]
+
+
+def trainings_of(job: Mapping) -> Trainings:
+    """As planned: nothing diverges, and nothing is bought beyond an edge."""
+    configs = len(recipes_of(job))
+    return Trainings(configs, job["racing"]["keep"]) if "racing" in job else Trainings(0, configs)
+
+
+def search_work(job: Mapping, counts: Counts, trainings: Trainings | None = None) -> Workload:
+    """Every configuration trained on train and scored on val; by so many trainings where they are known."""
+    trainings = trainings or trainings_of(job)
+    model, configs = _Model(job), trainings.short + trainings.full
+    often = configs + (trainings.epochs(job) if job["protocol"]["val_every_epoch"] else 0)
     phases: list[Phase] = []
     is_stacked = METHODS[job["method"]].stacks
     if METHODS[job["method"]].probe:
         phases.append(model.scoring("features", counts.train + counts.val))
-    stacked = {"runs": 1, "heads": configs} if is_stacked else {"runs": configs}
+    whole = trainings.epochs(job) / job["recipe"]["epochs"]
+    stacked = {"runs": 1, "heads": configs} if is_stacked else {"runs": whole}
     phases += [model.train(counts.train, **stacked), model.scoring("val", counts.val, often)]
     decays = 1 if is_stacked else len({(r.optimizer, r.weight_decay) for r in recipes_of(job)})
     work = _work(job, phases, counts.train, decays)
@@ -127,8 +146,13 @@ def search_work(job: Mapping, counts: Counts) -> Workload:
 
 
 def beyond(job: Mapping) -> float:
-    """What one more rate costs of a search under `edges: extend`, as a share of its grid; 0 where none is bought."""
-    return 1 / len(set(job["grid"]["lr"])) if job.get("extend") else 0.0
+    """What one more rate costs of a search under `edges: extend`, as a share of its grid; 0 where none is bought. In a
+    race as if each of its configurations went on."""
+    if not job.get("extend"):
+        return 0.0
+    each = 1 + job.get("racing", {}).get("epochs", 0) / job["recipe"]["epochs"]
+    configs = len(recipes_of(job)) / len(set(job["grid"]["lr"]))
+    return configs * each * job["recipe"]["epochs"] / trainings_of(job).epochs(job)
 
 
 def final_work(job: Mapping, counts: Counts) -> Workload:
@@ -176,7 +200,8 @@ def _scorings(job: Mapping, *sets: tuple[int, float]) -> frozenset[Hashable]:
 def logits_bytes(job: Mapping, val: int) -> int:
     """The val logits of a search, in half precision."""
     each = val * job["classes"]
-    return 2 * each * len(recipes_of(job)) if each <= MOST_LOGITS else 0
+    trainings = trainings_of(job)
+    return 2 * each * (trainings.short + trainings.full) if each <= MOST_LOGITS else 0
 
 
 def tuned_bytes(job: Mapping) -> int:

@@ -21,8 +21,8 @@ from PIL import Image, ImageDraw
 from vptcore.analysis.published import RUNS
 from vptcore.data.one_shot import of_pick
 from vptcore.training.choose import choose
-from vptcore.training.edges import further_recipes
 from vptcore.training.recipe import Recipe
+from vptcore.training.trials import next_trials
 from vptcore.training.watched import watched_places
 from vptstudy import slices
 from vptstudy.rehearsal.levels import parameters, rng_of, seconds
@@ -31,6 +31,7 @@ from vptstudy.study import Cell, Study
 # Points of accuracy between seeds, and how many test images a task keeps at most: the real sets would be 80 times as
 # many rows, and no figure would look different.
 SPREAD, MOST_TEST = 0.006, 1000
+SHORTER = 0.8  # of the accuracy, on schedules that are ever so short
 # Of the made-up reference: natural images come out near it, specialized ones far.
 REFERENCE_SPREAD = 165.0
 # Images of a task of one's own, which are counted when it is prepared and so not known here.
@@ -64,7 +65,8 @@ def pool_size(study: Study, task: str) -> int:
 def search(study: Study, cell: Cell, level: float) -> dict[str, list]:
     """A grid whose val accuracy falls off from one best learning rate; its ends may diverge."""
     slice_, rng = slices.search(study, cell), rng_of("search", cell.folder)
-    rates, decays = sorted(slice_["grid"]["lr"]), sorted(slice_["grid"]["weight_decay"])
+    rows, tried, whole = [], next_trials(slice_), slice_["recipe"]["epochs"]
+    rates, decays = (sorted({getattr(t.recipe, name) for t in tried}) for name in ("lr", "weight_decay"))
     best = rng.uniform(0.35, 0.75) * (len(rates) - 1)
     tuned, total = parameters(cell, study)
     classes = study.tasks[cell.task].classes
@@ -72,34 +74,34 @@ def search(study: Study, cell: Cell, level: float) -> dict[str, list]:
     parts, images = splits(study, cell.task, cell.train)["part"], len(labels)
     each = seconds(cell, study)
     places = {lr: place for place, lr in enumerate(rates)}
-    rows, tried = [], [(lr, decay) for lr in rates for decay in decays]
     while tried:
-        lr, decay = tried.pop(0)
-        config, off = len(rows), (places[lr] - best) / max(1.5, len(rates) / 3)
-        expected = level * math.exp(-0.35 * off**2) - 0.01 * decays.index(decay) / len(decays)
+        trial = tried.pop(0)
+        lr, decay, share = trial.recipe.lr, trial.recipe.weight_decay, trial.recipe.epochs / whole
+        off = (places[lr] - best) / max(1.5, len(rates) / 3)
+        expected = SHORTER ** (1 - share) * level * math.exp(-0.35 * off**2) - 0.01 * decays.index(decay) / len(decays)
         diverged = off > 1.6 and rng.random() < 0.8
         hit = rng.random(images) < max(expected, 1 / classes)
         predicted = np.where(hit, labels, (labels + rng.integers(1, classes, images)) % classes)
         accuracy = float((predicted == labels).mean())
         rows.append(
             {
-                "config": config, "seed": study.config["search_seed"], "optimizer": slice_["recipe"]["optimizer"],
+                "config": trial.config, "seed": study.config["search_seed"], "optimizer": trial.recipe.optimizer,
                 "lr": lr, "weight_decay": decay, "batch": slice_["recipe"]["batch"],
-                "epochs": slice_["recipe"]["epochs"], "prompt_length": study.prompt_length(cell),
+                "epochs": trial.recipe.epochs, "prompt_length": study.prompt_length(cell),
                 "val_accuracy": math.nan if diverged else accuracy,
                 "val_loss": math.nan if diverged else -math.log(max(accuracy, 0.01)), "train_accuracy": 0.99,
                 "train_loss": 0.03, "diverged": diverged, "tuned_parameters": tuned, "total_parameters": total,
                 "train_images": parts.count("train"), "val_images": images,
                 "images_per_second": 100 * _images(cell.train) / each,
-                "seconds": each * _images(cell.train) / 800 * rng.uniform(0.95, 1.05),
+                "seconds": share * each * _images(cell.train) / 800 * rng.uniform(0.95, 1.05),
                 "compile_seconds": 0.0, "device": DEVICE, "val_predictions": predicted.tolist(),
                 "val_logits": None,
             }
         )  # fmt: skip
-        if not tried and (further := further_recipes(slice_, pd.DataFrame(rows))):
-            rate = further[0].lr
-            places[rate] = max(places.values()) + 1 if rate > max(places) else min(places.values()) - 1
-            tried = [(rate, decay) for decay in decays]
+        if not tried:
+            tried = next_trials(slice_, pd.DataFrame(rows))
+            for rate in {trial.recipe.lr for trial in tried} - set(places):  # bought beyond an edge
+                places[rate] = max(places.values()) + 1 if rate > max(places) else min(places.values()) - 1
     return _columns(rows)
 
 
@@ -122,7 +124,7 @@ def _images(train: str) -> int:
 def finals(study: Study, cell: Cell, level: float, searched: Mapping[str, list]) -> dict[str, dict[str, list]]:
     """Rows of kind final, predictions and curves of one cell, consistent with each other and with its search."""
     chosen = choose(
-        pd.DataFrame({k: searched[k] for k in ("config", "lr", "weight_decay", "val_accuracy", "diverged")})
+        pd.DataFrame({k: searched[k] for k in ("config", "lr", "weight_decay", "epochs", "val_accuracy", "diverged")})
     )
     slice_, task = slices.final(study, cell), study.tasks[cell.task]
     tuned, total = parameters(cell, study)

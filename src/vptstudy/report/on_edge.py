@@ -14,7 +14,7 @@ from vptcore.training.choose import choose, edge_of
 from vptstudy.report.captions import plural
 from vptstudy.study import Cell, Study
 
-COLUMNS = ("lr", "weight_decay", "val_accuracy", "diverged")
+COLUMNS = ("lr", "weight_decay", "epochs", "val_accuracy", "diverged")
 NAMED = 8  # cells named in a terminal; table_selection has all
 
 

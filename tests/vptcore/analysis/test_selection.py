@@ -18,6 +18,7 @@ def search(right_CV: np.ndarray, labels_V: np.ndarray, diverged: tuple[int, ...]
         [
             {
                 "config": config, "lr": [0.1, 0.01][config % 2], "weight_decay": [0.0, 0.0, 0.01, 0.01][config % 4],
+                "epochs": 10,
                 "val_accuracy": np.nan if config in diverged else right.mean(),
                 "diverged": config in diverged,
                 "val_predictions": np.where(right, labels_V, labels_V + 1),

@@ -9,7 +9,7 @@ from vptcore.training.choose import choose, edge_of
 
 
 def rows(*values):
-    return pd.DataFrame(values, columns=["lr", "weight_decay", "val_accuracy", "diverged"])
+    return pd.DataFrame(values, columns=["lr", "weight_decay", "val_accuracy", "diverged"]).assign(epochs=10)
 
 
 def test_ties_go_to_the_smaller_lr_then_the_smaller_decay():
@@ -45,6 +45,17 @@ def test_against_a_plain_sort(values):
 def test_the_edge_of_the_rates_that_were_tried(scores, edge):
     table = rows(*((lr, 0.0, score, score is None) for lr, score in zip((0.1, 1.0, 10.0), scores, strict=True)))
     assert edge_of(table) == edge
+
+
+def test_a_short_schedule_is_tried_and_never_chosen():
+    short = rows((0.1, 0.0, 0.9, False), (1.0, 0.0, 0.8, False), (10.0, 0.0, 0.1, False)).assign(epochs=2)
+    full = rows((1.0, 0.0, 0.5, False), (0.1, 0.0, 0.4, False))
+    assert choose(pd.concat([short, full]))["val_accuracy"] == 0.5
+    assert edge_of(pd.concat([short, full])) == "", "0.1 and 10 were tried"
+    assert edge_of(full) == "highest"
+    assert choose(short)["lr"] == 0.1, "where there is nothing longer"
+    with pytest.raises(ValueError, match="all 2 configurations diverged"):
+        choose(pd.concat([short, full.assign(diverged=True)]))
 
 
 def test_one_rate_or_none_that_held_has_no_edge():

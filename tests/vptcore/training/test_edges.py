@@ -15,12 +15,13 @@ from tests.vptcore.training.test_search_final import checkpoint, job, outputs, r
 from vptcore.records import read_rows
 from vptcore.training import search
 from vptcore.training.choose import choose, edge_of
-from vptcore.training.edges import next_rate, recipes_tried
+from vptcore.training.edges import next_rate
+from vptcore.training.trials import trials_of
 
 
 def tried(*scores: tuple[float, float | None]) -> pd.DataFrame:
     return pd.DataFrame([
-        {"config": i, "lr": lr, "weight_decay": 0.0, "val_accuracy": score, "diverged": score is None}
+        {"config": i, "lr": lr, "weight_decay": 0.0, "epochs": 3, "val_accuracy": score, "diverged": score is None}
         for i, (lr, score) in enumerate(scores)
     ])  # fmt: skip
 
@@ -50,6 +51,10 @@ def test_no_more_than_so_many_a_side():
     assert next_rate(tried((1, 0.9), (2, 0.2), (4, 0.3), (8, 0.4)), [1, 2], 2) == 0.5
 
 
+def tried_recipes(job, rows):
+    return [trial.recipe for trial in trials_of(job, rows)]
+
+
 BASE = {
     "recipe": {"optimizer": "sgd", "lr": 0.0, "weight_decay": 0.0, "batch": 8, "epochs": 3, "warmup": 1},
     "grid": {"lr": [1.0, 2.0, 4.0], "weight_decay": [0.0, 0.1]},
@@ -61,11 +66,11 @@ BASE = {
 def test_a_search_ends_inside_or_at_its_cap(peak, extend, diverges):
     """Scores fall off from a peak on the logarithm of the rate, and rates above a bound diverge."""
     job = BASE | {"extend": extend}
-    rows = pd.DataFrame(columns=["config", "lr", "weight_decay", "val_accuracy", "diverged"])
-    while len(rows) < len(recipes := recipes_tried(job, rows)):
+    rows = pd.DataFrame(columns=["config", "lr", "weight_decay", "epochs", "val_accuracy", "diverged"])
+    while len(rows) < len(recipes := tried_recipes(job, rows)):
         rows = pd.DataFrame(
             {
-                "config": i, "lr": r.lr, "weight_decay": r.weight_decay,
+                "config": i, "lr": r.lr, "weight_decay": r.weight_decay, "epochs": r.epochs,
                 "val_accuracy": 1 / (1 + abs(math.log2(r.lr) - peak)), "diverged": math.log2(r.lr) > diverges,
             }
             for i, r in enumerate(recipes)
@@ -77,14 +82,14 @@ def test_a_search_ends_inside_or_at_its_cap(peak, extend, diverges):
     assert {1.0, 2.0, 4.0} <= set(rates)
     if not rows["diverged"].all() and (edge := edge_of(rows)):
         assert extend == (above if edge == "highest" else below)
-    assert recipes_tried(BASE, rows) == recipes[:6], "without the key the grid is all there is"
+    assert tried_recipes(BASE, rows) == recipes[:6], "without the key the grid is all there is"
 
 
 @pytest.mark.parametrize("method", ["vpt", "linear", "mlp"])
 def test_a_search_buys_what_its_scores_ask_for_and_keeps_its_best(job, task, tmp_path, method):
     asked = job(method, lrs=(0.0001, 0.0002), decays=(0.0, 0.01), extend=3)
     rows = run_search(asked, task, tmp_path, best=str(tmp_path / "best.safetensors"))
-    assert [(r.lr, r.weight_decay) for r in recipes_tried(asked, rows)] == list(
+    assert [(r.lr, r.weight_decay) for r in tried_recipes(asked, rows)] == list(
         zip(rows["lr"], rows["weight_decay"], strict=True)
     )
     assert rows["config"].tolist() == list(range(len(rows)))

@@ -11,7 +11,7 @@ import yaml
 
 from vptcore.choices import ConfigError
 from vptcore.records import write_rows
-from vptcore.training.edges import recipes_tried
+from vptcore.training.trials import trials_of
 from vptstudy import slices
 from vptstudy.cli import check
 from vptstudy.config.resolve import load_study
@@ -89,7 +89,7 @@ def test_a_rehearsal_extends_as_a_search_does():
     for cell in extended.searches:
         rows = pd.DataFrame(rehearsed.search(extended, cell, 0.7))
         job = slices.search(extended, cell)
-        recipes = recipes_tried(job, rows)
+        recipes = [trial.recipe for trial in trials_of(job, rows)]
         assert [(r.lr, r.weight_decay) for r in recipes] == list(zip(rows["lr"], rows["weight_decay"], strict=True))
         bought += len(set(rows["lr"]) - set(job["grid"]["lr"]))
     assert bought

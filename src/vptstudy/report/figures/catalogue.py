@@ -22,6 +22,7 @@ from vptcore.training.choose import edge_of
 from vptstudy.report import captions, chance, quadrants
 from vptstudy.report.chance import one_cell_a_task
 from vptstudy.report.figures import overfitted, seen, values
+from vptstudy.report.raced import race_line
 from vptstudy.report.tables import cost, whens
 from vptstudy.report.tables.specs import PAIR, STRATEGIES, sizes
 from vptstudy.study import Cell, Study
@@ -152,7 +153,8 @@ def _examples(spec: FigureSpec, study: Study) -> Wanted:
 
 
 def _edges(study: Study, frames: Frames) -> str:
-    return captions.edges_line([edge_of(rows) for _, rows in frames["search"].groupby(CELL, sort=False)])
+    searches = [rows for _, rows in frames["search"].groupby(CELL, sort=False)]
+    return " ".join(filter(None, (captions.edges_line(map(edge_of, searches)), race_line(searches))))
 
 
 def _searches(spec: FigureSpec, study: Study) -> Wanted:

@@ -21,7 +21,7 @@ from matplotlib.ticker import NullFormatter
 
 from vptcore.analysis.calibration import calibration_error, reliability
 from vptcore.models.methods_table import METHODS, in_order
-from vptcore.training.choose import HIGHEST, LOWEST, choose, edge_of
+from vptcore.training.choose import HIGHEST, LOWEST, edge_of, longest, ranked
 from vptstudy.report.chance import chance_of
 from vptstudy.report.figures.draw_lines import CHANCE
 from vptstudy.report.figures.style import (
@@ -36,6 +36,7 @@ from vptstudy.report.figures.style import (
     panels,
     short,
 )
+from vptstudy.report.raced import is_raced
 from vptstudy.report.tables import cost
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.specs import PAIR
@@ -45,6 +46,7 @@ from vptstudy.study import Study
 EDGE_MARKS = {"": "", LOWEST: " ◂", HIGHEST: " ▸"}
 COST_MARKS = "osD^vPX<>ph"
 MOST_MARKS = 7  # in a line of the legend
+LEFT_BEHIND = {"marker": ".", "ls": "", "color": NEUTRAL, "ms": 3}  # of a race, after the short schedule
 # Points below the best of its task at which the scale of a heat map ends.
 DEEPEST = 30
 
@@ -76,7 +78,9 @@ def searches(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     handles = [Line2D([], [], marker="o", ls="", mfc="none", mec="#d00000", mew=1.2, ms=6, label="chosen")]
     if rows["diverged"].astype(bool).any():
         handles.append(Patch(fc=FAINT, ec="white", hatch=HATCH, lw=0, label="diverged"))
-    figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    if any(is_raced(mine) for _, mine in rows.groupby("task")):
+        handles.append(Line2D([], [], label="not trained in full", **LEFT_BEHIND))
+    figure.legend(handles=handles, loc="outside upper left", ncols=3)
     return figure
 
 
@@ -87,10 +91,16 @@ def _heat(axis: Axes, rows: pd.DataFrame, inches: float):
     rates, decays = sorted(set(rows["lr"])), sorted(set(rows["weight_decay"]))
     values = np.full((len(decays), len(rates)), np.nan)
     lost = np.zeros_like(values, dtype=bool)
-    for row in rows.itertuples():
+    full = longest(rows)
+    for row in full.itertuples():
         place = decays.index(row.weight_decay), rates.index(row.lr)
         lost[place] = bool(row.diverged)
         values[place] = np.nan if row.diverged else 100 * row.val_accuracy
+    for row in rows[~rows["config"].isin(full["config"])].itertuples():
+        place = decays.index(row.weight_decay), rates.index(row.lr)
+        lost[place] = bool(row.diverged)
+        if not row.diverged:
+            axis.plot(place[1] + 0.5, place[0] + 0.5, **LEFT_BEHIND)
     below = values - np.nanmax(values) if np.isfinite(values).any() else values
     sns.heatmap(
         below, ax=axis, cmap="cividis", vmin=-DEEPEST, vmax=0, cbar=False, linewidths=0.3,
@@ -98,8 +108,8 @@ def _heat(axis: Axes, rows: pd.DataFrame, inches: float):
     )  # fmt: skip
     for y, x in zip(*np.nonzero(lost), strict=True):
         axis.add_patch(Rectangle((x, y), 1, 1, fc=FAINT, ec="white", hatch=HATCH, lw=0))
-    if not lost.all():
-        best = choose(rows)
+    if len(order := ranked(rows)):
+        best = order.iloc[0]
         place = rates.index(best["lr"]) + 0.5, decays.index(best["weight_decay"]) + 0.5
         axis.plot(*place, "o", mfc="none", mec="#d00000", mew=1.2, ms=6)
     axis.invert_yaxis()

@@ -16,10 +16,11 @@ from vptcore.analysis.calibration import calibration_error, reliability
 from vptcore.analysis.curves import mean_curves
 from vptcore.analysis.evidence import grouped
 from vptcore.analysis.statistics import CELL, Difference, summarise
-from vptcore.training.choose import choose
+from vptcore.training.choose import ranked
 from vptstudy.report import quadrants as plane
 from vptstudy.report.chance import chance_of
 from vptstudy.report.contrasts import Contrasts
+from vptstudy.report.raced import is_raced
 from vptstudy.report.tables import cost, whens
 from vptstudy.study import Study
 
@@ -92,13 +93,14 @@ def _interval(gap: Difference) -> dict[str, float]:
 
 
 def searches(spec, study: Study, frames: Frames) -> pd.DataFrame:
-    """Every configuration, and whether it was chosen."""
-    kept = [*CELL, "config", "lr", "weight_decay", "val_accuracy", "diverged"]
+    """Every configuration, and whether it was chosen; of a race every training, with its epochs."""
+    searches = [rows for _, rows in frames["search"].groupby(CELL, sort=False)]
+    epochs = ["epochs"] if any(map(is_raced, searches)) else []
+    kept = [*CELL, "config", "lr", "weight_decay", *epochs, "val_accuracy", "diverged"]
     parts = []
-    for _, rows in frames["search"].groupby(CELL, sort=False):
-        lost = rows["diverged"].astype(bool) | rows["val_accuracy"].isna()
-        best = None if lost.all() else choose(rows)["config"]
-        parts.append(rows[kept].assign(chosen=rows["config"] == best))
+    for rows in searches:
+        best = ranked(rows).head(1)
+        parts.append(rows[kept].assign(chosen=rows.index.isin(best.index)))
     return pd.concat(parts, ignore_index=True)
 
 

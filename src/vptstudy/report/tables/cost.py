@@ -50,7 +50,8 @@ def by_task(study: Study, frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         return pd.DataFrame()
     final, search = rows_of(frames["final"], wanted["final"]), rows_of(frames["search"], wanted["search"])
     times = final.groupby(["method", "task"])[["seconds", "images_per_second"]].median()
-    grids = search.groupby(["method", "task"])["seconds"].agg(["sum", "size"])
+    searches = search.groupby(["method", "task"])
+    grid_seconds, configurations = searches["seconds"].sum(), searches["config"].nunique()
     rows = []
     for row in summarise(final).to_dict("records"):
         key = row["method"], row["task"]
@@ -64,8 +65,8 @@ def by_task(study: Study, frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 "tuned_percent": row["tuned_percent"],
                 "final_seconds": times["seconds"].get(key),
                 "images_per_second": times["images_per_second"].get(key),
-                "search_seconds": grids["sum"].get(key),
-                "configurations": grids["size"].get(key),
+                "search_seconds": grid_seconds.get(key),
+                "configurations": configurations.get(key),
             }
         )
     return pd.DataFrame(rows)

@@ -74,7 +74,16 @@ EXTRAS: dict[str, ExtraTable] = {
             selections.reads,
             selections.table,
             columns={
-                "search": ("config", "lr", "weight_decay", "val_accuracy", "diverged", "val_predictions", "val_logits"),
+                "search": (
+                    "config",
+                    "lr",
+                    "weight_decay",
+                    "epochs",
+                    "val_accuracy",
+                    "diverged",
+                    "val_predictions",
+                    "val_logits",
+                ),
                 "index": ("row", "label"),
             },
             by_cell=("search",),

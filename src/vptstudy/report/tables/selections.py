@@ -29,6 +29,7 @@ from vptcore.records import MOST_LOGITS, RowsError
 from vptcore.training.choose import edge_of
 from vptstudy.report.bycell import cells_of
 from vptstudy.report.captions import edges_line, have_verb, plural, protocol_line, train_phrase
+from vptstudy.report.raced import race_line
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.listing import Listing, ListingColumn
 from vptstudy.study import Cell, Study
@@ -155,6 +156,7 @@ def _row(cell: Cell, study: Study, search: pd.DataFrame, labels: Mapping) -> dic
         "setting": f"{METHODS[cell.method].title}: {_where(cell, study)}",
         **asdict(cell), "group": task.group, "title": task.title,
         **found, **{name: 100 * found[name] for name in PERCENT}, "edge": edge_of(search),
+        "trainings": search[["config", "epochs"]],
     }  # fmt: skip
 
 
@@ -198,6 +200,7 @@ def _caption(title: str, study: Study, found: Mapping[Cell, dict]) -> str:
         "mean of their means. Edge: the chosen rate is the lowest or "
         "highest that was tried; beyond it there may be a better one.",
         edges_line([row["edge"] for row in searches]),
+        race_line(row["trainings"] for row in searches),
         error,
         protocol_line(study),
         f"{absent} of {plural(len(study.searches), 'search', 'searches')} {have_verb(absent)} no rows yet."
