@@ -18,6 +18,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -125,9 +126,21 @@ def record(out: Path, sets: Mapping[str, Path | None], minutes: float) -> None:
             print(f"{file.name}: {len(rows)} trainings, {time.monotonic() - began:,.0f} s", flush=True)
 
 
-def joined(out: Path, file: Path) -> None:
-    """All grids of a folder in one file."""
-    table = pa.concat_tables([pq.read_table(path, schema=SCHEMA) for path in sorted(out.glob("*.parquet"))])
+def of_advice(file: Path) -> pa.Table:
+    """The grids of a recording by `bench.advise_grids`, with the rates that have both schedules."""
+    rows = pd.read_parquet(file).rename(columns={"arm": "method", "rate": "lr", "decay": "weight_decay"})
+    rows = rows[rows["stage"].isin(["short", "full"]) & (rows["method"] != "linear")]
+    rows["set"] = [f"{name}/{folder}/{split}" for name, folder, split in rows[["set", "folder", "split"]].to_numpy()]
+    key = ["set", "method", "lr", "weight_decay"]
+    rows = rows[rows.groupby(key)["stage"].transform("nunique") == 2].sort_values(key)
+    rows["config"] = rows.groupby(["set", "method"], group_keys=False)["lr"].rank("dense").astype("int16") - 1
+    return pa.Table.from_pandas(rows.assign(val_loss=None)[SCHEMA.names], SCHEMA, preserve_index=False)
+
+
+def joined(out: Path, file: Path, advice: Path | None = None) -> None:
+    """All grids of a folder in one file, and those of a recording for `vptcore advise`."""
+    tables = [pq.read_table(path, schema=SCHEMA) for path in sorted(out.glob("*.parquet"))]
+    table = pa.concat_tables([*tables, *([of_advice(advice)] if advice else [])])
     order = [(name, "ascending") for name in ("set", "method", "epochs", "config")]
     with replacing(file) as beside:
         pq.write_table(table.sort_by(order), beside, compression="zstd", compression_level=19)
@@ -139,9 +152,10 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="a folder of parquet files, each a set")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--join", type=Path, metavar="FILE", help="put what is recorded into one file, and no more")
+    parser.add_argument("--advice", type=Path, metavar="FILE", help="join with a recording of bench.advise_grids")
     options = parser.parse_args()
     if options.join:
-        return joined(options.out, options.join)
+        return joined(options.out, options.join, options.advice)
     options.out.mkdir(parents=True, exist_ok=True)
     found = sorted(options.images.glob("*.parquet")) if options.images else []
     record(options.out, {path.stem: path for path in found} | dict.fromkeys(SHIPPED), options.minutes)

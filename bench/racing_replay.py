@@ -1,8 +1,8 @@
 """What `search: racing` would have chosen of recorded grids, and what that costs: nothing is trained.
 
-In: the files of `bench.racing_grids` and `bench.advise_grids`. Their rows take the place of training; what is tried and
-what is chosen is decided by the functions that a search calls (`vptcore.training.trials`, `choose`). Out: a table by
-how many configurations go on, and the sentence that `vptcore plan` says of the risk.
+In: the file of `bench.racing_grids`. Its rows take the place of training; what is tried and what is chosen is decided
+by the functions that a search calls (`vptcore.training.trials`, `choose`). Out: a table by how many configurations go
+on, and the sentence that `vptcore plan` says of the risk.
 
     python -m bench.racing_replay
 """
@@ -10,7 +10,7 @@ how many configurations go on, and the sentence that `vptcore plan` says of the 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from vptcore.training.choose import choose
 from vptcore.training.racing import KEEP, how_many
 from vptcore.training.trials import trials_of
 
-OWN, ADVICE = (Path(__file__).with_name(name) for name in ("racing_grids.parquet", "advise_grids.parquet"))
-NAMES = {OWN: "6 rates × 2 decays, 40 val images", ADVICE: "5 rates, 10 to 26 val images"}
+FILE = Path(__file__).with_name("racing_grids.parquet")
+NAMES = {24: "12 configurations, 24 epochs, 40 val images", 8: "5 or 6 rates, 8 epochs, 10 to 26 val images"}
 SHARES = (0.0, KEEP, 0.5)
 SCORES = ["config", "optimizer", "lr", "weight_decay", "epochs", "val_accuracy", "diverged"]
 
@@ -50,20 +50,15 @@ def _accuracy(bits: bytes, count: float) -> float:
     return float(np.unpackbits(np.frombuffer(bits, np.uint8), count=int(count)).mean()) if bits else np.nan
 
 
-def grids(file: Path) -> Iterator[Recorded]:
-    """Every method's whole grid of a recording; of `advise_grids` the rates that have both schedules."""
-    rows = pd.read_parquet(file).rename(columns={"rate": "lr", "decay": "weight_decay", "arm": "method"})
-    if "stage" in rows:
-        rows = rows[rows["stage"].isin(["short", "full"]) & (rows["method"] != "linear")]
+def grids(file: Path = FILE) -> dict[str, list[Recorded]]:
+    """Every method's whole grid of a recording, by the kind of grid."""
+    rows = pd.read_parquet(file).assign(optimizer="sgd")
     for part, column in (("val", "val_accuracy"), ("truth", "outside")):
         rows[column] = [_accuracy(*pair) for pair in zip(rows[f"{part}_right"], rows[part].fillna(0), strict=True)]
-    rows = rows.assign(optimizer="sgd")
-    for name, mine in rows.groupby([key for key in ("set", "folder", "split", "method") if key in rows]):
-        epochs = mine["epochs"]
-        short, full = (mine.loc[epochs == at, ["lr", "weight_decay"]] for at in (epochs.min(), epochs.max()))
-        both = short.merge(full).sort_values(["lr", "weight_decay"]).reset_index(drop=True)
-        kept = mine.drop(columns="config", errors="ignore").merge(both.assign(config=both.index))
-        yield Recorded("/".join(map(str, name)), kept)
+    found: dict[str, list[Recorded]] = {name: [] for name in NAMES.values()}
+    for name, mine in rows.groupby(["set", "method"]):
+        found[NAMES[int(mine["epochs"].max())]].append(Recorded("/".join(name), mine))
+    return {name: kind for name, kind in found.items() if kind}
 
 
 @dataclass(frozen=True)
@@ -106,17 +101,28 @@ def line(what: str, share: float, raced: Sequence[Raced]) -> str:
     )
 
 
-def table(by_file: dict[Path, list[Recorded]]) -> list[str]:
+def risk(raced: Sequence[Raced]) -> str:
+    """The sentence of `vptstudy.plan.race`."""
+    other = np.mean([not one.same for one in raced])
+    val, outside = (np.mean([getattr(one, name) for one in raced]) for name in ("val", "outside"))
+    return (
+        f"on {len(raced)} recorded grids it chose another configuration in {other:.0%}, for {val:.1f} points less on "
+        f"val and {outside:.1f} on images outside, in the mean"
+    )
+
+
+def table(found: Mapping[str, Sequence[Recorded]]) -> list[str]:
     head = "| grids | go on | of | the grid's own choice | val lost | outside lost | training saved |"
-    lines = [line(NAMES[file], share, races(found, share)) for file, found in by_file.items() for share in SHARES]
+    lines = [line(name, share, races(kind, share)) for name, kind in found.items() for share in SHARES]
     return [head, "|---|---|---|---|---|---|---|", *lines]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", type=Path, nargs="*", default=[file for file in (OWN, ADVICE) if file.exists()])
-    options = parser.parse_args()
-    print("\n".join(table({file: list(grids(file)) for file in options.files})))
+    parser.add_argument("file", type=Path, nargs="?", default=FILE)
+    found = grids(parser.parse_args().file)
+    print("\n".join(table(found)))
+    print(f"\nrisk of racing: {risk([one for kind in found.values() for one in races(kind, KEEP)])}")
 
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ def searches(study: Edited) -> dict:
     return {rows["method"].iloc[0]: rows for rows in (read_rows(path, "search") for path in paths)}
 
 
-def test_racing_trains_what_is_missing_and_going_back_leaves_the_grid(config, tmp_path):
-    study = run_fresh(tmp_path / "study", config)
+def test_racing_trains_what_is_missing_and_going_back_leaves_the_grid(config, tmp_path_factory):
+    study = run_fresh(tmp_path_factory.mktemp("study"), config)
     plain = searches(study)
     apply(study, "raced", Random(0))
     found = searches(study)
@@ -50,7 +50,7 @@ def test_racing_trains_what_is_missing_and_going_back_leaves_the_grid(config, tm
     caption = (study.root / "tables/table_selection.md").read_text()
     assert "2 searches raced: all 6 configurations on schedules of 1 epoch, the best 4 in full" in caption
     check_finished(study)
-    check_as_fresh(study, run_fresh(tmp_path / "raced", study.config))
+    check_as_fresh(study, run_fresh(tmp_path_factory.mktemp("fresh"), study.config))
     apply(study, "raced", Random(0))
     for method, rows in searches(study).items():
         assert rows["val_accuracy"].tolist() == plain[method]["val_accuracy"].tolist()
