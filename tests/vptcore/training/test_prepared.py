@@ -52,6 +52,19 @@ def test_a_grid_on_one_model_is_its_runs_alone_and_captures_once_a_decay(method,
     assert len({losses[-1] for losses, _ in alone}) == len(recipes), "each configuration is another run"
 
 
+def test_a_short_schedule_and_a_full_one_share_a_captured_step():
+    """As a race runs them; 32 images are two batches of one size."""
+    train, short, full = image_set(32), replace(SGD, lr=1.0, epochs=1), replace(SGD, lr=1.0, epochs=3, warmup=1)
+    alone = vit("vpt")
+    expected = outcome(alone, fit(alone, train, full, seed=1))
+    calls = Calls()
+    models, prepared = Models(lambda: vit("vpt"), CPU), Prepared(calls)
+    fit(models.fresh(), train, short, seed=1, prepared=prepared)
+    model = models.fresh()
+    assert same(outcome(model, fit(model, train, full, seed=1, prepared=prepared)), expected)
+    assert calls.sizes == [16]
+
+
 def test_another_set_or_another_model_is_made_ready_anew():
     calls = Calls()
     prepared, recipe = Prepared(calls), replace(SGD, lr=1.0)
