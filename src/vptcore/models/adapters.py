@@ -60,13 +60,23 @@ class ParallelAdapter(nn.Module):
     def __init__(self, width: int, rank: int, scale: float):
         super().__init__()
         self.down, self.up, self.scale = nn.Linear(width, rank), nn.Linear(rank, width), scale
+        self.drop = nn.Dropout(0.1)
         nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
         for zero in (self.down.bias, self.up.weight, self.up.bias):
             nn.init.zeros_(zero)
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = F.dropout(F.relu(self.down(x)), 0.1, self.training)
-        return self.up(hidden) * self.scale
+        return self.up(self.drop(F.relu(self.down(x)))) * self.scale
+
+
+class ImageDropout(nn.Dropout):
+    """Whole images' values dropped in training, the others' scaled up."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        kept = torch.rand(len(x), *[1] * (x.dim() - 1), device=x.device) >= self.p
+        return x * kept.to(x.dtype) / (1 - self.p)
 
 
 class ChannelAdapter(nn.Module):
@@ -76,17 +86,13 @@ class ChannelAdapter(nn.Module):
     def __init__(self, width: int, rank: int, drop_path: float):
         super().__init__()
         self.down, self.up = nn.Linear(width, rank), nn.Linear(rank, width)
-        self.scale, self.drop_path = nn.Parameter(torch.ones(width)), drop_path
+        self.scale, self.drop = nn.Parameter(torch.ones(width)), ImageDropout(drop_path)
         for layer in (self.down, self.up):
             nn.init.trunc_normal_(layer.weight, std=0.01, a=-0.02, b=0.02)
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.up(F.gelu(self.down(x)))
-        if self.training and self.drop_path > 0:
-            kept = torch.rand(len(x), *[1] * (x.dim() - 1), device=x.device) >= self.drop_path
-            out = out * kept.to(out.dtype) / (1 - self.drop_path)
-        return out * self.scale
+        return self.drop(self.up(F.gelu(self.down(x)))) * self.scale
 
 
 class ScaleShift(nn.Module):

@@ -8,6 +8,7 @@ from torch import nn
 from vptcore.data.tensors import ImageSet, Normalise
 from vptcore.models import methods
 from vptcore.models.backbones import Backbone
+from vptcore.models.methods_table import METHODS
 from vptcore.models.pretrained import create_backbone
 from vptcore.training.protocol import PROTOCOLS
 
@@ -18,7 +19,7 @@ TINY = Backbone("tiny", "Tiny", "vit_tiny_patch16_224", size=16, width=24, depth
 def spec(method: str, prompts: int = 3, backbone: Backbone = TINY, **switches) -> methods.ModelSpec:
     return methods.spec_of({
         "backbone": asdict(backbone), "method": method, "classes": 3,
-        "prompt_length": prompts if method in ("vpt", "mixed") else 0, "deep": True,
+        "prompt_length": prompts if METHODS[method].prompts else 0, "deep": True,
         "protocol": asdict(PROTOCOLS["paper"]) | switches,
         "settings": {"rank": 2, "alpha": 2, "targets": ["qkv"]} if method == "lora" else None,
     })  # fmt: skip

@@ -117,6 +117,8 @@ def test_dropout_inside_a_block_is_said_to_be_the_compilers(monkeypatch):
     assert compile_blocks(vit("full")) == "yes, dropout drawn by the compiler"
     assert compile_blocks(vit("full", backbone=replace(TINY, full_dropout=0.0))) == "yes"
     assert compile_blocks(vit("vpt", prompted_dropout=0.0)) == "yes", "prompts are dropped outside"
+    for adapted in ("adaptformer", "adapter_plus"):
+        assert compile_blocks(vit(adapted, prompted_dropout=0.0)) == "yes, dropout drawn by the compiler"
     assert compile_blocks(torch.nn.Linear(2, 2)) == "no (no blocks)"
 
 
@@ -148,7 +150,8 @@ def test_twenty_compiled_steps_equal_plain_ones(method, optimizer):
 
 @pytest.mark.slow
 def test_the_next_job_compiles_nothing(tmp_path):
-    """Two processes with one cache folder; the second trains another task's head on as many images."""
+    """Processes with one cache folder: of another task's head on as many images, and of FT-then-PT, whose blocks are
+    VPT's on other weights. Nothing misses in the caches of graphs, and of what autograd makes of them."""
     code = """
 import sys
 import torch
@@ -156,21 +159,25 @@ from torch._dynamo.utils import counters
 from tests.vptcore.training.small import image_set, vit
 from vptcore.training.fit import fit
 from vptcore.training.recipe import Recipe
-model, classes = vit("vpt"), int(sys.argv[1])
+model, classes = vit(sys.argv[1]), int(sys.argv[2])
 model.head = torch.nn.Linear(24, classes)
 history = fit(model, image_set(20), Recipe("sgd", 0.1, 0.0, 16, 1, 0), seed=1, compile="always")
-found = counters["inductor"]
-print(history.compiled, found["fxgraph_cache_miss"], found["fxgraph_cache_hit"])
+found, autograd = counters["inductor"], counters["aot_autograd"]
+print(history.compiled, found["fxgraph_cache_miss"] + autograd["autograd_cache_miss"],
+      found["fxgraph_cache_hit"] + autograd["autograd_cache_hit"])
 """
 
-    def job(classes):
-        words = [sys.executable, "-W", "ignore", "-c", code, str(classes)]
+    def job(method, classes):
+        words = [sys.executable, "-W", "ignore", "-c", code, method, str(classes)]
         environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
         result = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
         *compiled, missed, hit = result.stdout.split()
         return " ".join(compiled), int(missed), int(hit)
 
-    compiled, missed, _ = job(3)
+    compiled, missed, _ = job("vpt", 3)
     assert compiled.startswith("yes")
     assert missed > 0
-    assert job(5) == (compiled, 0, missed)
+    for method, classes in (("vpt", 5), ("ft_then_pt", 5)):
+        again, misses, hits = job(method, classes)
+        assert (again, misses) == (compiled, 0)
+        assert hits > 0
