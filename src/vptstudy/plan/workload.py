@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from vptcore.analysis.frechet import LINE_SIZES
 from vptcore.analysis.reference import SAMPLE
-from vptcore.models.changes import count_tuned
+from vptcore.models.changes import changes_of, count_tuned
 from vptcore.models.methods_table import METHODS
 from vptcore.models.outline import shape_of
 from vptcore.records import MOST_LOGITS
@@ -187,8 +187,10 @@ def _compiles(job: Mapping) -> bool:
 
 
 def _form(job: Mapping) -> Hashable:
-    """What decides a block's compiled form, but for the batch."""
-    return shape_of(job["backbone"]), job["backbone"]["pool"], job["method"], job["prompt_length"], job["deep"]
+    """What decides a block's compiled form, but for the batch: not where a method starts from."""
+    method = METHODS[job["method"]]
+    prompts = (job["prompt_length"], job["deep"]) if method.prompts else ()
+    return shape_of(job["backbone"]), job["backbone"]["pool"], changes_of(job), method.as_full, prompts
 
 
 def _scorings(job: Mapping, *sets: tuple[int, float]) -> frozenset[Hashable]:

@@ -51,7 +51,7 @@ def test_one_cell_by_hand():
     step = 3 * forward - patches
     search, final = work_of(STUDY, "search", cell), work_of(STUDY, "final", cell)
     assert np.isclose(search.flops, 16 * (100 * 800 * step + 200 * forward), rtol=1e-9)
-    scored, watched = 512 * -(-26032 // 512), 500
+    scored, watched = 512 * -(-26032 // 512), 512
     expected = 5 * 100 * 1000 * step + (5 * 100 * watched + 5 * scored) * forward
     assert np.isclose(final.flops, expected, rtol=1e-9)
     assert [p.steps for p in search.phases if p.name == "train"] == [16 * 100 * 7]
@@ -61,13 +61,13 @@ def test_one_cell_by_hand():
     weights = shape_of(BACKBONES["vit_b16_sup21k"].__dict__).parameters
     # Batches of 128 and 32 of 800, four decays; of 128 and 104 of 1,000. Test is scored 512 at a time.
     assert (len(search.steps), search.captures, len(search.scorings), search.builds) == (2, 2 * 4, 0, 1)
-    assert (len(final.steps), final.captures, len(final.scorings), final.builds) == (2, 2, 2, 1)
-    assert {size for *_, size in final.scorings} == {500, 512}
+    assert (len(final.steps), final.captures, len(final.scorings), final.builds) == (2, 2, 1, 1)
+    assert {size for *_, size in final.scorings} == {512}
     assert parts["compile"] == 2 * 16
     assert parts["capture"] == 8 * 0.5
     assert parts["build"] == pytest.approx(20e-9 * weights)
     again = H100.seconds_by_phase(final, compiled=final.steps | final.scorings)
-    assert again["compile"] == 4 * 3
+    assert again["compile"] == 3 * 3
     assert again["build"] == pytest.approx(20e-9 * weights + 5 * 4 * weights / 2e9)
     assert again["read"] == pytest.approx((1000 + 26032) * 32 * 32 * 3 / 500e6)
 
@@ -114,12 +114,12 @@ def test_what_one_job_compiles_the_others_load():
     plan = Plan(load_study(PAPER | {"experiments": {"strategies": one}}), ["all_tables"], H100, whole=True)
     finals = [cost for id, cost in plan.costs.items() if id[0] == "final"]
     compile = sorted(cost.phases["compile"] for cost in finals)
-    # 128 images a step are the searches' too, 104 are not; 500 and 512 a scoring pass, but for DTD's 1,880 test images.
-    assert compile == [3 * 3, 4 * 3, 3 + 16 + 2 * 6]
+    # 128 images a step are the searches' too, 104 are not; a curve's 512 images are a scoring pass, as all others are.
+    assert compile == [3 * 3, 3 * 3, 3 + 16 + 6]
     searches = sorted(cost.phases["compile"] for id, cost in plan.costs.items() if id[0] == "search")
     assert searches == [2 * 3, 2 * 3, 2 * 16]
-    assert len({form for cost in plan.costs.values() for form in cost.compiles}) == 3 + 2
-    assert any("5 compiled forms, on one machine or with one cache folder" in line for line in plan.assumptions)
+    assert len({form for cost in plan.costs.values() for form in cost.compiles}) == 3 + 1
+    assert any("4 compiled forms, on one machine or with one cache folder" in line for line in plan.assumptions)
 
 
 def test_full_as_the_base_of_ft_then_pt_is_counted_once():
@@ -137,22 +137,54 @@ def test_full_as_the_base_of_ft_then_pt_is_counted_once():
     assert {id: both[id] for id in full} == pytest.approx(full)
 
 
+def test_ft_then_pt_computes_with_vpts_blocks():
+    """It starts from other weights, and compiles nothing; Mixed trains them, and does."""
+    forms = {}
+    for method in ("vpt", "ft_then_pt", "mixed"):
+        work = work_of(STUDY, "search", Cell("vit_b16_sup21k", method, "svhn", "800"))
+        forms[method] = work.steps
+    assert forms["vpt"] == forms["ft_then_pt"]
+    assert not forms["vpt"] & forms["mixed"]
+
+
+@pytest.mark.slow
+def test_the_page_shows_what_is_printed(capsys):
+    """`vptcore plan --device H100 --gpus 8`, of a study that nothing of is done."""
+    printout.plan(PAPER | {"results": "nowhere"}, [], device="H100", gpus=8)
+    page = Path("docs/plan.md").read_text().split("```\nStudy paper", 1)[1].split("\n```", 1)[0]
+    assert "Study paper" + page == capsys.readouterr().out.rstrip("\n")
+
+
+def test_the_page_counts_the_papers_jobs_and_hours():
+    plan = Plan(STUDY, ["all"], H100, whole=True)
+    hours = plan.gpu_seconds / 3600
+    last = re.search(r"^(\d+) jobs, ([\d.]+) GPU-hours, ([\d.]+) GB", Path("docs/plan.md").read_text(), re.M)
+    assert last.groups() == (str(len(plan.left)), f"{hours:.1f}", f"{plan.disk / 1e9:.1f}")
+
+
+# Which experiments, the row of docs/plan.md, and the most hours at the assumed and the computed rates. The core's aim
+# is 20 at the assumed rates too, which it misses by a tenth of an hour.
 PAPERS_BARS = [
-    ({}, "assumed", 115), ({"without": "fgvc"}, "assumed", 92), ({"without": "fgvc"}, "computed", 85),
-    ({"core": True}, "computed", 20),
+    ("all", "the whole study", 115, 103), ("no fgvc", "without FGVC", 92, 85),
+    ("core", "VTAB-1k by FT, VPT, Mixed, FT-then-PT and linear", 20.2, 20),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("asked", "rates", "most"), PAPERS_BARS)
-def test_the_papers_h100_hours(asked, rates, most):
-    """The core: 19 tasks by full, VPT, Mixed, FT-then-PT and linear."""
-    experiments = {name: e for name, e in PAPER["experiments"].items() if name != asked.get("without")}
-    if asked.get("core"):
+@pytest.mark.parametrize(("asked", "row", "assumed", "computed"), PAPERS_BARS)
+def test_the_papers_h100_hours(asked, row, assumed, computed):
+    """Within their bars, and as the page says."""
+    experiments = {name: e for name, e in PAPER["experiments"].items() if asked != f"no {name}"}
+    if asked == "core":
         methods = ["full", "vpt", "mixed", "ft_then_pt", "linear"]
         experiments = {"strategies": PAPER["experiments"]["strategies"] | {"methods": methods}}
     study = load_study(PAPER | {"experiments": experiments})
-    plan = Plan(study, ["all"], Speed(DEVICES["H100"].at(rates)), whole=True)
-    assert 0.8 * most < plan.gpu_seconds / 3600 <= most
+    found = [
+        Plan(study, ["all"], Speed(DEVICES["H100"].at(rates)), whole=True).gpu_seconds / 3600
+        for rates in ("assumed", "computed")
+    ]
+    assert 0.8 * assumed < found[0] <= assumed
+    assert 0.8 * computed < found[1] <= computed
+    assert f"| {row} | {found[0]:.1f} | {found[1]:.1f} |" in Path("docs/plan.md").read_text().splitlines()
 
 
 def test_a_probe_pays_for_its_features_once():
