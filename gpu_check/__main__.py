@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gpu_check.result import FAILED, SKIPPED, Line, failures, table, write
+from gpu_check.result import FAILED, SKIPPED, Line, failures, pinned, table, write
 
 # Seconds that a part may have of what is left; one that is asked for alone has all of it.
 PARTS = {"facts": 60, "correct": 150, "behave": 120, "speed": 200, "study": 240}
@@ -40,15 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gpu-check: --seconds {options.seconds:g} is too short; give {SHORTEST + GRACE} or more")
         return 2
     began, ends = time.monotonic(), time.monotonic() + options.seconds
-    there = _sees_a_gpu()
+    asked = _asked()
+    there, head = bool(asked["card"]), f"torch {asked['torch']} ({pinned(asked['torch'])})"
+    print(f"gpu-check: {head}, {asked['card'] or 'no GPU'}", flush=True)
     lines: list[Line] = []
     chosen = [part for part in PARTS if part in (options.part or PARTS)]
     for part in chosen:
         for line in _part(part, there, ends, alone=chosen == [part]):
             lines.append(line)
             print(f"{line.part}: {line.name}: {line.shown_state}: {line.found}", flush=True)
-        write(lines, _about(there, options.seconds, began), options.out)
-    print(f"\n{table(lines)}\n")
+        write(lines, _about(asked, options.seconds, began), options.out)
+    print(f"\n{table(lines)}\n\nchecked with {head}")
     if not there:
         print("No GPU is seen here: nothing above says that the project works on one.")
     print(f"{failures(lines)} failures, {time.monotonic() - began:.0f} s; lines and timings: {options.out}")
@@ -63,16 +65,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _sees_a_gpu() -> bool:
-    """Asked in a process of its own: this one never touches a card."""
-    code = "import torch; print(torch.cuda.is_available())"
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
-    return result.stdout.strip().endswith("True")
+ASKED = """
+import json, torch
+card = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+print(json.dumps({"torch": torch.__version__, "card": card}))
+"""
 
 
-def _about(there: bool, seconds: float, began: float) -> dict:
+def _asked() -> dict[str, str]:
+    """The torch and the card at hand, asked in a process of its own: this one never touches a card."""
+    words = [sys.executable, "-W", "ignore", "-c", ASKED]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    return json.loads(result.stdout.splitlines()[-1]) if result.returncode == 0 else {"torch": "none", "card": ""}
+
+
+def _about(asked: dict[str, str], seconds: float, began: float) -> dict:
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return {"kind": "gpu-check", "gpu": there, "date": date, "limit": seconds, "seconds": time.monotonic() - began}
+    took = {"date": date, "limit": seconds, "seconds": time.monotonic() - began}
+    return {"kind": "gpu-check", "gpu": bool(asked["card"]), **asked, **took}
 
 
 def _part(part: str, there: bool, ends: float, *, alone: bool = False) -> Iterator[Line]:

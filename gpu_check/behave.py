@@ -1,4 +1,4 @@
-"""How jobs behave on the device: who waits, what a full card says, whether bits repeat.
+"""How jobs behave on the device: who waits, what is made twice, what a full card says, whether bits repeat.
 
 In: the device; on a pretended one, which has no numbers, only the counts and lines that mean something there. Out: a
 line per behaviour.
@@ -10,55 +10,57 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
+import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from gpu_check import models
+from gpu_check import full, grid, jobs, models
+from gpu_check.models import CASES, Case
 from gpu_check.result import Line, judge
 from vptcore.jobs import stopping
 from vptcore.jobs.determinism import WORKSPACE, settle
-from vptcore.jobs.device import room_on
+from vptcore.training import step as step_module
 from vptcore.training.fit import fit
-from vptcore.training.step import TrainStep
+from vptcore.training.fresh import Models
+from vptcore.training.prepared import Prepared
+from vptcore.training.step import CudaGraphs, TrainStep
 
-SMALL = models.Sizes(side=32, patch=8, width=64, heads=4, depth=2)
-# Bytes that a step on so many images cannot do with, and libraries' workspaces on three streams can.
-ROOM, MANY = 512 << 20, 16384
+SMALL = grid.SMALL
+VPT, FT = Case("vpt"), Case("full")
 
 
 def run(device: str, ends: float, *, pretended: bool = False) -> Iterator[Line]:
     """Each takes seconds; `ends` is every part's."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", WORKSPACE)  # read once, when cuBLAS opens
-    yield replace(_leaves_alone(), pretended=pretended)
-    for method in models.METHODS:
-        yield replace(_nobody_waits(method, device), pretended=pretended)
-    yield replace(_one_at_a_time(), pretended=pretended)
-    yield replace(_goes_on(device, pretended), pretended=pretended)
+    for line in _lines(device, pretended):
+        yield replace(line, pretended=pretended)
+
+
+def _lines(device: str, pretended: bool) -> Iterator[Line]:
+    yield from jobs.run(pretended)
+    for case in CASES:
+        yield _nobody_waits(case, device)
+    yield _fused(device)
+    yield _nothing_again(device, pretended)
+    yield _goes_on(device, pretended)
     if not pretended:
         yield _repeats(device)
-    yield replace(_full(device), pretended=pretended)
+    yield from full.run(device)
 
 
-def _fit(method: str, device: str, count: int = 20, batch: int = 8, epochs: int = 2) -> tuple[nn.Module, object]:
-    model = models.model(method, SMALL).to(device)
-    return model, fit(model, models.images(SMALL, device, count), models.recipe(method, batch, epochs), seed=1)
+def fitted(case: Case, device: str, count: int = 20, batch: int = 8, epochs: int = 2) -> tuple[nn.Module, object]:
+    model = models.model(case, SMALL).to(device)
+    return model, fit(model, models.images(SMALL, device, count), models.recipe(case, batch, epochs), seed=1)
 
 
-def _leaves_alone() -> Line:
-    _fit("vpt", "cpu")
-    opened = torch.cuda.is_initialized()
-    return judge("behave", "a CPU job leaves the GPU alone", not opened, "opened" if opened else "not opened", "")
-
-
-def _nobody_waits(method: str, device: str) -> Line:
+def _nobody_waits(case: Case, device: str) -> Line:
     """torch raises at whatever waits for the GPU while steps run."""
     call, steps = TrainStep.__call__, []
 
@@ -72,94 +74,120 @@ def _nobody_waits(method: str, device: str) -> Line:
 
     with patch.object(TrainStep, "__call__", strictly):
         try:
-            captured = _fit(method, device)[1].captured
+            captured = fitted(case, device)[1].captured
         except RuntimeError as error:
             captured = f"after {len(steps)} steps: {str(error).splitlines()[0]}"
-    found = f"{len(steps)} steps without a wait, captured: {captured}"
-    return judge("behave", f"{method}: nobody waits in an epoch", (len(steps), captured) == (6, "yes"), found, "6, yes")
+    holds, found = (len(steps), captured) == (6, "yes"), f"{len(steps)} steps without a wait, captured: {captured}"
+    return judge("behave", f"{case.name}: nobody waits in an epoch", holds, found, "6, yes")
+
+
+def _fused(device: str) -> Line:
+    """What torch chooses for each call of attention, as a step and as scoring make them at real widths in bf16."""
+    attend, chosen = F.scaled_dot_product_attention, []
+
+    def spy(q, k, v, **rest):
+        chosen.append(torch._fused_sdp_choice(q, k, v, **rest))
+        return attend(q, k, v, **rest)
+
+    with patch.object(F, "scaled_dot_product_attention", spy):
+        for case in CASES:
+            model, train = models.model(case, models.Sizes()).to(device), models.images(models.Sizes(), device, 2)
+            with step_module.precision_context(train):
+                model.train()(train.inputs(train.order())).sum().backward()
+                with torch.no_grad():
+                    model.eval()(train.inputs(train.order()))
+    plain = sum(choice == 0 for choice in chosen)  # torch.nn.attention.SDPBackend.MATH
+    found = f"{plain} of {len(chosen)} calls plain"
+    return judge("behave", "attention is fused", bool(chosen) and not plain, found, "0 plain")
+
+
+def _nothing_again(device: str, pretended: bool) -> Line:
+    """Two learning rates, three epochs each: what is compiled and captured in the first epoch is all that is. A
+    pretended card's kernels are not compiled."""
+    made, seen = Models(lambda: models.model(VPT, SMALL), torch.device(device)), []
+    train, prepared, capture, captures = models.images(SMALL, device), Prepared(), CudaGraphs.capture, []
+
+    def counting(self, body, draws):
+        captures.append(draws.shape[1])
+        return capture(self, body, draws)
+
+    def note(record: dict, rate: float) -> None:
+        graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        seen.append((int(graphs), len(captures)))
+
+    with patch.object(CudaGraphs, "capture", counting):
+        for lr in (0.1, 0.2):
+            recipe = replace(models.recipe(VPT, 8, 3), lr=lr)
+            model, compile = made.fresh(), "never" if pretended else "auto"
+            history = fit(model, train, recipe, seed=1, on_epoch=note, compile=compile, prepared=prepared)
+    found = f"{seen[0][0]} compiled and {seen[0][1]} captured, then {seen[-1][0] - seen[0][0]} and "
+    found += f"{seen[-1][1] - seen[0][1]}; compiled: {history.compiled}, captured: {history.captured}"
+    holds = len(set(seen)) == 1 and seen[0][1] == 2
+    return judge("behave", "nothing is made twice", holds, found, "then 0 and 0")
+
+
+DIGEST = """
+import hashlib, json
+import torch
+from gpu_check.behave import FT, fitted
+from vptcore.jobs.determinism import settle
+settle(1, deterministic=True)
+state = fitted(FT, "{device}")[0].state_dict()
+parts = b"".join(value.cpu().numpy().tobytes() for value in state.values())
+print(json.dumps(hashlib.sha256(parts).hexdigest()))
+"""
 
 
 def _repeats(device: str) -> Line:
-    settle(torch.get_num_threads(), deterministic=True)
-    first, second = (_fit("full", device)[0].state_dict() for _ in range(2))
-    settle(torch.get_num_threads())
-    other = [name for name in first if not torch.equal(first[name], second[name])]
-    found = f"{len(first) - len(other)} of {len(first)} tensors the same"
-    return judge("behave", "deterministic: true gives the same bits twice", not other, found, "all")
+    digests = [grid.ask(DIGEST.replace("{device}", device)) for _ in range(2)]
+    found = " and ".join(digest[:12] for digest in digests)
+    return judge(
+        "behave", "deterministic: true gives the same bits twice", len(set(digests)) == 1, found, "two processes alike"
+    )
 
 
 def _goes_on(device: str, pretended: bool) -> Line:
-    """Told to end in its third epoch and run again; on a real card the weights are those of a run left alone."""
+    """Told to end in the second step of its third epoch, and run again; a card's weights are those of a whole run."""
+    call, steps = TrainStep.__call__, []
 
-    def stop(record: dict, rate: float) -> None:
-        if record["epoch"] == 3:
-            raise stopping.Stopped("told to end")
+    def stop(self: TrainStep, draws: torch.Tensor) -> None:
+        call(self, draws)
+        steps.append(1)
+        if len(steps) == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def run(**more) -> tuple[nn.Module, object]:
-        train, recipe = models.images(SMALL, device, 20), models.recipe("vpt", 8, 5)
-        model = models.model("vpt", SMALL).to(device)
+        train, recipe = models.images(SMALL, device, 20), models.recipe(VPT, 8, 5)
+        model = models.model(VPT, SMALL).to(device)
         return model, fit(model, train, recipe, seed=1, **more)
 
     settle(torch.get_num_threads(), deterministic=True)
     whole, _ = run()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _listening():
         checkpoint = Path(folder, "run.checkpoint")
-        with contextlib.suppress(stopping.Stopped):
-            run(checkpoint=checkpoint, on_epoch=stop)
+        with contextlib.suppress(stopping.Stopped), patch.object(TrainStep, "__call__", stop):
+            run(checkpoint=checkpoint)
         left = checkpoint.exists()
+        stopping.listen()
         model, history = run(checkpoint=checkpoint)
     settle(torch.get_num_threads())
     pairs = list(zip(whole.parameters(), model.parameters(), strict=True))
     same = pretended or all(torch.equal(a, b) for a, b in pairs)
     weights = "not compared" if pretended else "the same" if same else "others"
-    found = f"{len(history.epochs)} epochs, checkpoint {'left' if left else 'missing'}, weights {weights}"
-    return judge(
-        "behave", "killed and run again", same and left and len(history.epochs) == 5, found, "5, left, the same"
-    )
+    found = f"after {len(steps)} steps, checkpoint {'left' if left else 'missing'}; "
+    found += f"{len(history.epochs)} epochs in all, weights {weights}"
+    holds = same and left and len(steps) == 8 and len(history.epochs) == 5
+    return judge("behave", "killed at a step and run again", holds, found, "after 8 steps, left; 5, the same")
 
 
-WAITS = """
-from vptstudy.run.gpus import handed_out
-with handed_out(1, lambda line: print(line, flush=True), poll=0.05) as device:
-    print("got", device, flush=True)
-"""
-
-
-def _one_at_a_time() -> Line:
-    """Two jobs and one card: the second says that it waits, and has the card when the first has ended."""
-    from vptstudy.run.gpus import handed_out
-
-    said: list[str] = []
-    card = f"check{os.getpid()}"  # a lock of its own, whoever else is at work on the card itself
-    with patch.dict(os.environ, {"VPTCORE_GPUS": card}):
-        with handed_out(1, said.append, poll=0.05) as mine:
-            words = [sys.executable, "-c", WAITS]
-            second = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=os.environ | {"LD_PRELOAD": ""})
-            first_line = second.stdout.readline().strip()
-        rest = second.communicate(timeout=60)[0].split()
-    holds = mine == card and not said and first_line.startswith("waiting for a GPU") and rest == ["got", card]
-    found = f"the second said: {first_line}, then: {' '.join(rest)}".replace(card, "0")
-    return judge("behave", "two jobs, one card", holds, found, "waiting for a GPU, got 0")
-
-
-def _full(device: str) -> Line:
-    """The card is made small, filled by a batch that is too big, and serves a smaller one afterwards."""
-    total = torch.cuda.mem_get_info()[1]
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + ROOM) / total)
+@contextlib.contextmanager
+def _listening() -> Iterator[None]:
+    """Inside, signals are notes to whoever saves."""
+    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    stopping.listen()
     try:
-        said = _line(lambda: _fit("full", device, MANY, MANY), device)
-        after = len(_fit("vpt", device)[1].epochs) if said else 0
+        yield
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-    holds = said.startswith("no room on cuda") and "\n" not in said and after == 2
-    return judge("behave", "a full card is one line", holds, said or "no error", "no room on cuda ...")
-
-
-def _line(act: Callable[[], object], device: str) -> str:
-    try:
-        with room_on(torch.device(device)):
-            act()
-    except ValueError as error:
-        return str(error)
-    return ""
+        stopping.listen()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from importlib import metadata
 
 import torch
 
-from gpu_check.result import FACT, Line
+from gpu_check.result import FACT, Line, pinned
 from vptcore.jobs.device import compiler, driver_version
 
 SIDE, COPIED = 8192, 2 * 2**30
@@ -29,10 +31,12 @@ def run(device: str, ends: float) -> Iterator[Line]:
 def _facts(device: str) -> dict[str, str]:
     facts = {
         "python": platform.python_version(),
-        "torch": f"{torch.__version__} ({_pinned()})",
+        "torch": f"{torch.__version__} ({pinned(torch.__version__)})",
         "CUDA": torch.version.cuda or "none: this torch is built without it",
         "driver": driver_version() or "none",
         "built for": ", ".join(torch.cuda.get_arch_list()) or "no GPU",
+        "cuDNN": str(torch.backends.cudnn.version() or "none"),
+        "triton": _version("triton"),
         "compiler": compiler(),
         "cores": str(os.cpu_count()),
     }
@@ -43,16 +47,27 @@ def _facts(device: str) -> dict[str, str]:
     return facts | {
         "card": f"{torch.cuda.get_device_name()}, compute capability {major}.{minor}",
         "memory": f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free",
+        "other processes": _others(),
         "products": f"{_products():.0f} TFLOP/s in bf16, {SIDE} x {SIDE} x {SIDE}",
         "copies": f"{_copies():.2f} TB/s read and written",
     }
 
 
-def _pinned() -> str:
-    """Whether the torch at hand is the one that requirements.lock names."""
-    lock = (Path(__file__).resolve().parents[1] / "requirements.lock").read_text(encoding="utf-8")
-    pinned = next((line[7:] for line in lock.splitlines() if line.startswith("torch==")), "none")
-    return "the pinned one" if torch.__version__.split("+")[0] == pinned.split("+")[0] else f"{pinned} is pinned"
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"
+
+
+def _others() -> str:
+    """Who else has a context on the card, as nvidia-smi lists them."""
+    if shutil.which("nvidia-smi") is None:
+        return "not known: no nvidia-smi"
+    words = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader"]
+    listed = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False).stdout.splitlines()
+    others = [line for line in listed if line.split(",")[0].strip() != str(os.getpid())]
+    return "; ".join(others) or "none"
 
 
 def _products() -> float:

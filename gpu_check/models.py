@@ -1,13 +1,13 @@
 """Small models of real widths with random weights, and images, alike on every device.
 
-In: a method and sizes. Out: a backbone row, a model, an `ImageSet`.
+In: a case and sizes. Out: a backbone row, a model, an `ImageSet`.
 
     python -m pytest tests/gpu_check
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import nn
@@ -15,13 +15,33 @@ from torch import nn
 from vptcore.data.tensors import ImageSet, Normalise
 from vptcore.models import methods
 from vptcore.models.backbones import Backbone
+from vptcore.models.methods_table import METHODS
 from vptcore.models.pretrained import create_backbone
 from vptcore.training.protocol import PROTOCOLS
 from vptcore.training.recipe import Recipe
 
 CLASSES, PROMPTS = 10, 10
-# `swin`: VPT on a Swin; the others on a ViT.
-METHODS = ("vpt", "full", "mixed", "lora", "swin")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method on a ViT whose class token is read, on one that averages its patches, or on a Swin."""
+
+    method: str
+    body: str = "ViT"
+
+    @property
+    def name(self) -> str:
+        return self.method if self.body == "ViT" else f"{self.method}, {self.body}"
+
+
+# Every method that trains through the backbone and builds what no other does, the study's own first.
+CASES = (
+    *(Case(method) for method in ("vpt", "full", "mixed", "lora")),
+    *(Case(method, body) for body in ("Swin", "ViT, averaged") for method in ("vpt", "full")),
+    *(Case(method) for method in ("bitfit", "layernorm", "partial", "ssf", "adaptformer", "adapter_plus", "dora")),
+)
+RATES = {"full": 1e-5, "partial": 1e-5, "mixed": 0.01}
 
 
 @dataclass(frozen=True)
@@ -43,6 +63,11 @@ class Sizes:
         name = "vit_base_patch16_224"
         return Backbone("check", "check", name, size=self.side, width=self.width, depth=self.depth, options=options)
 
+    def of(self, case: Case) -> Backbone:
+        """The case's backbone."""
+        averaged = replace(self.backbone, pool="avg")
+        return {"ViT": self.backbone, "ViT, averaged": averaged, "Swin": self.swin}[case.body]
+
     @property
     def swin(self) -> Backbone:
         """A block in each of two stages, of a Swin-B's first width by default."""
@@ -53,32 +78,32 @@ class Sizes:
         return Backbone("swin", "swin", name, pool="avg", size=self.side, width=2 * embed, depth=2, options=options)
 
 
-def model(method: str, sizes: Sizes) -> nn.Module:
-    """Without dropout, whose draws are each device's own."""
+def model(case: Case, sizes: Sizes, dropout: float = 0.0) -> nn.Module:
+    """Without dropout, whose draws are each device's own, unless some is asked for."""
     torch.manual_seed(0)
-    backbone, of = (sizes.swin, "vpt") if method == "swin" else (sizes.backbone, method)
     spec = methods.spec_of({
-        "backbone": asdict(backbone), "method": of, "classes": CLASSES, "deep": True, "settings": None,
-        "prompt_length": PROMPTS if of in ("vpt", "mixed") else 0,
-        "protocol": asdict(PROTOCOLS["paper"]) | {"prompt_dropout": 0.0},
+        "backbone": asdict(sizes.of(case)), "method": case.method, "classes": CLASSES, "deep": True, "settings": None,
+        "prompt_length": PROMPTS if METHODS[case.method].prompts else 0,
+        "protocol": asdict(PROTOCOLS["paper"]) | {"prompt_dropout": dropout},
     })  # fmt: skip
     body = create_backbone(spec.backbone, pretrained=False)
     made = methods.build(spec, seed=1, backbone=body)
     for module in made.modules():
         if isinstance(module, nn.Dropout):
-            module.p = 0.0
+            module.p = dropout
     return made
 
 
-def images(sizes: Sizes, device: str, count: int | None = None) -> ImageSet:
+def images(sizes: Sizes, device: str, count: int | None = None, seed: int = 0) -> ImageSet:
     """Classes are told apart by their brightness."""
-    generator, count = torch.Generator().manual_seed(0), count or sizes.images
+    generator, count = torch.Generator().manual_seed(seed), count or sizes.images
     labels = torch.arange(count) % CLASSES
     pixels = torch.randint(0, 60, (count, sizes.side, sizes.side, 3), generator=generator)
     pixels = (pixels + 18 * labels[:, None, None, None]).to(torch.uint8)
     return ImageSet(pixels.to(device), labels.to(device), Normalise(sizes.side, (0.5,) * 3, (0.2,) * 3))
 
 
-def recipe(method: str, batch: int, epochs: int = 1) -> Recipe:
-    optimizer, lr = {"full": ("adamw", 1e-5), "lora": ("adamw", 1e-4), "mixed": ("sgd", 0.01)}.get(method, ("sgd", 0.1))
+def recipe(case: Case, batch: int, epochs: int = 1) -> Recipe:
+    optimizer = METHODS[case.method].optimizer_under(PROTOCOLS["paper"])
+    lr = RATES.get(case.method, {"sgd": 0.1, "adamw": 1e-4}[optimizer])
     return Recipe(optimizer, lr, 0.01, batch, epochs, 0)

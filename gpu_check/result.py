@@ -14,6 +14,7 @@ from pathlib import Path
 
 from vptcore.records import replacing, write_text
 
+LOCK = Path(__file__).resolve().parents[1] / "requirements.lock"
 FACT, HOLDS, FAILED, SKIPPED = "fact", "holds", "FAILED", "skipped"
 TIMINGS = ("images_per_second", "ms_per_step", "share_of_peak", "peak_gib", "compile_seconds")
 
@@ -50,6 +51,13 @@ def table(lines: Sequence[Line]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = (zip(row, widths, strict=True) for row in rows)
     return "\n".join("  ".join(text.ljust(width) for text, width in row).rstrip() for row in padded)
+
+
+def pinned(version: str) -> str:
+    """Whether a torch is the one that requirements.lock names; what is checked is the project on the torch at hand."""
+    lines = LOCK.read_text(encoding="utf-8").splitlines()
+    named = next((line[7:] for line in lines if line.startswith("torch==")), "none")
+    return "the pinned one" if version.split("+")[0] == named.split("+")[0] else f"{named} is pinned, and not checked"
 
 
 def write(lines: Sequence[Line], about: dict, folder: Path) -> None:

@@ -12,40 +12,52 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import nn
 
 from bench import ours
 from bench.cases import CASES, VIT_B, Case, Work, job_of, recipe_of, with_random_weights
+from gpu_check.plainly import Calls
 from gpu_check.result import FACT, SKIPPED, Line, judge
 from vptcore.data.tensors import ImageSet
+from vptcore.models.backbones import BACKBONES, Backbone
 from vptcore.training import compiling
 from vptcore.training.batches import SCORE_BATCH
 from vptcore.training.fit import fit, predict
 from vptcore.training.flops import forward_flops, mfu, step_flops
+from vptcore.training.prepared import Prepared
 from vptcore.training.recipe import Recipe
+from vptstudy.plan.images import Counts
+from vptstudy.plan.memory import CONTEXT_GPU, need_of
 
 BARS_OF = ("H100", "H200")
 EPOCHS, STEPS = 4, 16
 EPOCHS_OF_A_GRID, IMAGES_OF_A_GRID = 100, 800
 CAPTURES, CAPTURE_SECONDS = 2 * 4, 0.5  # two sizes of batch, four weight decays (vptstudy.plan.assumed)
+BUSY = 0.97
+SWIN = replace(BACKBONES["swin_b_sup21k"], checkpoint="")
 
 
 @dataclass(frozen=True)
 class Timed:
     """A case of the benchmark at a batch. `bar` in images a second; `scored`: the bar of evaluation, with its model;
-    `grid`: the most minutes of a grid of 40."""
+    `grid`: the most minutes of a grid of 40. `swin`: on a Swin-B, where the others are on the ViT of the work."""
 
     case: str
     batch: int
-    bar: float
+    bar: float = 0.0
     scored: float | None = None
     grid: float | None = None
+    swin: bool = False
 
 
-TIMED = (Timed("vpt_50", 64, 4500, 9000, grid=11), Timed("full", 128, 3300))
+# Those with a bar first, should time run out.
+TIMED = (
+    Timed("vpt_50", 64, 4500, 9000, grid=11), Timed("full", 128, 3300), Timed("vpt_10", 64), Timed("vpt_200", 64),
+    Timed("mixed_100", 64), Timed("lora", 64), Timed("vpt_10", 64, swin=True),
+)  # fmt: skip
 
 
 def run(device: str, ends: float, work: Work | None = None) -> Iterator[Line]:
@@ -54,43 +66,66 @@ def run(device: str, ends: float, work: Work | None = None) -> Iterator[Line]:
         # Empty, so that the first compilation is a cold one.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(folder, "inductor")
         os.environ["TRITON_CACHE_DIR"] = os.path.join(folder, "triton")
-        backbone = with_random_weights(work.backbone, folder)
+        bodies: dict[bool, Backbone] = {}
         for timed in TIMED:
             if time.monotonic() > ends:
-                yield Line("speed", CASES[timed.case].title, SKIPPED, "no time left")
+                yield Line("speed", title_of(timed), SKIPPED, "no time left")
                 continue
-            at = Work(backbone, device, batch=work.batch if device == "cpu" else timed.batch, steps=work.steps)
+            if timed.swin not in bodies:
+                bodies[timed.swin] = with_random_weights(SWIN if timed.swin else work.backbone, folder)
+            batch = work.batch if device == "cpu" else timed.batch
+            at = Work(bodies[timed.swin], device, batch=batch, steps=work.steps)
             yield from _case(timed, CASES[timed.case], at)
+
+
+def title_of(timed: Timed) -> str:
+    return CASES[timed.case].title + (", Swin-B" if timed.swin else "")
 
 
 def _case(timed: Timed, case: Case, work: Work) -> Iterator[Line]:
     model, images = ours.make(case, work), ours.load(case, work, work.images)
-    recipe = replace(recipe_of(case, work), epochs=EPOCHS)
-    if work.device != "cpu":
+    recipe, on_card = replace(recipe_of(case, work), epochs=EPOCHS), work.device != "cpu"
+    slower = _slower(case, work, images, recipe) if on_card else ""
+    if on_card:
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     history = fit(model, images, recipe, seed=0, compile=ours.COMPILE)
     if bool(history.diverged):
         raise ValueError(f"{case.title}: the loss is not finite, so its timing would mean nothing")
-    peak = torch.cuda.max_memory_allocated() / 2**30 if work.device != "cpu" else None
+    peak = torch.cuda.max_memory_allocated() / 2**30 if on_card else None
     rate, job = history.images_per_second, job_of(case, work)
     ms = 1000 * work.batch / rate
     numbers = {"ms_per_step": ms, "peak_gib": peak, "compile_seconds": history.compile_seconds}
-    how = f"compiled: {history.compiled}, captured: {history.captured}"
-    title = f"{case.title}, batch {work.batch}"
+    how = f"compiled: {history.compiled}, captured: {history.captured}{slower}"
+    title = f"{title_of(timed)}, batch {work.batch}"
     yield judged(title, rate, timed.bar, step_flops(job, work.batch), work.device, numbers, how)
-    if work.device != "cpu":
+    if on_card:
         yield _busy(title, model, images, recipe)
         yield _again(title, case, work, images, recipe, history.compile_seconds)
+        yield _planned(title, job, recipe, images, peak)
     if timed.grid is not None:
         yield _grid(timed, ms, history.compile_seconds, work.device)
     if timed.scored is not None:
-        count = 8 * SCORE_BATCH if work.device != "cpu" else work.images
-        images = ours.load(case, work, count)
-        predict(model, images)
-        began = ours.now(work.device)
-        predict(model, images)
-        rate = count / (ours.now(work.device) - began)
-        yield judged(f"evaluation, {case.title}", rate, timed.scored, forward_flops(job), work.device, {}, how)
+        yield _scored(timed, case, work, model, how)
+
+
+def _slower(case: Case, work: Work, images: ImageSet, recipe: Recipe) -> str:
+    """What the same step reaches launched kernel by kernel, and captured without being compiled."""
+    model, device = ours.make(case, work), torch.device(work.device)
+    eager = fit(model, images, recipe, seed=0, prepared=Prepared(Calls(device))).images_per_second
+    captured = fit(model, images, recipe, seed=0).images_per_second
+    return f"; plain {eager:,.0f}, captured alone {captured:,.0f} img/s"
+
+
+def _scored(timed: Timed, case: Case, work: Work, model: nn.Module, how: str) -> Line:
+    count = 8 * SCORE_BATCH if work.device != "cpu" else work.images
+    images = ours.load(case, work, count)
+    predict(model, images)
+    began = ours.now(work.device)
+    predict(model, images)
+    rate = count / (ours.now(work.device) - began)
+    flops = forward_flops(job_of(case, work))
+    return judged(f"evaluation, {case.title}", rate, timed.scored, flops, work.device, {}, how)
 
 
 def _busy(title: str, model: nn.Module, images: ImageSet, recipe: Recipe) -> Line:
@@ -99,9 +134,11 @@ def _busy(title: str, model: nn.Module, images: ImageSet, recipe: Recipe) -> Lin
         history = fit(model, images, recipe, seed=0, compile=ours.COMPILE)
     spans = [(e.time_range.start, e.time_range.end) for e in profiler.events() if e.device_type.name == "CUDA"]
     trained = history.seconds * 1e6
-    last = max((end for _, end in spans), default=0.0)
-    share = covered(spans, last - trained) / trained
-    return Line("speed", f"{title}, busy", FACT, f"{share:.1%} of the time of its epochs", "97 % is aimed at")
+    since = max((end for _, end in spans), default=0.0) - trained
+    steps = recipe.epochs * len(images) / recipe.batch
+    share, kernels = covered(spans, since) / trained, sum(start >= since for start, _ in spans) / steps
+    found = f"{share:.1%} of the time of its epochs, {kernels:.0f} kernels a step"
+    return judge_on_a_h100(card_of("cuda"), f"{title}, busy", share >= BUSY, found, f"{BUSY:.0%}")
 
 
 def covered(spans: list[tuple[float, float]], since: float) -> float:
@@ -122,25 +159,42 @@ def _again(title: str, case: Case, work: Work, images: ImageSet, recipe: Recipe,
     return Line("speed", f"{title}, compile", FACT, f"{cold:.1f} s with an empty cache, {warm:.1f} s in the next job")
 
 
+def _planned(title: str, job: dict, recipe: Recipe, images: ImageSet, peak: float) -> Line:
+    """What `vptcore plan` says that a job of this step and its scoring need, beside what the step took."""
+    counts = Counts(len(images), 0, SCORE_BATCH, images.images[0].numel())
+    slice_ = job | {"recipe": asdict(recipe), "device": "cuda", "seeds": [0], "settings": {}}
+    planned = (need_of("final", slice_, counts).gpu - CONTEXT_GPU) / 2**30
+    found = f"{peak:.1f} GiB at most in training, {planned:.1f} planned with scoring"
+    return judge("speed", f"{title}, memory", peak <= planned, found, "no more than planned")
+
+
 def _grid(timed: Timed, ms: float, ready: float, device: str) -> Line:
     """40 configurations of 100 epochs of 800 images at this rate, with one compilation and four captures more."""
     steps = 40 * EPOCHS_OF_A_GRID * IMAGES_OF_A_GRID / timed.batch
     minutes = (ready + CAPTURES * CAPTURE_SECONDS + steps * ms / 1000) / 60
-    found, name = f"{minutes:.1f} minutes", f"a grid of 40, {CASES[timed.case].title}, extrapolated"
-    card = torch.cuda.get_device_name() if device != "cpu" else "cpu"
+    name = f"a grid of 40, {CASES[timed.case].title}, extrapolated"
+    return judge_on_a_h100(card_of(device), name, minutes <= timed.grid, f"{minutes:.1f} minutes", f"{timed.grid:g}")
+
+
+def card_of(device: str) -> str:
+    return torch.cuda.get_device_name() if device != "cpu" else "cpu"
+
+
+def judge_on_a_h100(card: str, name: str, holds: bool, found: str, bar: str, **more) -> Line:
+    """Bars are an H100's; on any other card a timing is a fact."""
     if not any(known in card for known in BARS_OF):
-        return Line("speed", name, FACT, found, f"no bar for {card}")
-    return judge("speed", name, minutes <= timed.grid, found, f"{timed.grid:g} on an H100")
+        return Line("speed", name, FACT, found, f"no bar for {card}", **more)
+    return judge("speed", name, holds, found, f"{bar} on an H100", **more)
 
 
 def judged(title: str, rate: float, bar: float, flops: float, device: str, numbers: dict, how: str) -> Line:
-    """Bars are an H100's; on any other card a timing is a fact."""
-    name = torch.cuda.get_device_name() if device != "cpu" else "cpu"
-    share = mfu(flops, rate, name)
+    """`bar` in images a second; without one the timing is a fact."""
+    card = card_of(device)
+    share = mfu(flops, rate, card)
     numbers = {"images_per_second": rate, "share_of_peak": share} | numbers
     numbers = {key: float(value) for key, value in numbers.items() if value is not None}
     found = f"{rate:,.0f} img/s" + (f", {share:.0%} of peak" if share is not None else "")
     found += f", {numbers['peak_gib']:.1f} GiB" if "peak_gib" in numbers else ""
-    if not any(known in name for known in BARS_OF):
-        return Line("speed", title, FACT, f"{found}; {how}", f"no bar for {name}", timing=numbers)
-    return judge("speed", title, rate >= bar, f"{found}; {how}", f"{bar:,.0f} on an H100", timing=numbers)
+    if not bar:
+        return Line("speed", title, FACT, f"{found}; {how}", timing=numbers)
+    return judge_on_a_h100(card, title, rate >= bar, f"{found}; {how}", f"{bar:,.0f}", timing=numbers)

@@ -25,7 +25,10 @@ STARTS = {"study": ("snakemake", "jsonschema", "psutil", "yaml", "rich", "matplo
 BEHAVE = """
 from dataclasses import asdict
 from gpu_check import behave
-answer(lines=[asdict(line) for line in behave.run("cuda", 0.0, pretended=True)])
+with open(os.environ["PRETENDED_LINES"], "w") as file:
+    for line in behave.run("cuda", 0.0, pretended=True):
+        print(json.dumps(asdict(line)), file=file, flush=True)
+answer()
 """
 
 
@@ -63,8 +66,15 @@ def _on_a_pretended_card(part: str) -> Iterator[Line]:
         yield Line(part, part, SKIPPED, f"no GPU is seen here, and none can be pretended: {why}")
         return
     with tempfile.TemporaryDirectory() as folder:
-        found = pretend.run(pretend.build(Path(folder)), BEHAVE)
-    yield from (Line(**line) for line in found["lines"])
+        path, said = Path(folder, "lines.jsonl"), ""
+        try:
+            pretend.run(pretend.build(Path(folder)), BEHAVE, PRETENDED_LINES=str(path))
+        except AssertionError as error:
+            said = str(error).strip().splitlines()[-1][:200]
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    yield from (Line(**json.loads(line)) for line in lines)
+    if said:
+        yield Line(part, part, FAILED, said, "no error", pretended=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import pytest
 
 from gpu_check import __main__ as command
 from gpu_check import worker
-from gpu_check.result import FAILED, SKIPPED, Line, judge, table, write
+from gpu_check.result import FAILED, SKIPPED, Line, judge, pinned, table, write
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -48,11 +49,27 @@ def test_the_exit_code_counts_failures_and_the_table_ends_the_run(tmp_path, monk
         judge("behave", "b", True, "0", "0"),
         Line("behave", "c", FAILED, ""),
     ]
-    monkeypatch.setattr(command, "_sees_a_gpu", lambda: True)
+    monkeypatch.setattr(command, "_asked", lambda: {"torch": "2.11.0+cu130", "card": "NVIDIA H100 80GB HBM3"})
     monkeypatch.setattr(command, "_part", lambda part, there, ends, alone: iter(found))
     assert command.main(["--part", "behave", "--out", str(tmp_path)]) == 2
     assert table(found) in capsys.readouterr().out
     assert json.loads((tmp_path / "gpu.json").read_text())["failures"] == 2
+
+
+def test_the_torch_that_is_checked_is_named_first_and_last(tmp_path, monkeypatch, capsys):
+    """Another than the pinned one is said to be another."""
+    found = {"torch": "2.11.0+cu130", "card": "NVIDIA H100 80GB HBM3"}
+    monkeypatch.setattr(command, "_asked", lambda: found)
+    monkeypatch.setattr(command, "_part", lambda part, there, ends, alone: iter(()))
+    command.main(["--part", "facts", "--out", str(tmp_path)])
+    said = capsys.readouterr().out.splitlines()
+    locked = re.search(r"^torch==(\S+)", (REPO / "requirements.lock").read_text(), re.M)[1]
+    checked = f"torch 2.11.0+cu130 ({locked} is pinned, and not checked)"
+    assert said[0] == f"gpu-check: {checked}, NVIDIA H100 80GB HBM3"
+    assert f"checked with {checked}" in said[-3:]
+    stored = json.loads((tmp_path / "gpu.json").read_text())
+    assert {name: stored[name] for name in found} == found
+    assert pinned(f"{locked.split('+')[0]}+cpu") == "the pinned one"
 
 
 def test_no_part_begins_without_time_for_it():
