@@ -60,13 +60,20 @@ class Recorded:
         return {arm: Arm(method, int(length or 0)) for arm in found for method, _, length in [arm.partition("_")]}
 
     def tried(self, stage: str, arms: Mapping[Arm, Sequence[float]]) -> dict[Arm, Tried]:
-        """As `matrices.tried`, of the rows of a stage at these rates; what it cost is added to `spent`."""
+        """As `matrices.tried`, of the rows of a stage at these rates in every fold; those that were not recorded, as
+        they lie beyond an end that the whole grid does not stand at, are left out."""
         found = {}
         for arm, rates in arms.items():
             rates = [rate for rate in rates if all(len(self._at(fold, stage, arm, [rate])) for fold in self.folds)]
-            if not rates:  # beyond an end that the whole grid does not stand at
-                continue
-            picked = [self._at(fold, stage, arm, rates) for fold in self.folds]
+            if rates:
+                found |= self.at(stage, {arm: [rates] * len(self.folds)})
+        return found
+
+    def at(self, stage: str, arms: Mapping[Arm, Sequence[Sequence[float]]]) -> dict[Arm, Tried]:
+        """The same at the rates of each fold; what it cost is added to `spent`."""
+        found = {}
+        for arm, rates in arms.items():
+            picked = [self._at(fold, stage, arm, own) for fold, own in zip(self.folds, rates, strict=True)]
             best = [_best(rows) for rows in picked]
             for number, rows in enumerate(picked):
                 keys = zip([number] * len(rows), rows["stage"], rows["arm"], rows["rate"], rows["decay"], strict=True)
@@ -134,7 +141,8 @@ def _best(rows: pd.DataFrame) -> pd.Series:
 
 @dataclass(frozen=True)
 class Advice:
-    """What was said of one folder, and what is true of it. In points; `z` are errors in standard errors."""
+    """What was said of one folder, and what is true of it, in points. `always` are {method: its regret if it is taken
+    unseen}, at the rates that the search found."""
 
     name: str
     take: str
@@ -146,13 +154,14 @@ class Advice:
     cost_with_finals: float
     contrast: Contrast | None
     covered: dict[tuple[str, str], bool]
+    always: dict[str, float]
 
 
 def replay(recorded: Recorded) -> Advice:
     """One folder, decision by decision."""
     found = ladder.better_length(ladder.search(lambda arms, _: recorded.tried("short", arms)))
-    best = {arm: tuple(sorted(set(one.best))) for arm, one in found.items()}
-    full = recorded.tried("full", {**best, LINEAR: RATES["linear"]})
+    best = {arm: [(rate,) for rate in one.best] for arm, one in found.items()}
+    full = recorded.at("full", best) | recorded.tried("full", {LINEAR: RATES["linear"]})
     choice = ladder.finalists(full)
     tests, truths = recorded.finals("test"), recorded.finals("truth")
     finals = {arm: tests[arm] for arm in choice.finalists if arm in tests}
@@ -168,6 +177,7 @@ def replay(recorded: Recorded) -> Advice:
         100 * (recorded.whole_truth - truth[choice.finalists[0]]), searched / whole,
         (searched + sum(on_finals[arm] for arm in finals)) / (whole + sum(on_finals.values())),
         verdict.contrast, {pair: _covers(tests, truths, pair) for pair in _pairs(tests)},
+        {arm.method: 100 * (recorded.whole_truth - truth[arm.id]) for arm in full},
     )  # fmt: skip
 
 
@@ -288,7 +298,8 @@ def outcome(rows: pd.DataFrame) -> tuple[list[Bar], list[Advice]]:
             advices = [replay(recorded) for recorded in group]
             covered = [inside for recorded in group for inside in drawn_coverage(recorded, rng)]
             sure = [] if is_folds else [right for recorded in group for right in drawn_sureness(recorded, rng)]
-            found += bars(advices, covered, sure, "by folds" if is_folds else "one split")
+            told = bars(advices, covered, sure, "by folds" if is_folds else "one split")
+            found += told[:-1] if is_folds else told  # val sets are drawn for each split by itself
             all_advices += advices
     return found, all_advices
 
@@ -307,6 +318,8 @@ def main() -> int:
     print("\n".join(bar.line() for bar in found))
     regrets = np.array([one.regret for one in advices])
     print(f"\nRegret: mean {regrets.mean():.1f}, nine in ten below {np.quantile(regrets, 0.9):.1f} points")
+    always = pd.DataFrame([one.always for one in advices]).mean().sort_values()
+    print("Mean regret of one method taken unseen:", ", ".join(f"{name} {value:.1f}" for name, value in always.items()))
     with_finals = np.mean([one.cost_with_finals for one in advices])
     print(f"Training with the finals, of the chosen two and of all methods beside the grid: {with_finals:.0%}")
     return 0 if all(bar.met for bar in found) else 1

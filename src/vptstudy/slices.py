@@ -170,7 +170,7 @@ def _recipe(study: Study, cell: Cell, epochs: int = 0) -> Recipe:
 
 def search(study: Study, cell: Cell) -> dict:
     """What a grid search reads."""
-    grid = study.config["methods"][cell.method]["grid"]
+    grid = study.grid(cell)
     extends = {"extend": MOST} if study.config["edges"] == "extend" else {}
     job = _model(study, cell) | _weights(study, cell.backbone) | extends | {
         "version": VERSIONS["search"], "seed": study.config["search_seed"], "grid": grid,

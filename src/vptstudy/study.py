@@ -152,6 +152,11 @@ class Study:
         """The file that says each image's split; empty where the source does."""
         return self.config["tasks"].get(task, {}).get("splits", "")
 
+    def grid(self, cell: Cell) -> dict[str, list[float]]:
+        """What a search of the cell tries: its method's grid, but for what its task has of its own."""
+        own = self.config["tasks"].get(cell.task, {}).get("grids", {})
+        return self.config["methods"][cell.method]["grid"] | own.get(cell.method, {})
+
     def resize_of(self, task: str) -> str:
         """The task's own resize, else the config's, else that of the task's benchmark: VTAB's is the protocol's."""
         own = self.config["tasks"].get(task, {}).get("resize")

@@ -117,7 +117,7 @@ def _advise(look: Look, minutes: float, setting: Setting, run: Runner, by: str) 
     _title(4, f"methods, on schedules of {budget.epochs} epochs")
     searched, full, choice = _methods(setting, budget, run, first, tried)
     _title(5, f"{' and '.join(map(say.name_of, choice.finalists))}: {len(budget.seeds)} seeds, then test")
-    chosen = {arm: _distinct(one) for arm, one in full.items() if arm.id in (*choice.finalists, *ladder.FREE)}
+    chosen = {arm: one.best for arm, one in full.items() if arm.id in (*choice.finalists, *ladder.FREE)}
     config = rungs.study(setting, budget, chosen, run.sharing(_is_gpu(first)))
     words = _tell(_shared(first, config, run, finals, searched), setting, near, full, choice, parted)
     run(config)  # tables, figures and the report, which says the advice first
@@ -197,7 +197,7 @@ def _rates(setting: Setting, budget: Budget, run: Runner, first: Study) -> dict[
 
 def _methods(setting: Setting, budget: Budget, run: Runner, first: Study, tried: Mapping[Arm, Tried]):
     """Each method on a full schedule, and a linear probe at all of its rates: the study, its searches, the choice."""
-    config = rungs.schedules(setting, budget, {arm: _distinct(one) for arm, one in tried.items()})
+    config = rungs.schedules(setting, budget, {arm: one.best for arm, one in tried.items()})
     study = _shared(first, config, run, searches)
     found = matrices.tried(study)
     full = {next((arm for arm in tried if arm.method == a.method), a): one for a, one in found.items()}
@@ -206,10 +206,6 @@ def _methods(setting: Setting, budget: Budget, run: Runner, first: Study, tried:
         why = next((f": {drop.why}" for drop in choice.dropped if drop.arm == arm.id), ", goes on")
         print(f"  {say.name_of(arm.id)}: val {percent(one.accuracy)} %{why}")
     return study, full, choice
-
-
-def _distinct(one: Tried) -> tuple[float, ...]:
-    return tuple(sorted(set(one.best)))
 
 
 def _floor(setting: Setting, first: Study) -> dict[str, float]:

@@ -55,7 +55,7 @@ def _rungs(setting: Setting, sharing: int) -> dict[str, Jobs]:
         "first answer": _jobs(rungs.probe(parted, budget), _searches, known=() if folds > 1 else ("prepare",)),
         # Two rates of every arm, then the neighbours of the better one.
         "rates": 2 * [pair for one in rates for pair in one],
-        "methods": _jobs(rungs.schedules(parted, budget, BEST | {Arm("linear"): RATES["linear"]}), _searches,
+        "methods": _jobs(rungs.schedules(parted, budget, BEST), _searches,
                          known=("prepare", "split")),
         # The finalists' one rate is what their full schedules had.
         "answer": [pair for pair in _jobs(rungs.study(parted, budget, FINALISTS, sharing), lambda study: ["all"],

@@ -87,9 +87,13 @@ class Setting:
         """The config's tasks: the images, or one task a fold."""
         look = self.look
         images = {"source": look.source, "path": look.path, "classes": look.classes}
-        if len(self.splits) > 1:
+        if self.has_folds:
             return {f"{look.name}_{k}": {**images, "splits": file} for k, file in enumerate(self.splits, start=1)}
         return {look.name: images | ({"splits": self.splits[0]} if self.splits else {})}
+
+    @property
+    def has_folds(self) -> bool:
+        return len(self.splits) > 1
 
     @property
     def root(self) -> str:
@@ -109,8 +113,14 @@ def batch_for(train: int) -> int:
     return max(8, min(32, 2 ** ((max(1, train) // 20).bit_length() - 1)))
 
 
-def config_of(setting: Setting, budget: Budget, study: str, grids: Mapping[str, tuple[float, ...]], **more) -> dict:
-    """One rung's study: `grids` are {method: rates as the optimizer sees them}; `more` replaces single keys."""
+def config_of(
+    setting: Setting, budget: Budget, study: str, grids: Mapping[str, tuple[float, ...]],
+    own: Mapping[str, tuple[float, ...]] | None = None, **more,
+) -> dict:  # fmt: skip
+    """One rung's study: `grids` are {method: rates as the optimizer sees them}; `more` replaces single keys.
+
+    `own` is {method: the one rate of each fold}, for methods whose folds differ.
+    """
     scale = REFERENCE_BATCH / budget.batch
     methods = {
         method: {"batch": budget.batch, "grid": {"lr": [_round(rate * scale) for rate in rates],
@@ -118,6 +128,8 @@ def config_of(setting: Setting, budget: Budget, study: str, grids: Mapping[str, 
         for method, rates in grids.items()
     }  # fmt: skip
     tasks = setting.tasks
+    for fold, task in enumerate(tasks.values() if own else ()):
+        task["grids"] = {method: {"lr": [_round(rates[fold] * scale)]} for method, rates in own.items()}
     return {
         "study": study, "results": setting.rungs, "epochs": budget.epochs, "seeds": list(budget.seeds),
         "resize": "antialias", "device": setting.device, "methods": methods,
@@ -160,19 +172,20 @@ def rates(setting: Setting, budget: Budget, arms: Mapping[Arm, tuple[float, ...]
 
 
 def schedules(setting: Setting, budget: Budget, best: Mapping[Arm, tuple[float, ...]]) -> dict:
-    """Full schedules of each method at its best rates, and of a linear probe, which costs nothing, at all of them."""
-    return _at(setting, budget, "schedules", {**best, Arm("linear"): RATES["linear"]}, seeds=list(SEEDS[:1]))
+    """Full schedules of each method at each fold's best rate, and of a linear probe, which costs nothing, at all."""
+    return _at(setting, budget, "schedules", best, {"linear": RATES["linear"]}, seeds=list(SEEDS[:1]))
 
 
 def study(setting: Setting, budget: Budget, best: Mapping[Arm, tuple[float, ...]], sharing: int = 1) -> dict:
-    """The study that is reported: the finalists and a linear probe under every seed, their models kept.
+    """The study that is reported: the finalists and a linear probe under every seed, their models kept. `best` are each
+    fold's rate.
 
     Without folds to keep the cores busy, `sharing` jobs share the seeds of each finalist.
     """
-    jobs = min(sharing, len(budget.seeds)) if len(setting.splits) < 2 else 1
+    jobs = 1 if setting.has_folds else min(sharing, len(budget.seeds))
     tuned = [arm.method for arm in best if arm.method != "linear"]
     shards = {"shards": {"final": jobs, "methods": tuned}} if jobs > 1 and tuned else {}
-    return _at(setting, budget, setting.look.name, best, results=setting.results, keep="best", **shards)
+    return _at(setting, budget, setting.look.name, best, {}, results=setting.results, keep="best", **shards)
 
 
 def as_text(config: Mapping) -> str:
@@ -190,11 +203,14 @@ def _flow(value: object) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _at(setting: Setting, budget: Budget, name: str, best: Mapping[Arm, tuple[float, ...]], **more) -> dict:
+def _at(setting: Setting, budget: Budget, name: str, best: Mapping[Arm, tuple[float, ...]],
+        whole: Mapping[str, tuple[float, ...]], **more) -> dict:  # fmt: skip
+    """A study of methods at each fold's best rate, and of the `whole` grids of others."""
     length = max((arm.length for arm in best), default=0)
     prompts = prompted(length) if length else {}
-    grids = {arm.method: rates for arm, rates in best.items()}
-    return config_of(setting, budget, name, grids, **prompts, **more)
+    grids = {arm.method: tuple(sorted(set(rates))) for arm, rates in best.items()} | dict(whole)
+    own = {arm.method: rates for arm, rates in best.items() if len(set(rates)) > 1}
+    return config_of(setting, budget, name, grids, own, **prompts, **more)
 
 
 def beyond(grid: tuple[float, ...], best: float) -> tuple[float, ...]:

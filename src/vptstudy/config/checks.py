@@ -88,6 +88,13 @@ def _fewest_images(cell: Cell, is_searched: bool) -> int | None:
     return train if is_searched else train + train // 4
 
 
+def check_grids(study: Study) -> None:
+    """A task's own grids are of methods that there are."""
+    for task, setting in study.config["tasks"].items():
+        for method in setting.get("grids", {}):
+            choose_one(f"tasks.{task}.grids", method, study.config["methods"])
+
+
 def check_shards(study: Study) -> None:
     """No more shards than there is work to split."""
     shards = study.config.get("shards") or {}
@@ -107,7 +114,7 @@ def check_shards(study: Study) -> None:
                 f"search: racing: the grid of {cell.method} is split over {shards['search']} jobs, none of which sees "
                 "all scores; take shards.search out, or set search: grid"
             )
-        grid = study.config["methods"][cell.method]["grid"]
+        grid = study.grid(cell)
         most = len(grid["lr"]) * len(grid["weight_decay"])
         if study.shards("search", cell) > most:
             raise ConfigError(

@@ -54,12 +54,12 @@ def check_tries(study: Study) -> None:
     """Under equal tries every method of the study tries as many configurations. ConfigError."""
     if study.protocol.tries != "equal":
         return
-    counts = defaultdict(list)
-    for method in study.used("method"):
-        grid = study.config["methods"][method]["grid"]
-        counts[len(set(grid["lr"])) * len(set(grid["weight_decay"]))].append(method)
+    counts = defaultdict(set)
+    for cell in study.searches:
+        grid = study.grid(cell)
+        counts[len(set(grid["lr"])) * len(set(grid["weight_decay"]))].add(cell.method)
     if len(counts) > 1:
-        said = "; ".join(f"{tries} for {', '.join(methods)}" for tries, methods in sorted(counts.items()))
+        said = "; ".join(f"{tries} for {', '.join(sorted(methods))}" for tries, methods in sorted(counts.items()))
         raise ConfigError(
             f"protocol: the switch tries is equal, but the grids have {said}; give all methods as many, or take their "
             "grid out of methods: fair's own have 20"

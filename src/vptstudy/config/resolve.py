@@ -18,7 +18,7 @@ from vptcore.data.tasks import EMBEDDED, FGVC, OWN, TASKS, VTAB, Task, needed
 from vptcore.models.backbones import BACKBONES, Backbone
 from vptcore.models.methods_table import METHODS, Method
 from vptcore.training.protocol import resolve_protocol
-from vptstudy.config.checks import check_dependencies, check_settings, check_shards
+from vptstudy.config.checks import check_dependencies, check_grids, check_settings, check_shards
 from vptstudy.config.defaults import with_defaults
 from vptstudy.config.fair import check_tries
 from vptstudy.config.schema import check_mapping, check_names, check_schema
@@ -55,6 +55,7 @@ def load_study(config: Mapping) -> Study:
     study = Study(config["study"], config, protocol, backbones, tasks, seeds, cells, left_out)
     check_dependencies(study)
     check_settings(study)
+    check_grids(study)
     check_shards(study)
     check_tries(study)
     return study
@@ -63,7 +64,7 @@ def load_study(config: Mapping) -> Study:
 def _tasks(extra: Mapping, data_root: str) -> dict[str, Task]:
     tasks = dict(TASKS)
     for name, setting in extra.items():
-        row = {k: v for k, v in setting.items() if k not in ("path", "on_bad_image", "splits")}
+        row = {k: v for k, v in setting.items() if k not in ("path", "on_bad_image", "splits", "grids")}
         if name in tasks:
             tasks[name] = Task(**{**asdict(tasks[name]), **row})
             continue

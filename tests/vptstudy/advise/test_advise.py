@@ -118,6 +118,18 @@ def test_every_rung_is_a_study(setting):
     assert (recipe["layer_decay"], final.config["methods"]["full"]["grid"]["weight_decay"]) == (0.75, [0.05])
 
 
+def test_each_fold_trains_its_own_rate_alone(setting):
+    folds = replace(setting, splits=("1.csv", "2.csv"))
+    best = {Arm("vpt", 5): (0.125, 0.5), Arm("full"): (3e-4, 3e-4)}
+    study = load_study(rungs.schedules(folds, BUDGET, best))
+    rates = {(c.method, c.task): [lr * BUDGET.batch / 256 for lr in slices.search(study, c)["grid"]["lr"]]
+             for c in study.searches}  # fmt: skip
+    assert rates["vpt", "pet_photos_1"] == pytest.approx([0.125], rel=0.01)
+    assert rates["vpt", "pet_photos_2"] == pytest.approx([0.5], rel=0.01)
+    assert rates["full", "pet_photos_1"] == rates["full", "pet_photos_2"] == pytest.approx([3e-4], rel=0.01)
+    assert rates["linear", "pet_photos_1"] == pytest.approx(RATES["linear"], rel=0.01)
+
+
 def test_seeds_are_shared_by_jobs_where_no_folds_keep_them_busy(setting):
     best = {Arm("vpt", 5): (0.125,), Arm("linear"): (0.1,)}
     assert rungs.study(setting, BUDGET, best, 3)["shards"] == {"final": 3, "methods": ["vpt"]}

@@ -55,3 +55,21 @@ def test_a_counted_task_knows_its_sizes_and_says_what_is_too_large(tmp_path):
     config["experiments"]["mine"]["train"] = [800]
     with pytest.raises(ConfigError, match=r"leaves has 80 images to train and validate on, and train 800 needs 1,000"):
         load_study(config)
+
+
+def test_a_task_may_have_grids_of_its_own(tmp_path):
+    """What it does not say is its method's; others keep theirs."""
+    make_folder(tmp_path, {"ash": 60, "elm": 40})
+    task = {"source": "folder", "path": str(tmp_path), "grids": {"linear": {"lr": [3.0]}}}
+    config = {
+        "study": "mine", "tasks": {"leaves": task, "other": {"source": "folder", "path": str(tmp_path)}},
+        "experiments": {"mine": {"backbones": ["vit_b16_sup21k"], "methods": ["linear", "full"],
+                                 "tasks": ["leaves", "other"], "train": [64]}},
+    }  # fmt: skip
+    study = load_study(config)
+    grids = {(cell.task, cell.method): slices.search(study, cell)["grid"] for cell in study.searches}
+    assert grids["leaves", "linear"] == grids["other", "linear"] | {"lr": [3.0]}
+    assert grids["leaves", "full"] == grids["other", "full"]
+    task["grids"] = {"vtp": {"lr": [1.0]}}
+    with pytest.raises(ConfigError, match=r"tasks\.leaves\.grids: 'vtp' is unknown; did you mean 'vpt'"):
+        load_study(config)
