@@ -137,7 +137,8 @@ def peak_mib(form_name: str, case: Case, work: Work) -> float:
 def device_name(work: Work) -> str:
     if work.device != "cpu":
         return f"GPU {torch.cuda.get_device_name(work.device)}, torch {torch.__version__}"
-    return f"CPU {_processor()}, {work.threads} threads, torch {torch.__version__}"
+    of = f"{work.threads} thread{'s' * (work.threads > 1)}"
+    return f"CPU {_processor()}, {of}, torch {torch.__version__}"
 
 
 def _processor() -> str:
