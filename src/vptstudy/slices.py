@@ -171,7 +171,7 @@ def _recipe(study: Study, cell: Cell, epochs: int = 0) -> Recipe:
 def search(study: Study, cell: Cell) -> dict:
     """What a grid search reads."""
     grid = study.grid(cell)
-    extends = {"extend": MOST} if study.config["edges"] == "extend" else {}
+    extends = {"extend": MOST, "ties": "inside"} if study.config["edges"] == "extend" else {}
     job = _model(study, cell) | _weights(study, cell.backbone) | extends | {
         "version": VERSIONS["search"], "seed": study.config["search_seed"], "grid": grid,
         "fixed_decay": METHODS[cell.method].as_full and study.protocol.full_decay == "fixed",

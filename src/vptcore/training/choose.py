@@ -35,17 +35,23 @@ def choose(rows: pd.DataFrame) -> pd.Series:
     return order.iloc[0]
 
 
-LOWEST, HIGHEST = "lowest", "highest"
+LOWEST, HIGHEST, FLAT = "lowest", "highest", "flat"
 
 
 def edge_of(rows: pd.DataFrame) -> str:
-    """Where the chosen learning rate lies on the edge of those that were tried: LOWEST, HIGHEST, or ''.
+    """Where the best learning rate lies on the edge of those that were tried: LOWEST, HIGHEST, FLAT, or ''.
 
-    Beyond an edge there may be a better rate. Rates that diverged were tried, and so were those of a short schedule
+    A rate scores as the best of its weight decays. Beyond an edge there may be a better rate. Where a rate inside
+    scores as well as the one at the edge, there is no sign of it: that is no edge. FLAT: all that held score the same,
+    so that val prefers none, and points nowhere. Rates that diverged were tried, and so were those of a short schedule
     alone: next to them is no edge. A grid of one rate, or one that diverged everywhere, has none.
     """
     rates, order = sorted(rows["lr"].unique()), ranked(rows)
     if len(rates) < 2 or order.empty:
         return ""
-    rate = order["lr"].iloc[0]
-    return LOWEST if rate == rates[0] else HIGHEST if rate == rates[-1] else ""
+    best = order.loc[order["val_accuracy"] == order["val_accuracy"].max(), "lr"].unique()
+    if len(best) == rows.loc[~rows["diverged"].astype(bool), "lr"].nunique() > 1:
+        return FLAT
+    if ((best > rates[0]) & (best < rates[-1])).any():
+        return ""
+    return LOWEST if best.min() == rates[0] else HIGHEST

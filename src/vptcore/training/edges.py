@@ -13,19 +13,19 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from vptcore.training.choose import HIGHEST, edge_of
+from vptcore.training.choose import HIGHEST, LOWEST, edge_of
 from vptcore.training.recipe import Recipe, recipes_of
 
 MOST = 3  # further rates on either side of a grid
 
 
 def next_rate(rows: pd.DataFrame, grid: Iterable[float], most: int) -> float | None:
-    """The rate to try next, or None: the chosen one lies inside, or `most` rates have been bought on its side.
+    """The rate to try next, or None: one inside is as good, all are, or `most` rates have been bought on its side.
 
     `rows` are those tried so far, the grid's among them; the rate has three digits.
     """
     edge, tried = edge_of(rows), sorted(rows["lr"].unique())
-    if not edge:
+    if edge not in (LOWEST, HIGHEST):
         return None
     outermost, beside = (tried[-1], tried[-2]) if edge == HIGHEST else (tried[0], tried[1])
     bought = sum(rate > max(grid) if edge == HIGHEST else rate < min(grid) for rate in tried)

@@ -24,7 +24,10 @@ from vptcore.training.recipe import Recipe
 from vptcore.training.trials import Trial
 
 # What a job may be asked otherwise without another number for what it has in common with the one before.
-MANY = {"final": ("seeds", "picks", "curve_seeds", "curve_images"), "search": ("grid", "extend", "racing", "shard")}
+MANY = {
+    "final": ("seeds", "picks", "curve_seeds", "curve_images"),
+    "search": ("grid", "extend", "ties", "racing", "shard"),
+}
 SETTINGS = ("optimizer", "lr", "weight_decay", "batch", "epochs")
 HOW = ("compiled", "captured")  # how the runs were computed: in a file's metadata, not in its rows
 HIVE = ("backbone", "method", "task", "train")

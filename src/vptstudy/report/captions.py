@@ -17,6 +17,7 @@ from vptcore.analysis.published import OUTSIDE, TOO_WIDE, WITHIN, chance_of_outs
 from vptcore.analysis.statistics import CELL, LEVEL, number
 from vptcore.data.tasks import needed
 from vptcore.models.methods_table import METHODS, in_order
+from vptcore.training.choose import FLAT, HIGHEST, LOWEST
 from vptcore.training.recipe import final_parts
 from vptstudy.study import ONE_SHOT, WHOLE_TRAIN, Cell, Study
 
@@ -153,13 +154,15 @@ def _trained_on(study: Study, cell: Cell, counts: str) -> str:
 
 
 def edges_line(edges: Iterable[str]) -> str:
-    """How many chosen rates are the lowest or highest of their grid; '' where none is."""
+    """How many best rates are the lowest or highest of their grid, and how many grids are flat; '' where none is."""
     count = Counter(edges)
-    of, cut = sum(count.values()), sum(count.values()) - count[""]
-    if not cut:
-        return ""
-    ends = f"highest {count['highest']}, lowest {count['lowest']}"
-    return f"{cut} of {plural(of, 'chosen rate')} on the edge of the grid ({ends})."
+    of, cut, parts = sum(count.values()), count[HIGHEST] + count[LOWEST], []
+    if cut:
+        ends = f"highest {count[HIGHEST]}, lowest {count[LOWEST]}"
+        parts.append(f"{cut} of {plural(of, 'chosen rate')} on the edge of the grid ({ends}).")
+    if count[FLAT]:
+        parts.append(f"Flat, all rates that held scoring the same: {count[FLAT]} of {plural(of, 'grid')}.")
+    return " ".join(parts)
 
 
 def recipe_line(study: Study, cells: list[Cell]) -> str:

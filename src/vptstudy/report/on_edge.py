@@ -1,4 +1,4 @@
-"""Which chosen learning rates lie on the edge of those that were tried, for the terminal.
+"""Which chosen learning rates lie on the edge of those that were tried, and which grids are flat, for the terminal.
 
 In: a study, whose searches may have rows. Out: lines that name the cells; none where every chosen rate lies inside.
 
@@ -7,10 +7,13 @@ In: a study, whose searches may have rows. Out: lines that name the cells; none 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
+
 from vptcore.records import RowsError, read_rows
-from vptcore.training.choose import choose, edge_of
+from vptcore.training.choose import FLAT, choose, edge_of
 from vptstudy.report.captions import plural
 from vptstudy.study import Cell, Study
 
@@ -18,8 +21,8 @@ COLUMNS = ("lr", "weight_decay", "epochs", "val_accuracy", "diverged")
 NAMED = 8  # cells named in a terminal; table_selection has all
 
 
-def edges_of(study: Study) -> dict[Cell, str]:
-    """Cell of each search that has rows -> '32, the highest tried', or '' where its rate lies inside."""
+def edges_of(study: Study) -> dict[Cell, tuple[str, str]]:
+    """Cell of each search that has rows -> its edge, and in words '32, the highest tried'; ('', '') for one inside."""
     found = {}
     for cell in study.searches:
         path = Path(study.path("search", cell))
@@ -30,23 +33,37 @@ def edges_of(study: Study) -> dict[Cell, str]:
         except RowsError:  # the audit says what is wrong with it
             continue
         edge = edge_of(rows)
-        found[cell] = f"{choose(rows)['lr']:g}, the {edge} tried" if edge else ""
+        found[cell] = edge, _words(edge, rows) if edge else ""
     return found
 
 
+def _words(edge: str, rows: pd.DataFrame) -> str:
+    best = choose(rows)
+    return f"val {best['val_accuracy']:.1%} at every rate" if edge == FLAT else f"{best['lr']:g}, the {edge} tried"
+
+
 def edge_lines(study: Study) -> list[str]:
-    """How many chosen rates lie on an edge, what to do, and the cells by name."""
+    """How many chosen rates lie on an edge and how many grids are flat, what to do, and the cells by name."""
     found = edges_of(study)
-    cut = {cell: edge for cell, edge in found.items() if edge}
-    if not cut:
-        return []
-    extends = study.config["edges"] == "extend"
-    remedy = "3 further rates a side were not enough" if extends else "edges: extend tries further ones"
-    head = f"{len(cut)} of {plural(len(found), 'chosen rate')} on the edge of what was tried; {remedy}"
+    cut = {cell: words for cell, (edge, words) in found.items() if edge and edge != FLAT}
+    flat = {cell: words for cell, (edge, words) in found.items() if edge == FLAT}
+    extends, lines = study.config["edges"] == "extend", []
+    if cut:
+        remedy = "3 further rates a side were not enough" if extends else "edges: extend tries further ones"
+        head = f"{len(cut)} of {plural(len(found), 'chosen rate')} on the edge of what was tried; {remedy}"
+        lines += [head, *_named(cut, study)]
+    if flat:
+        remedy = "try rates elsewhere, or more val images"
+        head = f"{len(flat)} of {plural(len(found), 'grid')} flat, so that val prefers no rate; {remedy}"
+        lines += [head, *_named(flat, study)]
+    return lines
+
+
+def _named(cells: Mapping[Cell, str], study: Study) -> list[str]:
     several = len(study.used("backbone")) > 1
     lines = [
-        f"{f'{cell.backbone} ' if several else ''}{cell.method} on {cell.task} ({cell.train}): {edge}"
-        for cell, edge in list(cut.items())[:NAMED]
+        f"{f'{cell.backbone} ' if several else ''}{cell.method} on {cell.task} ({cell.train}): {words}"
+        for cell, words in list(cells.items())[:NAMED]
     ]
-    more = len(cut) - len(lines)
-    return [head, *lines, *([f"and {more} more (table_selection)"] if more else [])]
+    more = len(cells) - len(lines)
+    return [*lines, *([f"and {more} more (table_selection)"] if more else [])]

@@ -40,8 +40,12 @@ def test_against_a_plain_sort(values):
 
 @pytest.mark.parametrize(
     ("scores", "edge"),
-    [((0.1, 0.2, 0.3), "highest"), ((0.3, 0.2, 0.1), "lowest"), ((0.1, 0.3, 0.2), ""), ((0.1, 0.3, None), "")],
-)
+    [
+        ((0.1, 0.2, 0.3), "highest"), ((0.3, 0.2, 0.1), "lowest"), ((0.1, 0.3, 0.2), ""), ((0.1, 0.3, None), ""),
+        ((0.3, 0.3, 0.1), ""), ((0.1, 0.3, 0.3), ""), ((0.3, 0.1, 0.3), "lowest"), ((0.3, 0.3, 0.3), "flat"),
+        ((0.3, 0.3, None), "flat"), ((0.3, None, None), "lowest"), ((None, None, 0.3), "highest"),
+    ],
+)  # fmt: skip
 def test_the_edge_of_the_rates_that_were_tried(scores, edge):
     table = rows(*((lr, 0.0, score, score is None) for lr, score in zip((0.1, 1.0, 10.0), scores, strict=True)))
     assert edge_of(table) == edge
@@ -56,6 +60,40 @@ def test_a_short_schedule_is_tried_and_never_chosen():
     assert choose(short)["lr"] == 0.1, "where there is nothing longer"
     with pytest.raises(ValueError, match="all 2 configurations diverged"):
         choose(pd.concat([short, full.assign(diverged=True)]))
+
+
+def plain_edge(values):
+    """The rule rate by rate, without a sort or a table: what each rate scores, and what was tried on either side."""
+    tried = {lr for lr, _, _, _ in values}
+    scores = {}
+    for lr, _, score, diverged in values:
+        if not diverged:
+            scores[lr] = max(score, scores.get(lr, -1))
+    best = [lr for lr in scores if not any(other > scores[lr] for other in scores.values())]
+    inside = [lr for lr in best if any(t < lr for t in tried) and any(t > lr for t in tried)]
+    if len(tried) == 1 or not best:
+        return ""
+    if len(set(scores.values())) == 1 and len(scores) > 1:
+        return "flat"
+    return "" if inside else "highest" if best == [max(tried)] else "lowest"
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.1, 1.0, 5.0, 9.0]), st.sampled_from([0.0, 0.1]), st.integers(0, 3), st.booleans()),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_the_edge_against_the_rule_rate_by_rate(values):
+    values = [(lr, wd, score / 3, diverged) for lr, wd, score, diverged in values]
+    assert edge_of(rows(*values)) == plain_edge(values)
+
+
+def test_a_rate_scores_as_the_best_of_its_decays():
+    grid = [(1.0, 0.0, 0.2, False), (1.0, 0.1, 0.5, False), (2.0, 0.0, 0.5, False), (2.0, 0.1, None, True)]
+    assert edge_of(rows(*grid)) == "flat"
+    assert edge_of(rows(*grid, (4.0, 0.0, 0.1, False))) == ""
 
 
 def test_one_rate_or_none_that_held_has_no_edge():

@@ -37,6 +37,11 @@ def tried(*scores: tuple[float, float | None]) -> pd.DataFrame:
         ([(2, 0.3)], None),
         ([(1, None), (2, None)], None),
         ([(0.3, 0.1), (0.7, 0.2)], 1.63),
+        ([(1, 0.2), (2, 0.2)], None),
+        ([(1, 0.2), (2, 0.2), (4, 0.2)], None),
+        ([(1, 0.2), (2, 0.2), (4, None)], None),
+        ([(1, 0.3), (2, 0.3), (4, 0.2)], None),
+        ([(1, 0.3), (2, 0.2), (4, 0.3)], 0.5),
     ],
 )
 def test_the_rate_beyond_an_edge(scores, rate):
@@ -53,6 +58,15 @@ def test_no_more_than_so_many_a_side():
 
 def tried_recipes(job, rows):
     return [trial.recipe for trial in trials_of(job, rows)]
+
+
+def test_a_plateau_stops_the_buying_once_a_rate_inside_is_on_it():
+    """Accuracy 20 % at chance up to a rate of 1, and 60 % from there on: one rate beyond the edge shows the plateau."""
+    job = BASE | {"extend": 3, "grid": {"lr": [0.25, 0.5, 1.0], "weight_decay": [0.0]}}
+    rows = tried((0.25, 0.2), (0.5, 0.2), (1.0, 0.6))
+    assert [recipe.lr for recipe in tried_recipes(job, rows)] == [0.25, 0.5, 1.0, 2.0]
+    rows = tried((0.25, 0.2), (0.5, 0.2), (1.0, 0.6), (2.0, 0.6))
+    assert [recipe.lr for recipe in tried_recipes(job, rows)] == [0.25, 0.5, 1.0, 2.0]
 
 
 BASE = {
@@ -80,7 +94,7 @@ def test_a_search_ends_inside_or_at_its_cap(peak, extend, diverges):
     above, below = sum(rate > 4 for rate in rates), sum(rate < 1 for rate in rates)
     assert max(above, below) <= extend
     assert {1.0, 2.0, 4.0} <= set(rates)
-    if not rows["diverged"].all() and (edge := edge_of(rows)):
+    if (edge := edge_of(rows)) in ("lowest", "highest"):
         assert extend == (above if edge == "highest" else below)
     assert tried_recipes(BASE, rows) == recipes[:6], "without the key the grid is all there is"
 
@@ -96,7 +110,7 @@ def test_a_search_buys_what_its_scores_ask_for_and_keeps_its_best(job, task, tmp
     assert (tmp_path / "best.safetensors").exists()
     bought = sorted(set(rows["lr"]) - {0.0001, 0.0002})
     assert len(rows) == 4 + 2 * len(bought)
-    assert edge_of(rows[:4]) == "" or bought
+    assert edge_of(rows[:4]) in ("", "flat") or bought
     plain = run_search(job(method, lrs=(0.0001, 0.0002, *bought), decays=(0.0, 0.01)), task, tmp_path / "plain")
     assert choose(rows)["lr"] == choose(plain)["lr"], "as if the whole grid had been asked for"
 

@@ -8,7 +8,17 @@ import pytest
 
 from tests.vptstudy.report.synthetic import make_study
 from vptcore.training.protocol import PROTOCOLS
-from vptstudy.report.captions import finals_line, full_stop, join, marks_line, plural, recipe_line, target, train_phrase
+from vptstudy.report.captions import (
+    edges_line,
+    finals_line,
+    full_stop,
+    join,
+    marks_line,
+    plural,
+    recipe_line,
+    target,
+    train_phrase,
+)
 from vptstudy.study import Cell
 
 
@@ -89,6 +99,23 @@ def test_a_rule_that_draws_nothing_has_one_pick():
 
 def test_plural():
     assert [plural(n, "cell") for n in (0, 1, 2)] == ["0 cells", "1 cell", "2 cells"]
+
+
+@pytest.mark.parametrize(
+    ("edges", "words"),
+    [
+        (["", ""], ""),
+        (["", "highest"], "1 of 2 chosen rates on the edge of the grid (highest 1, lowest 0)."),
+        (["flat"], "Flat, all rates that held scoring the same: 1 of 1 grid."),
+        (
+            ["", "lowest", "flat"],
+            "1 of 3 chosen rates on the edge of the grid (highest 0, lowest 1). "
+            "Flat, all rates that held scoring the same: 1 of 3 grids.",
+        ),
+    ],
+)
+def test_edges_and_flat_grids_are_counted(edges, words):
+    assert edges_line(edges) == words
 
 
 def test_marks_line_explains_those_that_occur():

@@ -43,7 +43,7 @@ def test_check_names_the_cells_on_an_edge(study, tmp_path, capsys):
     rates = study.config["methods"]["vpt"]["grid"]["lr"]
     write_search(study, VPT, max(rates))
     write_search(study, Cell("vit_mini_cifar10", "vpt", "shapes_count", "160"), sorted(rates)[2])
-    assert sorted(filter(None, edges_of(study).values())) == [f"{max(rates):g}, the highest tried"]
+    assert sorted(edges_of(study).values()) == [("", ""), ("highest", f"{max(rates):g}, the highest tried")]
     head, line = edge_lines(study)
     assert head.startswith("1 of 2 chosen rates on the edge of what was tried; edges: extend")
     assert line == f"vpt on digits (160): {max(rates):g}, the highest tried"
@@ -53,10 +53,24 @@ def test_check_names_the_cells_on_an_edge(study, tmp_path, capsys):
     assert f"  edge       {line}" in capsys.readouterr().out
 
 
+def test_a_flat_grid_is_named_and_is_no_edge(study):
+    rows = pd.DataFrame(rehearsed.search(study, VPT, 0.7)).assign(val_accuracy=0.2, diverged=False)
+    write_rows(study.path("search", VPT), "search", rows, {})
+    head, line = edge_lines(study)
+    assert head == "1 of 1 grid flat, so that val prefers no rate; try rates elsewhere, or more val images"
+    assert line == "vpt on digits (160): val 20.0% at every rate"
+    for cell in study.searches:
+        rows = pd.DataFrame(rehearsed.search(study, cell, 0.7)).assign(val_accuracy=0.2, diverged=False)
+        write_rows(study.path("search", cell), "search", rows, {})
+    lines = edge_lines(study)
+    assert lines[0].startswith("15 of 25 grids flat"), "full, vpt and linear on five tasks; the others try one rate"
+    assert lines[-1] == "and 7 more (table_selection)"
+
+
 def test_only_a_study_that_extends_has_other_searches(study):
     extended = load_study(DEMO | {"edges": "extend"})
     plain = slices.search(study, VPT)
-    assert slices.search(extended, VPT) == plain | {"extend": 3}
+    assert slices.search(extended, VPT) == plain | {"extend": 3, "ties": "inside"}
     assert slices.final(extended, VPT) == slices.final(study, VPT)
 
 

@@ -170,7 +170,7 @@ _SIZES = (
 _SEARCH = (
     "Validation accuracy of every configuration at the last epoch, in points below the best of its task; a "
     "ring marks the one that was chosen (ties: the smaller learning rate, then the smaller decay). ◂ or ▸ beside a "
-    "task: the chosen rate is the lowest or the highest that was tried."
+    "task: the best rate is the lowest or the highest that was tried; =: all score the same."
 )
 _MAPS = (
     "From left to right the input with its true class, and Grad-CAM of FT and VPT with what each answered "

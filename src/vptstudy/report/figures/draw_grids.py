@@ -21,7 +21,7 @@ from matplotlib.ticker import NullFormatter
 
 from vptcore.analysis.calibration import calibration_error, reliability
 from vptcore.models.methods_table import METHODS, in_order
-from vptcore.training.choose import HIGHEST, LOWEST, edge_of, longest, ranked
+from vptcore.training.choose import FLAT, HIGHEST, LOWEST, edge_of, longest, ranked
 from vptstudy.report.chance import chance_of
 from vptstudy.report.figures.draw_lines import CHANCE
 from vptstudy.report.figures.style import (
@@ -42,8 +42,8 @@ from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.specs import PAIR
 from vptstudy.study import Study
 
-# Beside a task's name: the chosen rate is the lowest or the highest that was tried.
-EDGE_MARKS = {"": "", LOWEST: " ◂", HIGHEST: " ▸"}
+# Beside a task's name: the best rate is the lowest or the highest that was tried, or all are alike.
+EDGE_MARKS = {"": "", LOWEST: " ◂", HIGHEST: " ▸", FLAT: " ="}
 COST_MARKS = "osD^vPX<>ph"
 MOST_MARKS = 7  # in a line of the legend
 LEFT_BEHIND = {"marker": ".", "ls": "", "color": NEUTRAL, "ms": 3}  # of a race, after the short schedule
