@@ -29,8 +29,8 @@ VERSIONS = {
     "final": 3,
     "explain": 3,
     "examples": 1,
-    "tables": 11,
-    "figures": 11,
+    "tables": 12,
+    "figures": 12,
     "report": 5,
 }
 

@@ -12,9 +12,10 @@ from collections.abc import Collection, Iterable, Mapping
 
 import pandas as pd
 
+from vptcore.analysis.by_chance import by_chance
 from vptcore.analysis.curves import NATS, RISE, overfitting
-from vptcore.analysis.published import OUTSIDE, TOO_WIDE, WITHIN, chance_of_outside
-from vptcore.analysis.statistics import CELL, LEVEL, number
+from vptcore.analysis.published import TOO_WIDE
+from vptcore.analysis.statistics import CELL, number
 from vptcore.data.tasks import needed
 from vptcore.models.methods_table import METHODS, in_order
 from vptcore.training.choose import FLAT, HIGHEST, LOWEST
@@ -211,17 +212,15 @@ def marks_line(verdicts: Iterable[str]) -> str:
 
 
 def _by_chance_line(frame: pd.DataFrame) -> str:
-    """How many × there are among single tasks, and how many by chance; means follow from their tasks."""
-    cells = frame.loc[frame["task"] != "mean", "verdict"]
-    outside = int((cells == OUTSIDE).sum())
-    compared = outside + int((cells == WITHIN).sum())
-    if not compared:
+    """How many × there are and how many there would be by chance, with one p that knows what means are made of."""
+    found = by_chance(frame)
+    if not found.compared:
         return ""
-    p = chance_of_outside(outside, compared)
-    said = "p < .001" if p < 0.001 else f"p = {number(p, 3)}"
+    said = "p < .001" if found.p < 0.001 else f"p = {number(found.p, 3)}"
+    among = f", {found.derived} of which come from others' runs," if found.derived else ""
     return (
-        f"Of {plural(compared, 'number')} for a single task {outside} {'is' if outside == 1 else 'are'} ×; by chance "
-        f"it would be {(1 - LEVEL) * compared:.1f} ({said})."
+        f"Of {plural(found.compared, 'number')}{among} {found.outside} {'is' if found.outside == 1 else 'are'} ×; by "
+        f"chance it would be {found.expected:.1f} ({said})."
     )
 
 

@@ -197,8 +197,8 @@ def _caption(title: str, study: Study, found: Mapping[Cell, dict]) -> str:
         "the probability that the method's choice is the best one of its task. Mean of all: accuracy of the mean of "
         "the probabilities that all configurations give, of which none is chosen (– where they were not kept: more "
         f"than {MOST_LOGITS:,} a configuration). All methods: chosen among the configurations of all methods, and the "
-        "mean of their means. Edge: the best rate is the lowest or highest that was tried, and beyond it there may be a "
-        "better one (not where a rate inside scores the same); flat: all rates that held score the same.",
+        "mean of their means. Edge: the best rate is the lowest or highest that was tried, and beyond it there may be "
+        "a better one (not where a rate inside scores the same); flat: all rates that held score the same.",
         edges_line([row["edge"] for row in searches]),
         race_line(row["trainings"] for row in searches),
         error,
