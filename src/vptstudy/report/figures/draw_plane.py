@@ -29,12 +29,13 @@ LETTERS = 17
 
 
 def quadrant(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """A panel for few images and, where larger sizes have rows, one for many; beside each its quadrants' verdicts."""
+    """A panel for few images and, where larger sizes have rows, one for many on the same scales; beside each its
+    quadrants' verdicts."""
     found = plane.quadrants(study, frames)
     fid = frames["fid"].set_index("task")
     many = any(one.many for one in found)
     figure = new_figure(PAGE, (2.35 if many else 2.5) * (1 + many) + 0.5)
-    axes = figure.subplots(1 + many, 2, squeeze=False, width_ratios=(2, 1), sharex="col")
+    axes = figure.subplots(1 + many, 2, squeeze=False, width_ratios=(2, 1), sharex="col", sharey="col")
     panels = [(f"{int(study.base_train):,} training images", [one.few for one in found])]
     if many:
         panels.append(("the most images that each task was run with", [one.many for one in found]))

@@ -23,6 +23,7 @@ PLACES += [(round(r * np.cos(a)), round(r * np.sin(a))) for r in (13, 20, 28, 38
 PLACES_P2 = np.array(PLACES)
 LED = 10  # points from which on a thin line leads back to the point
 PASSES, TRIES = 3, 8
+AIR = 1.5  # points on either side of a line
 # What a square point of area is worth that sticks out, or covers another name, against one that covers anything else
 # and against a point of distance.
 OUTSIDE, NAMED, OFF = 5.0, 3.0, 0.4
@@ -65,10 +66,14 @@ def _places(boxes_NP4: np.ndarray, taken_M4: np.ndarray, frame: np.ndarray, scal
 
 
 def _taken(axis: Axes, dots_N2: np.ndarray, scale: float) -> np.ndarray:
-    """What is there already, as boxes (M, 4) in pixels: points, words, and upright and level lines but faint bars."""
+    """What is there already, as boxes (M, 4) in pixels: points, words, and upright and level lines but faint bars.
+
+    A line has no area of its own: with air on both sides it has one that a name can cover.
+    """
     points = np.hstack([dots_N2 - 3 * scale, dots_N2 + 3 * scale])
     words = [text.get_window_extent().extents for text in axis.texts]
-    lines = [line.get_window_extent().extents for line in axis.lines if line.get_marker() == "None" and _is_thin(line)]
+    thin = [line for line in axis.lines if line.get_marker() == "None" and _is_thin(line)]
+    lines = [line.get_window_extent().padded(AIR * scale).extents for line in thin]
     return np.vstack([points, *words, *lines])
 
 
