@@ -21,7 +21,7 @@ from vptcore.records import write_rows
 from vptstudy.config.resolve import load_study
 from vptstudy.graph import targets
 from vptstudy.report import produce
-from vptstudy.report.figures import catalogue, draw, values
+from vptstudy.report.figures import catalogue, draw, values, wanted
 from vptstudy.report.tables.extras import EXTRAS
 from vptstudy.report.tables.specs import TABLES
 from vptstudy.study import Cell
@@ -80,7 +80,7 @@ def figure(monkeypatch):
     name = "vptstudy.report.figures.draw_seeds"
     monkeypatch.setitem(sys.modules, name, module_of(drawing, name))
     monkeypatch.setattr(values, "every_seed", function_of(numbers, "every_seed"), raising=False)
-    monkeypatch.setattr(catalogue, "_seeds", function_of(reads, "_seeds"), raising=False)
+    monkeypatch.setattr(wanted, "seeds", function_of(reads, "seeds"), raising=False)
     spec = row_of(row)
     monkeypatch.setitem(catalogue.FIGURES, spec.number, spec)
 

@@ -19,6 +19,7 @@ from vptcore.records import RowsError
 from vptstudy.report import captions
 from vptstudy.report.bycell import PREDICTIONS
 from vptstudy.report.figures.catalogue import FIGURES, inputs, is_drawn, spec_of
+from vptstudy.report.figures.figure_captions import figure_caption
 from vptstudy.report.tables.build import rows_of
 from vptstudy.study import Cell, Study
 
@@ -106,4 +107,4 @@ def _of(frame: pd.DataFrame, wanted: list) -> pd.DataFrame:
 def caption(number: str | int, study: Study, frames: Mapping[str, pd.DataFrame]) -> str:
     """The figure's caption, computed from the same frames."""
     spec, mine = spec_of(number), _only_mine(number, study, frames)
-    return captions.figure_caption(spec, study, inputs(number, study), mine, _shown(spec, study, mine))
+    return figure_caption(spec, study, inputs(number, study), mine, _shown(spec, study, mine))
