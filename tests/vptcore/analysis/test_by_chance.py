@@ -71,15 +71,12 @@ def test_a_gap_is_drawn_with_its_two_cells():
     assert by_chance(table(*cells, *gap)).p == pytest.approx((count >= 2).mean(), abs=0.01)
 
 
-def simulated(rng, shift: float = 0.0) -> pd.DataFrame:
-    """A table by the functions that make the real ones: runs here, a paper of five runs, printed to a tenth.
-
-    `shift`: how far every run here lies above the paper's truth, in points.
-    """
+def simulated(rng) -> pd.DataFrame:
+    """A table by the functions that make the real ones: runs here, a paper of five runs, printed to a tenth."""
     rows = []
     for method in METHODS:
         truth, std = rng.uniform(30, 90, TASKS), rng.uniform(0.3, 2.0, TASKS)
-        ours = rng.normal(truth + shift, std, (SEEDS, TASKS))
+        ours = rng.normal(truth, std, (SEEDS, TASKS))
         theirs = rng.normal(truth, std, (5, TASKS)).mean(0)
         line = pd.DataFrame(
             {"seed": s, "task": f"t{i}", "test_accuracy": ours[s, i]} for s in range(SEEDS) for i in range(TASKS)
@@ -96,15 +93,6 @@ def test_studies_that_agree_get_small_p_no_more_often_than_said(seed):
     p = np.array([by_chance(simulated(rng), draws=400).p for _ in range(500)])
     for level in (0.05, 0.2):
         assert (p <= level).mean() <= level + 2 * math.sqrt(level * (1 - level) / len(p))
-
-
-def test_means_show_what_all_tasks_share():
-    """One point too high everywhere: with its means a table shows it more often than its tasks alone do."""
-    rng = np.random.default_rng(0)
-    tables = [simulated(rng, shift=1.0) for _ in range(150)]
-    whole = np.array([by_chance(one, draws=400).p <= 0.05 for one in tables])
-    tasks = np.array([by_chance(one[one.task != "mean"], draws=400).p <= 0.05 for one in tables])
-    assert whole.mean() > tasks.mean() + 0.1
 
 
 def test_a_gap_beside_a_cell_that_hardly_varies_is_the_other_cell_again():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
@@ -84,6 +84,27 @@ def test_names_cover_neither_each_other_nor_a_point(paper, paper_frames):
             axis.transData.transform(line.get_xydata()[0]) for line in axis.lines if line.get_marker() in MARKS.values()
         ]
         assert not [p for p in points for box in boxes if box.contains(*p)]
+        (dashed,) = [line for line in axis.lines if line.is_dashed()]
+        threshold = axis.transData.transform((dashed.get_xdata()[0], 0))[0]
+        names = [box for text, box in zip(words, boxes, strict=True) if text.get_style() != "italic"]
+        assert [box for box in names if box.x0 < threshold < box.x1] == [], "the dashed line runs through no name"
+        level = axis.transData.transform((0, 0))[1]
+        through = [box for box in names if box.y0 + 1 < level < box.y1 - 1]
+        assert len(through) <= 2, "the line at 0 runs through few"
+
+
+def test_both_panels_have_one_scale_and_their_verdicts_stand_beside_them(paper, paper_frames):
+    figure = draw("1", paper, paper_frames)
+    figure.draw_without_rendering()
+    few, beside, many, _ = figure.axes
+    assert few.get_xlim() == many.get_xlim()
+    assert few.get_ylim() == many.get_ylim()
+    points = [line.get_ydata()[0] for axis in (few, many) for line in axis.lines if line.get_marker() in MARKS.values()]
+    assert few.get_ylim()[0] < min(points) <= max(points) < few.get_ylim()[1]
+    boxes = [text.get_window_extent() for text in beside.texts]
+    assert len(boxes) == 16
+    assert min(box.y0 for box in boxes) >= few.bbox.y0, "no lower than the panel"
+    assert all(above.y0 >= below.y1 - 1 for above, below in pairwise(boxes))
 
 
 def test_the_csv_has_every_task_and_every_mean(demo, frames):

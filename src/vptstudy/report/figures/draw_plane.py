@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,8 +24,9 @@ from vptstudy.study import Study
 
 MARKS = {False: "o", True: "^"}
 COLOURS = {1: method_colour("vpt"), -1: method_colour("full"), 0: NEUTRAL}
-# Of the column of verdicts beside a panel: a line's height and the space before the next quadrant, of the panel's.
-LINE, SPACE = 0.072, 0.03
+PANEL = 2.85  # inches, which also hold the column of verdicts beside it
+# In that column a line's height, and the space before the next quadrant, as a share of a letter's size.
+LINE, SPACE = 1.3, 0.6
 LETTERS = 17
 
 
@@ -34,7 +36,7 @@ def quadrant(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     found = plane.quadrants(study, frames)
     fid = frames["fid"].set_index("task")
     many = any(one.many for one in found)
-    figure = new_figure(PAGE, (2.35 if many else 2.5) * (1 + many) + 0.5)
+    figure = new_figure(PAGE, PANEL * (1 + many) + 0.4)
     axes = figure.subplots(1 + many, 2, squeeze=False, width_ratios=(2, 1), sharex="col", sharey="col")
     panels = [(f"{int(study.base_train):,} training images", [one.few for one in found])]
     if many:
@@ -92,15 +94,16 @@ def _mean(axis: Axes, one: plane.Quadrant, verdict: plane.Verdict, fid: pd.DataF
 def _verdicts(axis: Axes, shown: Sequence[tuple[plane.Quadrant, plane.Verdict]]) -> None:
     """Each quadrant in words: its name, its mean with its interval, the answer and the wins."""
     axis.set_axis_off()
-    at = 1.0
+    size, down = mpl.rcParams["font.size"], 0.0
     for one, verdict in sorted(shown, key=lambda pair: pair[0].numeral):
         colour = _colour(verdict.side)
         lines = [f"{one.numeral}  {one.title}", *_said(verdict)]
         for place, words in enumerate(lines):
             weight = "bold" if place == 1 else "normal"
-            axis.text(0, at, words, va="top", color=INK if place == 0 else colour, weight=weight)
-            at -= LINE
-        at -= SPACE
+            style = {"va": "top", "color": INK if place == 0 else colour, "weight": weight}
+            axis.annotate(words, (0, 1), (0, -down), "axes fraction", "offset points", **style)
+            down += LINE * size
+        down += SPACE * size
 
 
 def _said(verdict: plane.Verdict) -> list[str]:

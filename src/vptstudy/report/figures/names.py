@@ -22,11 +22,12 @@ PLACES = [(5, 0), (-5, 0), (0, 6), (0, -6), (5, 6), (-5, 6), (5, -6), (-5, -6)]
 PLACES += [(round(r * np.cos(a)), round(r * np.sin(a))) for r in (13, 20, 28, 38) for a in np.arange(24) * np.pi / 12]
 PLACES_P2 = np.array(PLACES)
 LED = 10  # points from which on a thin line leads back to the point
-PASSES, TRIES = 3, 8
+PASSES, TRIES = 4, 12
 AIR = 1.5  # points on either side of a line
 # What a square point of area is worth that sticks out, or covers another name, against one that covers anything else
-# and against a point of distance.
-OUTSIDE, NAMED, OFF = 5.0, 3.0, 0.4
+# and against a point of distance; and what a place on the way to a point is worth that crosses a name or another point.
+OUTSIDE, NAMED, OFF, CROSSED = 5.0, 8.0, 1.0, 20.0
+ON_THE_WAY = np.linspace(0.2, 0.95, 6)
 
 
 def name_points(axis: Axes, xs: Sequence[float], ys: Sequence[float], names: Sequence[str]) -> None:
@@ -39,27 +40,33 @@ def name_points(axis: Axes, xs: Sequence[float], ys: Sequence[float], names: Seq
     scale = axis.figure.dpi / 72
     dots_N2 = axis.transData.transform(np.column_stack([xs, ys]))
     boxes_NP4 = np.stack([_boxes(dot, _size(axis, name), scale) for dot, name in zip(dots_N2, names, strict=True)])
-    for i, place in enumerate(_places(boxes_NP4, _taken(axis, dots_N2, scale), axis.bbox.extents, scale)):
+    for i, place in enumerate(_places(boxes_NP4, dots_N2, _taken(axis, dots_N2, scale), axis.bbox.extents, scale)):
         led = {"arrowprops": {"arrowstyle": "-", "lw": 0.4, "color": NEUTRAL, "shrinkA": 0}}
         style = _aligned(*PLACES[place]) | (led if np.hypot(*PLACES[place]) > LED else {})
         words = axis.annotate(names[i], (xs[i], ys[i]), PLACES[place], textcoords="offset points", **style)
         words.set(in_layout=False, path_effects=[withStroke(linewidth=1.5, foreground="white", alpha=0.8)])
 
 
-def _places(boxes_NP4: np.ndarray, taken_M4: np.ndarray, frame: np.ndarray, scale: float) -> np.ndarray:
+def _places(
+    boxes_NP4: np.ndarray, dots_N2: np.ndarray, taken_M4: np.ndarray, frame: np.ndarray, scale: float
+) -> np.ndarray:
     """The place of each name: one after the other takes its best given all others', from several orders; (N,)."""
     N, area_NP = len(boxes_NP4), np.prod(boxes_NP4[..., 2:] - boxes_NP4[..., :2], -1)
+    leads_NPK4 = _leads(dots_N2, scale)
     alone_NP = OUTSIDE * (area_NP - _common(boxes_NP4, frame[None])[..., 0]) + _common(boxes_NP4, taken_M4).sum(-1)
-    alone_NP = alone_NP / scale**2 + OFF * np.hypot(*PLACES_P2.T)
+    alone_NP = alone_NP / scale**2 + OFF * np.hypot(*PLACES_P2.T) + _crossed(leads_NPK4, taken_M4).sum(-1)
     rng, best, least = np.random.default_rng(0), np.zeros(N, int), np.inf
     for _ in range(TRIES):
         chosen = np.argmin(alone_NP, 1)
         for i in np.concatenate([rng.permutation(N) for _ in range(PASSES)]):
             others_M4 = np.delete(boxes_NP4[np.arange(N), chosen], i, 0)
-            chosen[i] = np.argmin(alone_NP[i] + NAMED * _common(boxes_NP4[i], others_M4).sum(-1) / scale**2)
-        mine_N4 = boxes_NP4[np.arange(N), chosen]
-        pairs = np.triu(_common(mine_N4, mine_N4), 1).sum()
-        total = alone_NP[np.arange(N), chosen].sum() + NAMED * pairs / scale**2
+            theirs_MK4 = np.delete(leads_NPK4[np.arange(N), chosen], i, 0)
+            covered_P = NAMED * _common(boxes_NP4[i], others_M4).sum(-1) / scale**2
+            crossed_P = _crossed(leads_NPK4[i], others_M4).sum(-1) + _crossed(theirs_MK4, boxes_NP4[i]).sum(0)
+            chosen[i] = np.argmin(alone_NP[i] + covered_P + crossed_P)
+        mine_N4, leads_NK4 = boxes_NP4[np.arange(N), chosen], leads_NPK4[np.arange(N), chosen]
+        pairs = NAMED * np.triu(_common(mine_N4, mine_N4), 1).sum() / scale**2
+        total = alone_NP[np.arange(N), chosen].sum() + pairs + _crossed(leads_NK4, mine_N4).sum()
         if total < least:
             best, least = chosen, total
     return best
@@ -96,6 +103,24 @@ def _boxes(dot: np.ndarray, size: tuple[float, float], scale: float) -> np.ndarr
     share_P2 = np.array([[shares[way] for way in _aligned(*place).values()] for place in PLACES])
     corner_P2 = dot + scale * PLACES_P2 - share_P2 * size
     return np.hstack([corner_P2, corner_P2 + size])
+
+
+def _leads(dots_N2: np.ndarray, scale: float) -> np.ndarray:
+    """Places on the line from each name's place back to its point, as boxes without area; none where no line is drawn.
+
+    (N, P, K, 4); NaN for none, which lies in no box.
+    """
+    far_P = np.where(np.hypot(*PLACES_P2.T) > LED, 1.0, np.nan)
+    way_PK2 = (PLACES_P2 * far_P[:, None])[:, None] * ON_THE_WAY[:, None] * scale
+    at_NPK2 = dots_N2[:, None, None] + way_PK2
+    return np.concatenate([at_NPK2, at_NPK2], -1)
+
+
+def _crossed(leads_XK4: np.ndarray, boxes_M4: np.ndarray) -> np.ndarray:
+    """What it costs that each line runs through each box: (X…, M)."""
+    at = leads_XK4[..., None, :2]
+    inside = ((at >= boxes_M4[:, :2]) & (at <= boxes_M4[:, 2:])).all(-1)
+    return CROSSED * inside.sum(-2)
 
 
 def _aligned(right: int, up: int) -> dict[str, str]:
