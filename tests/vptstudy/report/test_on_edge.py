@@ -98,7 +98,8 @@ def test_the_plan_prices_further_rates_and_limits_leave_time_for_them(study):
 
 
 def test_a_rehearsal_extends_as_a_search_does():
-    extended = load_study(DEMO | {"edges": "extend"})
+    narrow = {"full": DEMO["methods"]["full"] | {"grid": {"lr": [0.03, 0.01], "weight_decay": [0.01]}}}
+    extended = load_study(DEMO | {"edges": "extend", "methods": DEMO["methods"] | narrow})
     bought = 0
     for cell in extended.searches:
         rows = pd.DataFrame(rehearsed.search(extended, cell, 0.7))
