@@ -101,29 +101,29 @@ def test_a_search_ends_inside_or_at_its_cap(peak, extend, diverges):
 
 @pytest.mark.parametrize("method", ["vpt", "linear", "mlp"])
 def test_a_search_buys_what_its_scores_ask_for_and_keeps_its_best(job, task, tmp_path, method):
-    asked = job(method, lrs=(0.0001, 0.0002), decays=(0.0, 0.01), extend=3)
+    asked = job(method, lrs=(0.2, 0.5), decays=(0.0, 0.01), extend=3)
     rows = run_search(asked, task, tmp_path, best=str(tmp_path / "best.safetensors"))
     assert [(r.lr, r.weight_decay) for r in tried_recipes(asked, rows)] == list(
         zip(rows["lr"], rows["weight_decay"], strict=True)
     )
     assert rows["config"].tolist() == list(range(len(rows)))
     assert (tmp_path / "best.safetensors").exists()
-    bought = sorted(set(rows["lr"]) - {0.0001, 0.0002})
+    bought = sorted(set(rows["lr"]) - {0.2, 0.5})
     assert len(rows) == 4 + 2 * len(bought)
     assert edge_of(rows[:4]) in ("", "flat") or bought
-    plain = run_search(job(method, lrs=(0.0001, 0.0002, *bought), decays=(0.0, 0.01)), task, tmp_path / "plain")
+    plain = run_search(job(method, lrs=(0.2, 0.5, *bought), decays=(0.0, 0.01)), task, tmp_path / "plain")
     assert choose(rows)["lr"] == choose(plain)["lr"], "as if the whole grid had been asked for"
 
 
 def test_a_killed_search_goes_on_beyond_its_edge(job, task, tmp_path):
-    asked = job(lrs=(0.0001, 0.0002), extend=3)
+    asked = job(lrs=(0.2, 0.5), decays=(0.0, 0.01), extend=3)
     whole = run_search(asked, task, tmp_path / "whole")
-    assert len(whole) > 3, "this grid is cut"
+    assert len(whole) > 5, "this grid is cut"
     lines = []
 
     def die(line):
         lines.append(line)
-        if line.startswith("configuration 4/"):
+        if line.startswith("configuration 5/"):
             raise KeyboardInterrupt
 
     (tmp_path / "killed").mkdir()
@@ -131,17 +131,17 @@ def test_a_killed_search_goes_on_beyond_its_edge(job, task, tmp_path):
         search.run(asked, task, outputs(tmp_path / "killed"), say=die)
     lines.clear()
     search.run(asked, task, outputs(tmp_path / "killed"), say=lines.append)
-    assert not any(line.startswith(f"configuration {n}: epoch") for n in (1, 2, 3, 4) for line in lines)
+    assert not any(line.startswith(f"configuration {n}: epoch") for n in (1, 2, 3, 4, 5) for line in lines)
     rows = read_rows(tmp_path / "killed/rows.parquet", "search")
     assert rows[["config", "lr", "val_accuracy"]].equals(whole[["config", "lr", "val_accuracy"]])
 
 
 def test_a_finished_search_costs_the_further_rates_alone(job, task, tmp_path):
     cell = Cell(tmp_path, task)
-    grid = {"lrs": (0.0001, 0.0002)}
+    grid = {"lrs": (0.2, 0.5)}
     assert cell.search(job(**grid)) == ["configuration 1", "configuration 2"]
     assert cell.search(job(**grid, extend=2))[0] == "configuration 3"
     many = len(cell.frames("search")[0])
     assert cell.search(job(**grid, extend=3)) == [f"configuration {many + 1}"] * (many == 4)
     assert cell.search(job(**grid)) == []
-    assert cell.frames("search")[0]["lr"].tolist() == [0.0001, 0.0002]
+    assert cell.frames("search")[0]["lr"].tolist() == [0.2, 0.5]
