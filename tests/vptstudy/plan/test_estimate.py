@@ -337,7 +337,6 @@ def test_json_has_what_the_tables_show(tmp_path, capsys):
     [
         (["table_5"], "target: 'table_5' is unknown; did you mean 'table_"),
         (["results/paper/tables/table_1.html"], "table_1.html: no job of study paper makes it; near: results/paper/"),
-        (["--gpus", "0"], "--gpus: 0; expected at least 1"),
         (["--device", "H10"], "device: 'H10' is unknown"),
         (["--check", "nowhere"], "nowhere: no finished searches or finals here"),
     ],
@@ -347,6 +346,14 @@ def test_mistakes_end_in_one_line(words, message, capsys):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_number_of_gpus_is_a_whole_one(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main.main(["plan", "--gpus", "0"])
+    assert "argument --gpus: '0' is not a whole number from 1 on" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="--gpus: 0; expected at least 1"):
+        printout.plan(DEMO, gpus=0)
 
 
 def test_the_tables_are_printed(tmp_path, capsys):
