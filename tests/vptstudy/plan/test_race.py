@@ -29,7 +29,9 @@ from vptstudy.study import Cell
 
 PAPER = yaml.safe_load(Path("config.yaml").read_text())
 DEMO = yaml.safe_load(Path("profiles/demo/study.yaml").read_text())
-LONG = DEMO | {"epochs": 40}
+# Two rates of full fine-tuning: too few to race.
+PAIR = DEMO["methods"]["full"] | {"grid": {"lr": [0.03, 0.01], "weight_decay": [0.01]}}
+LONG = DEMO | {"epochs": 40, "methods": DEMO["methods"] | {"full": PAIR}}
 VPT = Cell("vit_mini_cifar10", "vpt", "digits", "160")
 H100 = Speed(DEVICES["H100"])
 
