@@ -30,6 +30,7 @@ from vptcore.training import step as step_module
 from vptcore.training.batches import FEW_IMAGES
 from vptcore.training.compiling import compile_blocks
 from vptcore.training.fit import predict
+from vptcore.training.fresh import placed
 from vptcore.training.optimizers import make_optimizer
 from vptcore.training.step import CudaGraphs, TrainStep
 
@@ -125,6 +126,8 @@ def _steps(
 ) -> Seen:  # fmt: skip
     """20 losses and, of the first weights, logits and gradients. Draws are the same everywhere. `exact`: in float64."""
     model, train = models.model(case, sizes).to(device), models.images(sizes, device, seed=seed)
+    if form.half:
+        model = placed(model, train.device)  # what is frozen in bf16, as jobs have it
     if exact:
         model, train = model.double(), _in_float64(train)
     recipe = models.recipe(case, sizes.batch)

@@ -133,7 +133,8 @@ def _halves(trial: Trial, device: str) -> Line:
     for half in right:
         for seed in job["seeds"]:
             with precision(half):
-                model = fresh.placed(fresh.built(job, train, seed=seed), train.device)
+                model = fresh.built(job, train, seed=seed).to(train.device)
+                model = fresh.placed(model, train.device) if half else model
                 fit(model, train, recipe, seed=seed, compile="never")
                 right[half].append(predict(model, test, half=half).argmax(-1) == test.labels_N)
     bf16, fp32 = (torch.cat(right[half]) for half in (True, False))
