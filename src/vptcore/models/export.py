@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from timm.models import beit, split_model_name_tag
 from timm.models.vision_transformer import VisionTransformer
@@ -93,7 +94,10 @@ def write_model(
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     beside.mkdir(parents=True)
     try:
-        save_file(state, beside / "model.safetensors", metadata={"format": "pt"})
+        try:
+            save_file(state, beside / "model.safetensors", metadata={"format": "pt"})
+        except SafetensorError as error:  # a full disk, which safetensors does not say as an OSError
+            raise OSError(f"{folder}: the model cannot be written ({error})") from None
         (beside / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         predict = PREDICT.format(load=OWN if "model_py" in config else PLAIN)
         (beside / "predict.py").write_text(predict, encoding="utf-8")

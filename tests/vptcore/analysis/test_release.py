@@ -123,6 +123,19 @@ def test_the_cards_example_labels_a_photograph(tmp_path, monkeypatch, capsys, me
     assert float(share) == pytest.approx(float(answers.max()), abs=1e-4)
 
 
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    from safetensors import SafetensorError
+
+    def full(*_, **__):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    root = finished(tmp_path / "study", "linear", kept=1)
+    monkeypatch.setattr("vptcore.models.export.save_file", full)
+    with pytest.raises(OSError, match=r"model: the model cannot be written \(I/O error: No space left"):
+        release(root, "linear", tmp_path / "out/model")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_wilson_is_scipys():
     from scipy.stats import binomtest
 
