@@ -25,4 +25,7 @@ def add(commands) -> None:
 def run(options) -> int:
     from vptstudy.run import launch
 
-    return launch.run(options.profile, options.targets, options.cores, options.configfile, dry=options.dry_run)
+    status = launch.run(options.profile, options.targets, options.cores, options.configfile, dry=options.dry_run)
+    if status == 0 and not options.targets and not options.dry_run:
+        launch.print_outcome(options.profile, options.configfile)
+    return status

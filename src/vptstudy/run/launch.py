@@ -1,4 +1,4 @@
-"""Run a study on this machine: Snakemake under a lock that dies with it, then the main table.
+"""Run a study on this machine: Snakemake under a lock that dies with it; then its main table.
 
 What `make demo` calls. A second call while one is at work waits for it; after a kill the next call clears Snakemake's
 stale lock and goes on.
@@ -44,15 +44,18 @@ def run(profile: str, targets: list[str], cores: str, configfile: Path | None, *
             command += ["--configfile", str(configfile)]
         if dry:
             command += ["--dry-run"]
-        status = _snakemake(command, lock)
-    if status == 0 and not targets and not dry:
-        from vptstudy.report.on_edge import edge_lines
-        from vptstudy.report.produce import print_results
+        return _snakemake(command, lock)
 
-        print_results(config)
-        for line in edge_lines(load_study(config)):
-            print(f"edge: {line}")
-    return status
+
+def print_outcome(profile: str, configfile: Path | None) -> None:
+    """The main tables of a finished study, its answer, and which rates are on an edge."""
+    from vptstudy.report.on_edge import edge_lines
+    from vptstudy.report.produce import print_results
+
+    config = read_config(configfile or profile_config(find_profile(profile)))
+    print_results(config)
+    for line in edge_lines(load_study(config)):
+        print(f"edge: {line}")
 
 
 def _snakemake(command: list[str], lock: locks.Lock) -> int:
