@@ -247,4 +247,5 @@ def _write(job, outputs, rows, work: Path, kept: list[str], test_rows, note) -> 
 def _summary(job: Mapping, rows: list[dict], device: torch.device) -> str:
     accuracy = pd.Series([row["test_accuracy"] for row in rows]) * 100
     spread = f" ± {accuracy.std():.1f}" if len(rows) > 1 else ""
-    return f"{len(rows)} seeds, test {accuracy.mean():.1f}{spread} %, {stage.rate_text(job, rows, device)}"
+    seeds = "1 seed" if len(rows) == 1 else f"{len(rows)} seeds"
+    return f"{seeds}, test {accuracy.mean():.1f}{spread} %, {stage.rate_text(job, rows, device)}"

@@ -64,9 +64,9 @@ class Runner:
         here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return 1 if on_gpu else int(self.cores) if self.cores.isdecimal() else here
 
-    def sharing(self, on_gpu: bool) -> int:
-        """How many jobs share a finalist's seeds: on a GPU, one trains them all in the time of one."""
-        return 1 if on_gpu or self.is_cluster else int(self.at_once(on_gpu))
+    def sharing(self, on_gpu: bool) -> bool:
+        """Whether a finalist's seeds are jobs of their own: on a GPU, one job trains them all in the time of one."""
+        return not on_gpu and not self.is_cluster and self.at_once(on_gpu) > 1
 
     def __call__(self, config: Mapping, targets: Sequence[str] | None = None) -> Study:
         """Run a rung's config up to the files that are wanted (None: all, and the report)."""

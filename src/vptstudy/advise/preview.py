@@ -27,7 +27,7 @@ BEST = {arm: RATES[arm.method][:1] for arm in ARMS if arm.length in (0, LENGTHS[
 FINALISTS = {arm: BEST[arm] for arm in list(BEST)[:2]} | {Arm("linear"): RATES["linear"][:1]}
 
 
-def lines(setting: Setting, sharing: int = 1) -> Iterator[str]:
+def lines(setting: Setting, sharing: bool = False) -> Iterator[str]:
     """The rungs, their sum, and the most that a job of each stage asks for. `sharing`: as in `rungs.study`."""
     found = _rungs(setting, sharing)
     beyond = sum(job.stage == "search" for _, job in found["rates"]) // 2
@@ -42,7 +42,7 @@ def lines(setting: Setting, sharing: int = 1) -> Iterator[str]:
 Jobs = list[tuple[Study, Job]]
 
 
-def _rungs(setting: Setting, sharing: int) -> dict[str, Jobs]:
+def _rungs(setting: Setting, sharing: bool) -> dict[str, Jobs]:
     """{title: its jobs}. Images are decoded once; a rung finds what an earlier one has prepared and split."""
     listing = setting.look.listing
     folds = FOLDS if in_folds(frozenset(listing.splits), listing.total) else 1

@@ -176,13 +176,13 @@ def schedules(setting: Setting, budget: Budget, best: Mapping[Arm, tuple[float, 
     return _at(setting, budget, "schedules", best, {"linear": RATES["linear"]}, seeds=list(SEEDS[:1]))
 
 
-def study(setting: Setting, budget: Budget, best: Mapping[Arm, tuple[float, ...]], sharing: int = 1) -> dict:
+def study(setting: Setting, budget: Budget, best: Mapping[Arm, tuple[float, ...]], sharing: bool = False) -> dict:
     """The study that is reported: the finalists and a linear probe under every seed, their models kept. `best` are each
     fold's rate.
 
-    Without folds to keep the cores busy, `sharing` jobs share the seeds of each finalist.
+    Without folds to keep the cores busy, each seed of a finalist is a job of its own where `sharing`.
     """
-    jobs = 1 if setting.has_folds else min(sharing, len(budget.seeds))
+    jobs = len(budget.seeds) if sharing and not setting.has_folds else 1
     tuned = [arm.method for arm in best if arm.method != "linear"]
     shards = {"shards": {"final": jobs, "methods": tuned}} if jobs > 1 and tuned else {}
     return _at(setting, budget, setting.look.name, best, {}, results=setting.results, keep="best", **shards)

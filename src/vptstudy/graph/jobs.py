@@ -152,6 +152,9 @@ class Graph(Mapping[tuple[str, ...], Job]):
             raise ValueError(f"study {self.study.name} has no {key[0]} of {' · '.join(key[1:])}")
         return self._jobs[key]
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._jobs
+
     def __iter__(self) -> Iterator[tuple[str, ...]]:
         return iter(self._jobs)
 

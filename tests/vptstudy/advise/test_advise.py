@@ -130,14 +130,18 @@ def test_each_fold_trains_its_own_rate_alone(setting):
     assert rates["linear", "pet_photos_1"] == pytest.approx(RATES["linear"], rel=0.01)
 
 
-def test_seeds_are_shared_by_jobs_where_no_folds_keep_them_busy(setting):
-    best = {Arm("vpt", 5): (0.125,), Arm("linear"): (0.1,)}
-    assert rungs.study(setting, BUDGET, best, 3)["shards"] == {"final": 3, "methods": ["vpt"]}
-    assert rungs.study(setting, BUDGET, best, 64)["shards"]["final"] == len(BUDGET.seeds)
+def test_seeds_are_jobs_of_their_own_where_no_folds_keep_the_cores_busy(setting):
+    best, alone = {Arm("vpt", 5): (0.125,), Arm("linear"): (0.1,)}, {Arm("linear"): (0.1,)}
+    assert rungs.study(setting, BUDGET, best, True)["shards"] == {"final": len(BUDGET.seeds), "methods": ["vpt"]}
     folds = replace(setting, splits=("1.csv", "2.csv"))
-    alone = {Arm("linear"): (0.1,)}
-    assert [c.get("shards") for c in (rungs.study(setting, BUDGET, best), rungs.study(folds, BUDGET, best, 3),
-                                      rungs.study(setting, BUDGET, alone, 3))] == [None] * 3  # fmt: skip
+    assert [
+        c.get("shards")
+        for c in (
+            rungs.study(setting, BUDGET, best),
+            rungs.study(folds, BUDGET, {arm: rates * 2 for arm, rates in best.items()}, True),
+            rungs.study(setting, BUDGET, alone, True),
+        )
+    ] == [None] * 3
 
 
 def test_a_search_that_a_rung_has_done_is_not_done_again(setting, tmp_path, monkeypatch):

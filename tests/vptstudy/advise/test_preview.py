@@ -63,8 +63,8 @@ def test_a_folder_with_a_test_of_its_own_is_tested_once(here):
         "[4/5] methods: 4 search",
     ]
     assert said[4].startswith("[5/5] answer: 1 search, 3 final, ")
-    shared = list(preview.lines(setting(here / "whole"), 2))
-    assert shared[4].startswith("[5/5] answer: 1 search, 4 final_shard, 2 final_merge, 1 final, ")
+    shared = list(preview.lines(setting(here / "whole"), True))
+    assert shared[4].startswith("[5/5] answer: 1 search, 10 final_shard, 2 final_merge, 1 final, ")
 
 
 def test_a_dry_run_writes_nothing(here, capsys):
