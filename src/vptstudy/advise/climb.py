@@ -116,7 +116,7 @@ def _advise(look: Look, minutes: float, setting: Setting, run: Runner, by: str) 
     tried = _rates(setting, budget, run, first)
     _title(4, f"methods, on schedules of {budget.epochs} epochs")
     searched, full, choice = _methods(setting, budget, run, first, tried)
-    _title(5, f"{' and '.join(map(say.name_of, choice.finalists))}: {len(budget.seeds)} seeds, then test")
+    _title(5, f"{say.listed(map(say.name_of, choice.finalists))}: {len(budget.seeds)} seeds, then test")
     chosen = {arm: one.best for arm, one in full.items() if arm.id in (*choice.finalists, *ladder.FREE)}
     config = rungs.study(setting, budget, chosen, run.sharing(_is_gpu(first)))
     words = _tell(_shared(first, config, run, finals, searched), setting, near, full, choice, parted)

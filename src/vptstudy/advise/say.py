@@ -9,7 +9,7 @@ and a page that opens without a network.
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +71,12 @@ def name_of(arm: str) -> str:
     return NAMES.get(method, method) + (f" ({length} prompts a layer)" if length else "")
 
 
+def listed(names: Iterable[str]) -> str:
+    """'A', 'A and B', 'A, B and C'."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def size_text(count: int) -> str:
     """'52 kB', '4.9 MB', '1.2 GB'."""
     if count >= 1e9:
@@ -107,7 +113,7 @@ def paragraph(
     told = {take.name, arms[verdict.other].name} if verdict.other else {take.name}
     floors = [f"{name} {percent(value)} %" for name, value in floor.items() if name not in told]
     if floors:
-        sentences.append(f"For comparison, {' and '.join(floors)}.")
+        sentences.append(f"For comparison, {listed(floors)}.")
     if dropped := [f"{name_of(arm)} {percent(val[arm])} %" for arm in val if arm not in arms]:
         had = f"{take.name} had {percent(val[verdict.take])} %"
         sentences.append(f"Dropped after validation, where {had}: {', '.join(dropped)}.")

@@ -18,7 +18,7 @@ from vptstudy.advise.decide import Verdict, balanced, choose_finalists, decide
 from vptstudy.advise.look import lines, look, name_for
 from vptstudy.advise.matrices import Finished
 from vptstudy.advise.rungs import ARMS, RATES, Arm, Budget, Runs, Setting, batch_for, beyond, epochs_within
-from vptstudy.advise.say import Basis, page, paragraph, size_text, told
+from vptstudy.advise.say import Basis, listed, page, paragraph, size_text, told
 from vptstudy.advise.weigh import Weight
 from vptstudy.config.resolve import load_study
 from vptstudy.study import Cell
@@ -309,6 +309,10 @@ def test_the_paragraph_has_the_rows_own_numbers():
     assert "paired over images and 5 seeds" in text
     assert "s a seed with 678.0 MB of memory here where that takes 10 s and 2.3 GB" in text
     assert "It labels one image in 4.3 ms here" in text
+
+
+def test_names_are_listed_as_one_writes_them():
+    assert [listed("abc"[:count]) for count in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
 
 
 def test_folds_are_told_as_such():
