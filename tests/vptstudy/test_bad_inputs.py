@@ -116,8 +116,8 @@ COMMANDS = [
     ("advise photos --checkpoint none.pth", "--checkpoint"),
     ("advise photos --backbone vit_bass_patch16_224 --checkpoint none.pth", "none.pth"),
     ("advise photos --backbone vit_bass_patch16_224", "vit_bass_patch16_224"),
-    ("advise photos --name a/b", "no folder profiles/ here"),
-    ("advise photos --profile nowhere", "profiles"),
+    ("advise photos --name a/b", 'tasks: "a/b" is not a name'),
+    ("advise photos --profile nowhere", "--profile: 'nowhere' is unknown"),
 ]
 
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vptcore.models.adapters import ChannelAdapter, MlpBranch, ParallelAdapter
+from vptcore.models.adapters import ChannelAdapter, ImageDropout, MlpBranch, ParallelAdapter
 
 
 class Reading(nn.Module):
@@ -147,5 +147,5 @@ PARTS = {
     add_prompts: (Reading,),
     add_window_prompts: (attention, through, PromptedSwin),
     add_hidden_layers: (),
-    add_adapters: (MlpBranch, ParallelAdapter, ChannelAdapter),
+    add_adapters: (MlpBranch, ParallelAdapter, ImageDropout, ChannelAdapter),
 }

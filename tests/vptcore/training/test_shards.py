@@ -152,7 +152,7 @@ def test_what_a_split_cell_waits_for_and_that_what_is_there_stays(demo, tmp_path
     ("shards_", "message"),
     [
         ({"final": 6}, "shards.final: 6 is more than the 5 seeds; choose 5 or less"),
-        ({"search": 3}, "shards.search: 3 is more than the 2 configurations of full; choose 2 or less, or name"),
+        ({"search": 5}, "shards.search: 5 is more than the 4 configurations of full; choose 4 or less, or name"),
         ({"search": 0}, "shards.search: 0 is too small; expected at least 1"),
         ({"seach": 2}, "shards.seach: 'seach' is not a key here; did you mean 'search'"),
         ({"search": 2, "methods": ["vtp"]}, "shards.methods: 'vtp' is unknown; did you mean 'vpt'"),
