@@ -68,7 +68,9 @@ def _job(folder: Path, device: str, decays: Sequence[float], compile: str) -> di
 
 
 def run(job: Mapping, inputs: Mapping, outputs: Mapping, say: Callable[[str], None] = print) -> str:
-    """`search.run`, in a process that may be on a pretended card, whose values could not be written as rows."""
+    """`search.run`, in a process that may be on a pretended card, whose values could not be written as rows. Says
+    which process it is."""
+    say(f"process {os.getpid()}")
     if not os.environ.get(PRETENDED):
         return search.run(job, inputs, outputs, say=say)
     torch.backends.cudnn.enabled = False

@@ -77,8 +77,6 @@ CALL = "import json, sys; from vptstudy.run.warm import call; call(**json.loads(
 
 def forked(pretended: bool) -> Line:
     """Two searches at once, forks of one warm interpreter: one after the other on the card, which both rows name."""
-    from vptstudy.run.warm import socket_path
-
     name = "two jobs of a warm interpreter"
     if "SLURM_JOB_ID" in os.environ:
         return Line("behave", name, SKIPPED, "in a Slurm job there is none")
@@ -87,12 +85,12 @@ def forked(pretended: bool) -> Line:
         requests = [grid.make(Path(folder, str(i)), "cuda") for i in range(2)]
         jobs = [_asked(request, Path(folder, f"{i}.log"), mine) for i, request in enumerate(requests)]
         errors = [job.communicate(timeout=SECONDS)[1].strip() for job in jobs]
-        is_warm = socket_path(os.getpid()).exists()
         if any(job.returncode for job in jobs):
             return judge("behave", name, False, " ".join(filter(None, errors))[:200], "both done")
         logs = [Path(folder, f"{i}.log").read_text(encoding="utf-8") for i in range(2)]
         notes = [grid.note_of(request) for request in requests]
     cards = sorted({f"GPU {note.get('gpu')}, {note['device']}" for note in notes})
+    is_warm = not any(f"process {job.pid}\n" in log for job, log in zip(jobs, logs, strict=True))
     waited = sum("waiting for a GPU" in log for log in logs)
     holds = is_warm and all(note.get("gpu") and not note["device"].startswith("cpu") for note in notes)
     found = f"{'forked' if is_warm else 'not forked'}, {waited} waited, rows of {' and of '.join(cards)}"

@@ -57,7 +57,8 @@ def serve(path: Path, owner: int) -> None:
                         connection.close()
                         continue
                     _import(PRELOAD_TORCH if request["torch"] else ())
-                    _import(PRELOAD_GPU if request["gpus"] and devices.devices() else ())
+                    if request["torch"] and request["gpus"] and devices.devices():
+                        _import_for_gpus()
                     pid = _fork_job(request, connection, [listener, *jobs.values()])
                     jobs[pid] = connection
                     selector.register(connection, selectors.EVENT_READ, pid)
@@ -91,6 +92,19 @@ def _import(names: Iterable[str]) -> None:
         importlib.import_module(name)
 
 
+def _import_for_gpus() -> None:
+    """Inside, that there is a GPU is said without asking the driver: a fork of a process that asked can open none.
+
+    Inductor asks while it is imported (torch 2.11).
+    """
+    cuda = importlib.import_module("torch").cuda
+    asked, cuda.is_available = cuda.is_available, lambda: True
+    try:
+        _import(PRELOAD_GPU)
+    finally:
+        cuda.is_available = asked
+
+
 def _request(connection: socket.socket) -> dict | None:
     """What a script asks for; None if it died before it had said so."""
     connection.settimeout(REQUEST_SECONDS)
@@ -111,11 +125,18 @@ def _fork_job(request: Mapping, connection: socket.socket, inherited: list[socke
     try:
         for other in inherited:
             other.close()
-        connection.sendall(json.dumps(perform(request)).encode())
+        # With no answer the script does the work itself.
+        answer = None if request["gpus"] and _opens_none() else perform(request)
+        connection.sendall(json.dumps(answer).encode())
         status = 0
     finally:
         connection.close()
         os._exit(status)
+
+
+def _opens_none() -> bool:
+    """Whether this fork cannot open a GPU, because what was imported before it has asked the driver after all."""
+    return "torch" in sys.modules and sys.modules["torch"].cuda._is_in_bad_fork()
 
 
 def _reap(jobs: dict[int, socket.socket], selector: selectors.BaseSelector) -> None:

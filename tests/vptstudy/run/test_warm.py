@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from vptstudy.run import server
+from vptstudy.run import server, warm
 
 JOBS = """
 import os, signal, time
@@ -209,6 +209,15 @@ def test_a_job_that_is_killed_is_an_error_of_its_own_and_the_server_goes_on(plac
     assert status == 1
     assert errors == f"error: the job's process was killed (log: {place.folder / 'job.log'})\n"
     assert place.run("silent", value=1)[0] == 0
+
+
+def test_a_job_that_the_server_leaves_to_its_script_has_no_answer(monkeypatch):
+    ours, its = socket.socketpair()
+    with its:
+        its.sendall(b"null")
+        its.shutdown(socket.SHUT_WR)
+        monkeypatch.setattr(warm, "_connect", lambda path, owner: ours)
+        assert warm._ask_server({"log": "x"}, os.getpid()) is None
 
 
 def test_killing_the_client_kills_its_job_and_no_other(place):
