@@ -85,7 +85,7 @@ class LogHandler(LogHandlerBase):
         self.total = counts.pop("total", sum(counts.values()))
         self.left = counts
         shown = ", ".join(f"{count} {stage}" for stage, count in counts.items() if not stage.startswith("all"))
-        self._print(f"{self.total} jobs: {shown}")
+        self._print(f"{_jobs(self.total)}: {shown}")
 
     def _job_info(self, record) -> None:
         stage = STAGES.get(record.rule_name, record.rule_name)

@@ -95,7 +95,7 @@ def test_an_image_that_cannot_be_read_is_a_bad_image(here):
     )
     status, said = said_by("-c", PREPARE, "skip")
     assert status == 0, said
-    assert "1 images that cannot be decoded" in said
+    assert "1 bad image skipped (a/3.png)" in said
 
 
 def test_an_image_that_would_fill_the_memory_is_a_bad_image(here):

@@ -28,6 +28,7 @@ from vptcore.data.item import Request, Source
 from vptcore.data.remedies import left_out_images
 from vptcore.data.sources import READERS, open_source
 from vptcore.data.tasks import TASKS
+from vptcore.data.told import is_drawn
 from vptcore.jobs.provenance import provenance
 from vptcore.records import digest
 
@@ -83,7 +84,8 @@ def _notes(stored: Stored, job: dict) -> dict:
     if notes["test_expected"] and READERS[job["source"]].own:
         substitutes.append(f"{notes['counts']['test']:,} test images, the benchmark has {notes['test_expected']:,}")
     if stored.skipped:
-        substitutes.append(f"{len(stored.skipped):,} images that cannot be decoded are left out")
+        cannot = "image that cannot be decoded is" if len(stored.skipped) == 1 else "images that cannot be decoded are"
+        substitutes.append(f"{len(stored.skipped):,} {cannot} left out")
     return notes | census.of_source(source.left_out, stored.skipped, remarks) | {"substitutes": substitutes}
 
 
@@ -218,8 +220,12 @@ def _is_own(job: dict) -> bool:
 
 def _summary(stored: Stored, notes: dict, seconds: float) -> str:
     height, width, channels = stored.form.shape_HWC
-    parts = [f"{n:,} {split}" for split, n in notes["counts"].items() if n]
+    # Which of them are the test is for the split to say, where nobody named them.
+    drawn = any(map(is_drawn, stored.source.substitutes))
+    counts = {"images": len(stored.rows)} if drawn else notes["counts"]
+    parts = [f"{n:,} {split}" for split, n in counts.items() if n]
     parts.append(f"{len({row['label'] for row in stored.rows})} classes")
     parts.append(f"{height}x{width}x{channels} {'kept native' if stored.form.native else 'resized'}")
     parts.append(f"{len(stored.rows) / max(seconds, 1e-3):,.0f} img/s")
-    return ", ".join([*parts, *census.lines(notes, stored.source.left_out), *notes["substitutes"]])
+    said = (line for line in stored.source.substitutes if not is_drawn(line))
+    return ", ".join([*parts, *census.lines(notes, stored.source.left_out), *said])

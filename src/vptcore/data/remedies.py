@@ -42,7 +42,8 @@ def left_out_images(left_out: Mapping[str, Sequence[str]]) -> str:
     """The images alone among the files left out, for captions: '4 image files are left out (4 .heic)'; '' for none."""
     counts = {why: len(names) for why, names in left_out.items() if why in PICTURES or why.startswith("images")}
     parts = ", ".join(f"{count:,} {why}" for why, count in counts.items())
-    return f"{sum(counts.values()):,} image files are left out ({parts})" if counts else ""
+    total = sum(counts.values())
+    return f"{total:,} image file{'s are' if total > 1 else ' is'} left out ({parts})" if counts else ""
 
 
 def of_folders(listing: Listing, found: Tree, depth: int, top: int) -> tuple[str, ...]:

@@ -56,7 +56,11 @@ def write_told(path: Path, told: Mapping[str, str]) -> None:
         write_text(path, text)
 
 
+def is_drawn(line: str) -> bool:
+    """Whether a line of `substitutes` says how a reader drew the test images."""
+    return line.startswith(DRAWN.partition("{")[0])
+
+
 def noted(substitutes: list[str], path: Path | str) -> list[str]:
     """What a caption says of the images, with where their splits are from in place of how a reader drew them."""
-    kept = [line for line in substitutes if not line.startswith(DRAWN.partition("{")[0])]
-    return [*kept, f"splits as {Path(path).name} has them"]
+    return [*(line for line in substitutes if not is_drawn(line)), f"splits as {Path(path).name} has them"]

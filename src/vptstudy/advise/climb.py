@@ -12,17 +12,14 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from pathlib import Path
 
 from vptcore.analysis.release import release
 from vptcore.analysis.statistics import percent
 from vptcore.records import read_provenance, read_rows, write_text
-from vptstudy import slices
-from vptstudy.advise import decide, floor, ladder, matrices, rungs, say
+from vptstudy.advise import again, decide, floor, ladder, matrices, rungs, say
 from vptstudy.advise.ladder import Tried
 from vptstudy.advise.look import Look, lines
 from vptstudy.advise.parting import Parted, part
@@ -34,7 +31,6 @@ from vptstudy.run import launch
 from vptstudy.study import Study
 
 OVERHEAD = 120.0  # seconds of starting Snakemake, of tables and figures
-SHARED = ("data", "index", "splits")
 SHOWN = 12  # images named where the two finalists differ
 
 
@@ -156,29 +152,12 @@ def _is_gpu(study: Study) -> bool:
 
 
 def _shared(first: Study, config: Mapping, run: Runner, targets=None, searched: Study | None = None) -> Study:
-    """Run a config whose images an earlier rung has decoded already, and whose searches `searched` may have done: the
-    same files, under a second name."""
+    """Run a config whose images an earlier rung has decoded already, and whose searches `searched` may have done."""
     study = load_study(config)
-    for kind, task in product(SHARED, study.used("task")):
-        _again(Path(first.root), Path(study.root), f"{kind}/task={task}")
-    for cell in study.searches if searched else ():
-        if cell in searched.searches and slices.search(study, cell) == slices.search(searched, cell):
-            folder = Path(study.path("search", cell)).parent.relative_to(study.root)
-            _again(Path(searched.root), Path(study.root), str(folder))
-            _again(Path(searched.root), Path(study.root), f"manifest/{folder}")
+    again.share(first, study)
+    if searched:
+        again.share_searches(searched, study)
     return run(config, targets)
-
-
-def _again(source: Path, target: Path, folder: str) -> None:
-    """The files of a folder of one study in another study too."""
-    for file in (source / folder).rglob("*"):
-        beside = target / file.relative_to(source)
-        if file.is_file() and not beside.exists():
-            beside.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(file, beside)
-            except OSError:
-                shutil.copy2(file, beside)
 
 
 def _rates(setting: Setting, budget: Budget, run: Runner, first: Study) -> dict[Arm, Tried]:

@@ -9,6 +9,7 @@ ValueError of one line with every problem and its remedy.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from vptcore.data.listing import Listing
 from vptcore.data.remedies import left_out_line, some, stop_for
 from vptcore.data.sources import look as listing_of
 from vptcore.data.tasks import TASKS
+from vptcore.records import digest
 
 EXPECTED = "a folder of class folders, a csv of paths and labels, a parquet, or a data set's folder from the Hub"
 LEAST = 20  # images; with fewer there is nothing to hold back
@@ -67,9 +69,14 @@ def source_of(path: Path) -> str:
 
 
 def name_for(path: Path) -> str:
-    """A study's name from a path: 'My photos (2)' gives my_photos_2; a shipped task's name gets _own."""
-    words = re.sub(r"[^a-z0-9]+", "_", path.resolve().stem.lower()).strip("_")
-    words = words if words[:1].isalpha() else f"images_{words}".rstrip("_")
+    """A study's name from a path: 'My photos (été)' gives my_photos_ete; a shipped task's name gets _own.
+
+    A name without a Latin letter or a digit is told from others by four digits of its hash.
+    """
+    stem = path.resolve().stem
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    words = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_") or f"images_{digest(stem)[:4]}"
+    words = words if words[:1].isalpha() else f"images_{words}"
     return f"{words}_own" if words in TASKS or words in ("vtab", "fgvc", "embedded") else words
 
 

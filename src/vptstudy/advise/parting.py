@@ -9,16 +9,16 @@ fold (none where the person's own val and test stand), and what a person should 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from vptcore.data.remedies import some
+from vptcore.data.remedies import NAMED, some
 from vptcore.data.told import write_told
-from vptcore.records import read_rows
+from vptcore.records import read_provenance, read_rows
 from vptstudy.advise import twins
 from vptstudy.advise.folds import FEW, bundles, parts_of
 from vptstudy.advise.groups import groups_of, spanned
@@ -57,7 +57,8 @@ def part(study: Study, look: Look, by: str, root: Path) -> Parted:
     own, splits = frozenset(look.listing.splits), index["split"].tolist()
     stands = {"val", "test"} <= own
     pairs, told = _pairs(images_NHWC, index, "" if stands else ": on one side of every split that is drawn here")
-    lines = [_sizes(index), *told, *([] if stands else _of_groups(by, groups, index))]
+    lines = [*_unreadable(read_provenance(files["index"])), _sizes(index), *told]
+    lines += [] if stands else _of_groups(by, groups, index)
     parts = [np.array(splits, dtype=object)]
     if not stands:
         parts = parts_of(index["label"].to_numpy(), splits, bundles(len(index), pairs, groups), own=own)
@@ -66,6 +67,15 @@ def part(study: Study, look: Look, by: str, root: Path) -> Parted:
     counts = Counter(parts[0].tolist())
     written = () if stands else tuple(_write(root, index["key"], parts))
     return Parted(written, counts["train"], counts["val"], shared, tuple(lines))
+
+
+def _unreadable(note: Mapping) -> Iterator[str]:
+    """The images that are left out because they cannot be decoded, the first ones by name."""
+    skipped = note["skipped"]
+    if count := skipped["count"]:
+        named = "; ".join(f"{key}: {why}" for key, why in skipped["images"][:NAMED])
+        images = "image is" if count == 1 else "images are"
+        yield f"{count:,} {images} left out that cannot be decoded ({named}{'; ...' if count > NAMED else ''})"
 
 
 def _sizes(index: pd.DataFrame) -> str:

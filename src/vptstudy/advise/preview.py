@@ -52,7 +52,7 @@ def _rungs(setting: Setting, sharing: bool) -> dict[str, Jobs]:
              rungs.rates(parted, budget, {arm: RATES[arm.method][:2] for arm in ARMS})]  # fmt: skip
     return {
         "look": _jobs(rungs.images(setting), _index),
-        "first answer": _jobs(rungs.probe(parted, budget), _searches, known=() if folds > 1 else ("prepare",)),
+        "first answer": _jobs(rungs.probe(parted, budget), _searches, known=("prepare",)),
         # Two rates of every arm, then the neighbours of the better one.
         "rates": 2 * [pair for one in rates for pair in one],
         "methods": _jobs(rungs.schedules(parted, budget, BEST), _searches,

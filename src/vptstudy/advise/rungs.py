@@ -86,7 +86,7 @@ class Setting:
     def tasks(self) -> dict[str, dict]:
         """The config's tasks: the images, or one task a fold."""
         look = self.look
-        images = {"source": look.source, "path": look.path, "classes": look.classes}
+        images = {"source": look.source, "path": look.path, "classes": look.classes, "on_bad_image": "skip"}
         if self.has_folds:
             return {f"{look.name}_{k}": {**images, "splits": file} for k, file in enumerate(self.splits, start=1)}
         return {look.name: images | ({"splits": self.splits[0]} if self.splits else {})}

@@ -125,7 +125,7 @@ def test_duplicates_and_absent_classes_are_reported(tmp_path):
     assert note["duplicates"] == {"train-train": 1, "train-val": 1, "train-test": 0, "val-test": 2}
     # labels are 0 1 2 | 0 1 | 2 0 1
     assert note["absent_classes"] == {"train": [3], "val": [2, 3], "test": [3]}
-    assert "1 duplicates inside train, 1 duplicates train-val, 2 duplicates val-test" in line
+    assert "1 duplicate inside train, 1 duplicate train-val, 2 duplicates val-test" in line
     assert "absent classes: 1 in train, 2 in val, 1 in test" in line
 
 

@@ -55,7 +55,7 @@ def test_the_pages_reader_opens_counts_and_says_what_is_missing(npz, tmp_path):
         "seed": 0,
     }
     line = prepare(job, tmp_path / "images.npy", tmp_path / "rows.parquet")
-    assert line.startswith("16 train, 4 test, 2 classes, 12x12x3 kept native")
+    assert line.startswith("20 images, 2 classes, 12x12x3 kept native")
     assert "drawn by the images' names: mine.npz names no test split" in line
     assert np.array_equal(np.load(tmp_path / "images.npy"), images)
     assert len(records.read_rows(tmp_path / "rows.parquet", "index")) == 20

@@ -56,7 +56,9 @@ def test_classes_of_one_size_are_said_once(tmp_path):
         ("My photos (2)", "my_photos_2"),
         ("digits", "digits_own"),
         ("2024", "images_2024"),
-        ("Käse", "k_se"),
+        ("Käse", "kase"),
+        ("été 2024", "ete_2024"),
+        ("写真", "images_6b93"),
         ("a.b", "a"),
     ],
 )

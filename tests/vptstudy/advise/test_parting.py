@@ -34,7 +34,8 @@ def prepared(tmp_path, monkeypatch):
         study = load_study(rungs.images(setting))
         files = flow.task_files(study, "pets", "train")
         job = {"version": 1, "task": "pets", "source": "folder", "path": str(tmp_path / "pets"), "size": 32, "seed": 0,
-               "classes": found.classes, "max_pool": 1000, "resize": "antialias", "signature": ""}  # fmt: skip
+               "classes": found.classes, "max_pool": 1000, "resize": "antialias", "signature": "",
+               "on_bad_image": setting.tasks["pets"]["on_bad_image"]}  # fmt: skip
         for file in files.values():
             Path(file).parent.mkdir(parents=True, exist_ok=True)
         arrays.prepare(job, files["images"], files["index"])
@@ -66,6 +67,16 @@ def test_copies_and_likenesses_stay_together_and_are_counted(prepared):
         assert told["a/copy.png"] == told["a/0.png"]
         assert told["b/like.png"] == told["b/1.png"]
     assert any("2 of the images repeat an earlier one (1 pixel by pixel and 1 nearly)" in line for line in one.lines)
+
+
+def test_images_that_cannot_be_decoded_are_left_out_by_name(prepared, tmp_path):
+    (tmp_path / "pets" / "a").mkdir(parents=True)
+    for name in ("torn", "empty", "page", "late"):
+        (tmp_path / "pets" / "a" / f"{name}.jpg").write_bytes(b"no picture" * (name != "empty"))
+    one, folds = prepared(plain(24))
+    assert one.lines[0].startswith("4 images are left out that cannot be decoded (a/empty.jpg: ")
+    assert one.lines[0].endswith("; ...)")
+    assert {len(told) for told in folds} == {24}
 
 
 def test_sizes_are_told_as_they_were_before_the_resize(prepared):

@@ -43,7 +43,7 @@ def test_five_folds_counted_by_hand(here):
     said = list(preview.lines(setting(here / "pets")))
     assert said[:4] == [
         "[1/5] look: 1 prepare",
-        "[2/5] first answer: 5 prepare, 5 split, 5 search",
+        "[2/5] first answer: 5 split, 5 search",
         "[3/5] rates: 40 search, and up to 20 more search beyond an end of the grid",
         "[4/5] methods: 20 search",
     ]
