@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -35,28 +36,20 @@ def missing() -> str | None:
 
 
 def build(folder: Path) -> Path:
-    """The library to preload, made in `folder` from `runtime.c` and a stub for every other function torch wants."""
-    source = (HERE / "runtime.c").read_text()
-    own = set(re.findall(r"^EXPORT [\w *]+?\**(\w+)\(", source, re.M))
-    stubs = sorted(name for name in _wanted() - own if not REGISTRATION.match(name))
-    rest, library = folder / "rest.c", folder / "libpretended.so"
-    rest.write_text("".join(f"int {name}(void) {{ return 0; }}\n" for name in stubs))
-    command = [
-        "gcc",
-        "-shared",
-        "-fPIC",
-        "-O1",
-        "-w",
-        *(f"-I{h}" for h in _headers()),
-        str(HERE / "runtime.c"),
-        str(rest),
-    ]
-    subprocess.run([*command, "-o", str(library)], check=True)
-    driver, stubs = folder / "driver.c", sorted(_named_in_driver_api())
-    driver.write_text("".join(f"int {name}(void) {{ return 0; }}\n" for name in stubs))
-    command = ["gcc", "-shared", "-fPIC", "-w", "-Wl,-soname,libcuda.so.1", str(driver)]
-    subprocess.run([*command, "-o", str(folder / "libcuda.so.1")], check=True)
+    """The library to preload, made in `folder` from `runtime.c`, and libcuda.so.1 beside it, from `driver.c`: each with
+    a stub for every other function that torch and Triton want."""
+    library = folder / "libpretended.so"
+    _compile("runtime.c", (n for n in _wanted() if not REGISTRATION.match(n)), library)
+    _compile("driver.c", _named_in_driver_api(), folder / "libcuda.so.1", "-Wl,-soname,libcuda.so.1")
     return library
+
+
+def _compile(source: str, wanted: Iterable[str], library: Path, *options: str) -> None:
+    own = set(re.findall(r"^EXPORT [\w *]+?\**(\w+)\(", (HERE / source).read_text(), re.M))
+    rest = library.with_suffix(".rest.c")
+    rest.write_text("".join(f"int {name}(void) {{ return 0; }}\n" for name in sorted(set(wanted) - own)))
+    files = [*(f"-I{header}" for header in _headers()), str(HERE / source), str(rest), "-o", str(library)]
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-w", *options, *files], check=True)
 
 
 def run(library: Path, code: str, **environment: str) -> dict:
@@ -86,9 +79,11 @@ def _wanted() -> set[str]:
 
 
 def _named_in_driver_api() -> set[str]:
-    """The driver's functions that torch looks up by name when it starts CUDA."""
+    """The driver's functions that torch looks up by name when it starts CUDA, and those that Triton calls."""
     texts = [(_torch() / "lib" / name).read_bytes() for name in ("libc10_cuda.so", "libcaffe2_nvrtc.so")]
-    return {name.decode() for text in texts for name in re.findall(rb"\0(cu[A-Z]\w{3,})(?=\0)", text)}
+    names = {name.decode() for text in texts for name in re.findall(rb"\0(cu[A-Z]\w{3,})(?=\0)", text)}
+    triton = _torch().parent / "triton/backends/nvidia/driver.c"
+    return names | set(re.findall(r"\b(cu[A-Z]\w{3,})(?=\()", triton.read_text()) if triton.exists() else ())
 
 
 def _torch() -> Path:

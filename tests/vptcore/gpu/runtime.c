@@ -125,7 +125,7 @@ EXPORT int cudaGetDeviceProperties(struct cudaDeviceProp *card, int device) {
     card->maxGridSize[0] = 2147483647;
     card->maxGridSize[1] = card->maxGridSize[2] = 65535;
     card->maxThreadsPerMultiProcessor = 2048;
-    card->regsPerBlock = card->totalConstMem = 65536;
+    card->regsPerBlock = card->regsPerMultiprocessor = card->totalConstMem = 65536;
     card->sharedMemPerBlock = 48 << 10;
     card->sharedMemPerBlockOptin = 227 << 10;
     card->sharedMemPerMultiprocessor = 228 << 10;
