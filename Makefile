@@ -28,7 +28,7 @@ demo: env ## the whole study, small: minutes on a laptop, no download
 	@$(BIN)/vptcore run --profile demo --cores $(CORES)
 
 test: env lint ## fast tests, formatting and lint
-	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup
+	$(BIN)/python -m pytest -n $(CORES) --no-loadscope-reorder
 
 test-slow: env ## tests that take minutes or need files that are not shipped
 	$(BIN)/python -m pytest -m slow

@@ -48,3 +48,23 @@ def no_network():
     socket.socket.connect = guarded
     yield
     socket.socket.connect = connect
+
+
+# One tiny study is run for all of them.
+OF_WHOLE_STUDIES = ("tests/workflow/", "tests/vptstudy/advise/test_killed.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Whole studies first: they take one worker's time in turn, and everything else fills the others'."""
+    items.sort(key=lambda item: not item.nodeid.startswith(OF_WHOLE_STUDIES))
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests in one worker, so that what they share is made once; whole studies are one file here."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "whole studies" if nodeid.startswith(OF_WHOLE_STUDIES) else nodeid.split("::")[0]
+
+    return ByFile(config, log)

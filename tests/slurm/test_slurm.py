@@ -12,7 +12,7 @@ import pytest
 from tests.slurm.conftest import METHODS, Run, until
 from vptcore.records import read_provenance, read_rows
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.slurm
 TIMES = ["seconds", "compile_seconds", "images_per_second"]
 
 

@@ -23,7 +23,6 @@ from vptstudy.cli import main
 from vptstudy.config.resolve import load_study
 from vptstudy.config.schema import read_config
 
-pytestmark = pytest.mark.xdist_group("workflow")
 CELL = "backbone=vit_mini_cifar10/method={}/task={}/train={}"
 
 

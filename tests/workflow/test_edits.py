@@ -24,8 +24,6 @@ from vptstudy.config.resolve import load_study
 from vptstudy.config.schema import read_config
 from vptstudy.graph import flow
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 RATES = {"full": [0.02, 0.005, 0.05], "vpt": [1, 0.25, 4], "linear": [1, 0.1, 10], "ft_then_pt": [1, 0.5, 2]}
 SEEDS = [1, 2, 3, 4]
 TIMES = ["seconds", "compile_seconds", "images_per_second"]

@@ -10,7 +10,7 @@ from tests.workflow.test_edits import EDITS, Edited, apply, check_as_fresh, chec
 from vptcore.records import read_rows
 from vptcore.training.choose import choose
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 
 def raced(study: Edited, random: Random) -> None:

@@ -13,8 +13,6 @@ from tests.workflow.conftest import tiny_config
 from vptstudy.config.resolve import load_study
 from vptstudy.graph import targets
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 # Opens each category, notes what it lists, shows its first entry and what is known about it.
 PROBE = """
 <script>

@@ -17,8 +17,6 @@ from vptcore.records import KINDS, read_many, read_provenance, read_rows
 from vptcore.training.choose import choose
 from vptstudy.cli import main
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 def rows(study, kind):
     return read_many(sorted((study.root / kind).rglob("rows.parquet")), kind)

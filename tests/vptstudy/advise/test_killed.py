@@ -21,7 +21,7 @@ from PIL import Image
 from tests.vptstudy.advise.test_twins import brighter, picture
 from vptcore.records import read_rows
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 CLASSES = ("ash", "birch", "cedar")
 PATIENCE = 1200  # seconds, on a busy machine
 
