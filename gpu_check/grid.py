@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -20,29 +20,50 @@ import numpy as np
 import torch
 
 from gpu_check import models
+from vptcore.models.backbones import Backbone
+from vptcore.models.methods_table import METHODS
 from vptcore.models.pretrained import create_backbone
 from vptcore.records import read_provenance, replacing, write_rows
 from vptcore.training import search
 from vptcore.training.protocol import PROTOCOLS
-from vptcore.training.recipe import Recipe
 
-SMALL = models.Sizes(side=32, patch=8, width=64, heads=4, depth=2)
-TRAIN, VAL, EPOCHS = 20, 10, 2
+SMALL, VPT = models.Sizes(side=32, patch=8, width=64, heads=4, depth=2), models.Case("vpt")
+EPOCHS = 2
 PRETENDED = "PRETENDED_LIBRARY"  # in the environment of a process on a pretended card
 
 
-def make(folder: Path, device: str, decays: Sequence[float] = (0.0,), compile: str = "never") -> dict:
-    """Images, index, splits and weights in `folder`, and the request of a VPT search of one rate and these decays."""
+def make(
+    folder: Path,
+    device: str,
+    decays: Sequence[float] = (0.0,),
+    compile: str = "never",
+    *,
+    case: models.Case = VPT,
+    sizes: models.Sizes = SMALL,
+    classes: int = models.CLASSES,
+    prompts: int = models.PROMPTS,
+) -> dict:
+    """Images, index, splits and weights in `folder`, and the request of a search of one rate and these decays. A third
+    of the sizes' images is val."""
     folder.mkdir(parents=True, exist_ok=True)
-    count, side = TRAIN + VAL, SMALL.side
-    pixels = models.images(SMALL, "cpu", count)
+    count, val = sizes.images, sizes.images // 3
+    pixels = models.images(sizes, "cpu", count)
     np.save(folder / "images.npy", pixels.images.numpy())
-    blank = {"split": "train", "class_name": "x", "key": "k", "source": "check", "sha256": "", "width": side}
-    rows = [blank | {"row": i, "label": int(label), "height": side} for i, label in enumerate(pixels.labels_N)]
+    blank = {"split": "train", "class_name": "x", "key": "k", "source": "check", "sha256": "", "width": sizes.side}
+    rows = [blank | {"row": i, "label": int(label), "height": sizes.side} for i, label in enumerate(pixels.labels_N)]
     write_rows(folder / "index.parquet", "index", rows, {})
-    parts = ["train"] * TRAIN + ["val"] * VAL
+    parts = ["train"] * (count - val) + ["val"] * val
     write_rows(folder / "splits.parquet", "splits", [{"part": p, "row": i} for i, p in enumerate(parts)], {})
-    job = _job(folder, device, decays, compile)
+    weights = folder / "weights.safetensors"
+    _save_weights(sizes.of(case), weights)
+    recipe = asdict(replace(models.recipe(case, sizes.batch, EPOCHS), lr=0.0, weight_decay=0.0))
+    job = {
+        "version": 1, "backbone": asdict(sizes.of(case)) | {"checkpoint": str(weights)}, "method": case.method,
+        "task": "check", "train": str(count - val), "classes": classes, "deep": True, "settings": None,
+        "prompt_length": prompts if METHODS[case.method].prompts else 0, "protocol": asdict(PROTOCOLS["paper"]),
+        "recipe": recipe, "resize": "bilinear", "device": device, "compile": compile, "checkpoint_seconds": 0,
+        "seed": 0, "fixed_decay": False, "grid": {"lr": [0.5], "weight_decay": list(decays)},
+    }  # fmt: skip
     inputs = {name: str(folder / f"{name}.{end}") for name, end in _ENDS.items()}
     return {"job": job, "inputs": inputs, "outputs": {"rows": str(folder / "rows.parquet"), "work": str(folder / "w")}}
 
@@ -50,21 +71,12 @@ def make(folder: Path, device: str, decays: Sequence[float] = (0.0,), compile: s
 _ENDS = {"images": "npy", "index": "parquet", "splits": "parquet"}
 
 
-def _job(folder: Path, device: str, decays: Sequence[float], compile: str) -> dict:
+def _save_weights(backbone: Backbone, path: Path) -> None:
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    weights = folder / "weights.safetensors"
-    with replacing(weights) as beside:
-        save_file(create_backbone(SMALL.backbone, pretrained=False).state_dict(), beside)
-    recipe = Recipe("sgd", 0.0, 0.0, SMALL.batch, EPOCHS, 0)
-    return {
-        "version": 1, "backbone": asdict(SMALL.backbone) | {"checkpoint": str(weights)}, "method": "vpt",
-        "task": "check", "train": str(TRAIN), "classes": models.CLASSES, "prompt_length": models.PROMPTS, "deep": True,
-        "protocol": asdict(PROTOCOLS["paper"]), "recipe": asdict(recipe), "settings": None, "resize": "bilinear",
-        "device": device, "compile": compile, "checkpoint_seconds": 0, "seed": 0, "fixed_decay": False,
-        "grid": {"lr": [0.5], "weight_decay": list(decays)},
-    }  # fmt: skip
+    with replacing(path) as beside:
+        save_file(create_backbone(backbone, pretrained=False).state_dict(), beside)
 
 
 def run(job: Mapping, inputs: Mapping, outputs: Mapping, say: Callable[[str], None] = print) -> str:
