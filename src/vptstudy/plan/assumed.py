@@ -22,16 +22,17 @@ class Assumption:
 
 ASSUMED = {
     "start": Assumption(
-        10, "10 s", "until a job on a GPU computes: Python, torch, driver; less for a fork of the warm interpreter"
+        6, "6 s", "until a job on a GPU computes: 4 s of Python and torch (counted), which a fork of the warm "
+        "interpreter saves, and 2 s of the driver",
     ),
     "compile": Assumption(
-        16, "16 s", "to compile a step for a batch size, once for all jobs that share a cache folder (counted in CPU "
-        "seconds of torch 2.15 on one core, without a GPU)",
+        12, "12 s", "to compile a step for a batch size, once for all jobs that share a cache folder (CPU seconds of "
+        "one core, python -m bench.start)",
     ),
     "compile_score": Assumption(
         6, "6 s", "to compile a scoring pass, likewise; sets of fewer than 2,048 images go through plain blocks"
     ),
-    "load": Assumption(3, "3 s", "for a job to find each of them in that folder"),
+    "load": Assumption(1.5, "1.5 s", "for a job to find each of them in that folder (counted likewise)"),
     "capture": Assumption(
         0.5, "0.5 s", "to warm up and capture a step for a batch size: once a weight decay of a grid, once for seeds"
     ),

@@ -47,7 +47,7 @@ class Phase:
         return replace(self, images=self.images * factor, steps=self.steps * factor)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Workload:
     """A job's phases, and what is no network's arithmetic.
 
@@ -179,7 +179,9 @@ def _work(job: Mapping, phases: list[Phase], images: int, decays: int) -> Worklo
     steps = frozenset(("step", _form(job), size) for size in sizes) if _compiles(job) else frozenset()
     kept = tuple(phase for phase in phases if phase.images)
     captures = len(sizes) * decays if job["device"] != "cpu" else 0
-    return Workload(kept, 1, 0, shape_of(job["backbone"]).parameters, steps, captures=captures)
+    return Workload(
+        phases=kept, builds=1, parameters=shape_of(job["backbone"]).parameters, steps=steps, captures=captures
+    )
 
 
 def _compiles(job: Mapping) -> bool:
@@ -219,7 +221,7 @@ def features_work(job: Mapping, counts: Counts) -> Workload:
     each = INCEPTION_FLOPS if inception else forward_flops(probe)
     phase = Phase("features", "score", images, each, math.ceil(images / SCORE_BATCH))
     parameters = 24e6 if inception else shape_of(job["backbone"]).parameters
-    return Workload((phase,), 1, parameters, written=8 * images * dimensions_of(job))
+    return Workload(phases=(phase,), builds=1, parameters=parameters, written=8 * images * dimensions_of(job))
 
 
 def dimensions_of(job: Mapping) -> int:
@@ -250,7 +252,7 @@ def explain_work(job: Mapping, counts: Counts) -> Workload:
         for slice_ in job["models"].values()
     ]
     parameters = max(shape_of(slice_["backbone"]).parameters for slice_ in job["models"].values())
-    return Workload(tuple(phases), 2, parameters)
+    return Workload(phases=tuple(phases), builds=2, parameters=parameters)
 
 
 def prepare_work(images: int, bytes_each: int) -> Workload:

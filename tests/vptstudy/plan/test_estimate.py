@@ -63,11 +63,11 @@ def test_one_cell_by_hand():
     assert (len(search.steps), search.captures, len(search.scorings), search.builds) == (2, 2 * 4, 0, 1)
     assert (len(final.steps), final.captures, len(final.scorings), final.builds) == (2, 2, 1, 1)
     assert {size for *_, size in final.scorings} == {512}
-    assert parts["compile"] == 2 * 16
+    assert parts["compile"] == 2 * 12
     assert parts["capture"] == 8 * 0.5
     assert parts["build"] == pytest.approx(20e-9 * weights)
     again = H100.seconds_by_phase(final, compiled=final.steps | final.scorings)
-    assert again["compile"] == 3 * 3
+    assert again["compile"] == 3 * 1.5
     assert again["build"] == pytest.approx(20e-9 * weights + 5 * 4 * weights / 2e9)
     assert again["read"] == pytest.approx((1000 + 26032) * 32 * 32 * 3 / 500e6)
 
@@ -99,7 +99,7 @@ def test_a_tiny_search_and_final_by_hand():
     step, forward = step_flops(TINY), forward_flops(TINY)
     weights = shape_of(TINY["backbone"]).parameters
     by_hand = {
-        "start": 7, "compile": 16 + 3, "capture": 2, "train": 360 * step / 0.5e12, "val": 30 * forward / 0.25e12,
+        "start": 7, "compile": 12 + 1.5, "capture": 2, "train": 360 * step / 0.5e12, "val": 30 * forward / 0.25e12,
         "build": 20e-9 * weights, "read": 25_000 / 500e6, "other": 0,
     }  # fmt: skip
     assert seconds == pytest.approx(by_hand)
@@ -115,9 +115,9 @@ def test_what_one_job_compiles_the_others_load():
     finals = [cost for id, cost in plan.costs.items() if id[0] == "final"]
     compile = sorted(cost.phases["compile"] for cost in finals)
     # 128 images a step are the searches' too, 104 are not; a curve's 512 images are a scoring pass, as all others are.
-    assert compile == [3 * 3, 3 * 3, 3 + 16 + 6]
+    assert compile == [3 * 1.5, 3 * 1.5, 1.5 + 12 + 6]
     searches = sorted(cost.phases["compile"] for id, cost in plan.costs.items() if id[0] == "search")
-    assert searches == [2 * 3, 2 * 3, 2 * 16]
+    assert searches == [2 * 1.5, 2 * 1.5, 2 * 12]
     assert len({form for cost in plan.costs.values() for form in cost.compiles}) == 3 + 1
     assert any("4 compiled forms, on one machine or with one cache folder" in line for line in plan.assumptions)
 
@@ -163,11 +163,10 @@ def test_the_page_counts_the_papers_jobs_and_hours():
     assert last.groups() == (str(len(plan.left)), f"{hours:.1f}", f"{plan.disk / 1e9:.1f}")
 
 
-# Which experiments, the row of docs/plan.md, and the most hours at the assumed and the computed rates. The core's aim
-# is 20 at the assumed rates too, which it misses by a tenth of an hour.
+# Which experiments, the row of docs/plan.md, and the most hours at the assumed and the computed rates.
 PAPERS_BARS = [
     ("all", "the whole study", 115, 103), ("no fgvc", "without FGVC", 92, 85),
-    ("core", "VTAB-1k by FT, VPT, Mixed, FT-then-PT and linear", 20.2, 20),
+    ("core", "VTAB-1k by FT, VPT, Mixed, FT-then-PT and linear", 20, 18.5),
 ]  # fmt: skip
 
 
@@ -191,6 +190,14 @@ def test_the_papers_h100_hours(asked, row, assumed, computed):
 def test_a_probe_pays_for_its_features_once():
     linear = work_of(STUDY, "search", Cell("vit_b16_sup21k", "linear", "svhn", "800"))
     assert [(p.name, p.images) for p in linear.phases if p.regime == "score"] == [("features", 1024)]
+
+
+def test_a_job_that_trains_nothing_makes_its_models_too():
+    """20 ns a weight, once for features and twice for attribution maps."""
+    weights = 20e-9 * shape_of(asdict(BACKBONES["vit_b16_sup21k"])).parameters
+    stages = {job.kind: job for job in GRAPH.behind(["all"]) if job.kind in ("features", "explain")}
+    seconds = {kind: H100.seconds_by_phase(work_of(STUDY, kind, job.subject))["build"] for kind, job in stages.items()}
+    assert seconds == pytest.approx({"features": 24e6 * 20e-9, "explain": 2 * weights})
 
 
 def test_a_shard_has_its_share_of_all_but_the_features():
