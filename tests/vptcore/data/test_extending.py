@@ -56,7 +56,8 @@ def test_the_pages_reader_opens_counts_and_says_what_is_missing(npz, tmp_path):
     }
     line = prepare(job, tmp_path / "images.npy", tmp_path / "rows.parquet")
     assert line.startswith("20 images, 2 classes, 12x12x3 kept native")
-    assert "drawn by the images' names: mine.npz names no test split" in line
+    (drawn,) = records.read_provenance(tmp_path / "rows.parquet")["substitutes"]
+    assert "drawn by the images' names: mine.npz names no test split" in drawn
     assert np.array_equal(np.load(tmp_path / "images.npy"), images)
     assert len(records.read_rows(tmp_path / "rows.parquet", "index")) == 20
 
