@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from vptcore.analysis.release import release
+from vptcore.analysis.release import Crossed, release
 from vptcore.analysis.statistics import percent
 from vptcore.records import read_provenance, read_rows, write_text
 from vptstudy.advise import again, decide, floor, ladder, matrices, rungs, say
@@ -214,11 +214,11 @@ def _tell(
     weights = _weighed(study, found)
     arms = {arm: say.told(one, arm, weights[arm]) for arm, one in found.items()}
     test = found[verdict.take].right_SN.shape[1]
-    below = {"nearest neighbours": near["test"], arms["linear"].name: arms["linear"].accuracy}
+    below = {"nearest neighbours": near["test"]} | {arm.name: arm.accuracy for arm in reversed(arms.values())}
     basis = say.Basis(test, setting.look.classes, parted.folds)
     text = say.paragraph(verdict, arms, below, basis, {arm.id: one.accuracy for arm, one in full.items()})
     root, cell = Path(study.root), found[verdict.take].cell
-    saved = release(root, cell.folder, root / "model")
+    saved = release(root, cell.folder, root / "model", crossed=_crossed(arms[verdict.take], basis))
     tables = _tables(study, verdict, found)
     advice = _as_data(verdict, arms, choice, near, full, tables, text) | _of_parts(parted)
     write_text(root / "advice.json", json.dumps(advice, indent=1, ensure_ascii=False))
@@ -226,6 +226,12 @@ def _tell(
     write_text(root / "advice.html", say.page(setting.look.name, text, list(arms.values()), tables, links))
     where = f"Model: {saved}\nAdvice: {root / 'advice.html'}, {root / 'advice.json'}"
     return f"\n{text}\n\n{where}\nLabel photographs: vptcore predict {root / 'model'} PHOTOS"
+
+
+def _crossed(take: say.Told, basis: say.Basis) -> Crossed | None:
+    if basis.folds == 1:
+        return None
+    return Crossed(take.accuracy, take.low, take.high, basis.images, basis.folds, take.seeds)
 
 
 def _of_parts(parted: Parted) -> dict:
@@ -278,8 +284,9 @@ def _tables(study: Study, verdict: decide.Verdict, found: Mapping[str, matrices.
         other = found[verdict.other]
         gap_N = take.right_SN.mean(0) - other.right_SN.mean(0)
         order = [i for i in (-abs(gap_N)).argsort(kind="stable") if gap_N[i]][:SHOWN]
-        deciding = [(index.loc[take.rows_N[i], "key"], names[int(take.labels_N[i])],
-                     *(f"{found[arm].right_SN[:, i].mean():.0%}" for arm in arms)) for i in order]  # fmt: skip
+        shares = [[f"{percent(found[arm].right_SN[:, i].mean(), 0)} %" for arm in arms] for i in order]
+        images = [(index.loc[take.rows_N[i], "key"], names[int(take.labels_N[i])]) for i in order]
+        deciding = [(*image, *share) for image, share in zip(images, shares, strict=True)]
         heading = ("image", "class", *(f"right by {say.name_of(arm)}" for arm in arms))
         tables["Images that decide"] = (heading, deciding)
     return tables
@@ -293,4 +300,4 @@ def _confused(take: matrices.Finished, names: Mapping[int, str]) -> list[tuple]:
         for answer in set(answers.tolist()) - {label}:
             pairs[label, answer] = float((answers == answer).mean())
     worst = sorted(pairs.items(), key=lambda pair: -pair[1])[:SHOWN]
-    return [(names[a], names.get(b, str(b)), f"{share:.0%}") for (a, b), share in worst]
+    return [(names[a], names.get(b, str(b)), f"{percent(share, 0)} %") for (a, b), share in worst]

@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
 from vptcore.analysis.evidence import NEITHER, A, B, judge_task
 from vptcore.analysis.paired import Contrast, chance_of_best, paired_difference
+from vptcore.analysis.statistics import percent
 
 LEAST_CHANCE = 0.01
 ROPE = 1.0  # points of accuracy that make no practical difference
@@ -58,9 +60,8 @@ def choose_finalists(
     chances = chance_of_best({arm: row[None] for arm, row in right.items()}, shrink=True)
     score = {arm: float(np.mean(row)) for arm, row in right.items()}
     ranked = sorted(right, key=lambda arm: (-score[arm], cost[arm]))
-    dropped = [
-        Drop(arm, f"chance of being the best {chances[arm]:.1%}") for arm in ranked if chances[arm] < LEAST_CHANCE
-    ]
+    said = {arm: f"chance of being the best {percent(chance)} %" for arm, chance in chances.items()}
+    dropped = [Drop(arm, said[arm]) for arm in ranked if chances[arm] < LEAST_CHANCE]
     staying = [arm for arm in ranked if chances[arm] >= LEAST_CHANCE] or ranked[:1]
     for arm in list(staying):
         rival = next((o for o in staying if cost[o] < cost[arm] and _same(right[arm], right[o], rope)), None)
@@ -68,7 +69,7 @@ def choose_finalists(
             dropped.append(Drop(arm, f"dearer than {rival} and within {rope:g} points of it", alike=True))
             staying.remove(arm)
     late = [arm for arm in staying if arm not in free][FINALISTS:]
-    dropped += [Drop(arm, f"third or later on val, chance of being the best {chances[arm]:.0%}") for arm in late]
+    dropped += [Drop(arm, f"third or later on val, {said[arm]}") for arm in late]
     return Choice(tuple(arm for arm in staying if arm not in late), tuple(dropped), chances)
 
 
@@ -98,17 +99,19 @@ class Verdict:
 def decide(
     right: Mapping[str, np.ndarray], cost: Mapping[str, float], free: Collection[str] = (), rope: float = ROPE
 ) -> Verdict:
-    """The verdict of the finalists: of the two first, then of the one to take against each that is `free`.
+    """The verdict of the finalists: the cheapest of those that no other beats clearly, and what it was held against.
 
-    `right`: arm -> (seeds, test images) of 0 and 1. The verdict told is the first, unless a free arm overturns it.
+    `right`: arm -> (seeds, test images) of 0 and 1. Every pair is compared, since two that cannot be told from a third
+    may well be told from each other. A method is held against the other method, and one that is `free` against the
+    best of the others.
     """
-    first, *others = sorted(right, key=lambda arm: arm in free)
-    verdict = Verdict(first, "", clear=True, same=False, contrast=None)
-    for arm in others:
-        duel = _duel({name: right[name] for name in (verdict.take, arm)}, cost, rope)
-        if not verdict.other or duel.take == arm:
-            verdict = duel
-    return verdict
+    if len(right) == 1:
+        return Verdict(next(iter(right)), "", clear=True, same=False, contrast=None)
+    duels = {frozenset(pair): _duel({arm: right[arm] for arm in pair}, cost, rope) for pair in combinations(right, 2)}
+    beaten = {duel.other for duel in duels.values() if duel.clear}  # never the best of all
+    take = min((arm for arm in right if arm not in beaten), key=lambda arm: cost[arm])
+    rivals = sorted(set(right) - {take}, key=lambda arm: (take not in free and arm in free, -right[arm].mean(), arm))
+    return next(duel for arm in rivals if (duel := duels[frozenset((take, arm))]).take == take)
 
 
 def _duel(right: Mapping[str, np.ndarray], cost: Mapping[str, float], rope: float) -> Verdict:

@@ -84,6 +84,16 @@ def size_text(count: int) -> str:
     return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"
 
 
+def share_text(share: float) -> str:
+    """'0.032 %', '1.1 %', '100 %'."""
+    value = 100 * share
+    return f"{value:.2g} %" if value < 10 else f"{value:.0f} %"
+
+
+def time_text(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds >= 1 else "less than a second"
+
+
 @dataclass(frozen=True)
 class Basis:
     """What the answer rests on. With several folds every image is tested once."""
@@ -118,8 +128,9 @@ def paragraph(
         had = f"{take.name} had {percent(val[verdict.take])} %"
         sentences.append(f"Dropped after validation, where {had}: {', '.join(dropped)}.")
     sentences.append(_price(verdict, arms))
-    if not verdict.clear and verdict.contrast is not None and verdict.more and not verdict.same:
-        sentences.append(f"About {_rounded(verdict.more):,} more {basis.more} would settle it.")
+    if not verdict.clear and verdict.contrast is not None and not verdict.same:
+        about = f"About {_rounded(verdict.more):,} more {basis.more}" if verdict.more else ""
+        sentences.append(f"{about} would settle it." if about else f"More {basis.more} alone would hardly settle it.")
     return " ".join(sentences)
 
 
@@ -151,17 +162,15 @@ def _against(verdict: Verdict, arms: Mapping[str, Told]) -> str:
 
 def _price(verdict: Verdict, arms: Mapping[str, Told]) -> str:
     take = arms[verdict.take]
-    own = f"It stores {size_text(take.bytes)} a task ({take.share:.1%} of the numbers)"
+    own = f"It stores {size_text(take.bytes)} a task ({share_text(take.share)} of the numbers)"
     labels = f"It labels one image in {take.latency:.2g} ms here."
+    trains = f"trains in {time_text(take.seconds)} a seed with {size_text(take.memory)} of memory here"
     if not verdict.other:
-        return (
-            f"{own} and trains in {take.seconds:,.0f} s a seed with {size_text(take.memory)} of memory here. {labels}"
-        )
+        return f"{own} and {trains}. {labels}"
     other = arms[verdict.other]
     return (
-        f"{own} where {other.name} stores {size_text(other.bytes)}, and trains in {take.seconds:,.0f} s a seed with "
-        f"{size_text(take.memory)} of memory here where that takes {other.seconds:,.0f} s and "
-        f"{size_text(other.memory)}. {labels}"
+        f"{own} where {other.name} stores {size_text(other.bytes)}, and {trains} where that takes "
+        f"{time_text(other.seconds)} and {size_text(other.memory)}. {labels}"
     )
 
 
@@ -182,13 +191,13 @@ def page(title: str, text: str, arms: Sequence[Told], tables: Mapping[str, tuple
         "seeds",
         "stored a task",
         "trained share",
-        "s a seed",
+        "time a seed",
         "peak memory",
         "ms an image",
     )
     rows = [
         (arm.name, f"{percent(arm.accuracy)} %", f"{percent(arm.low)} to {percent(arm.high)}",
-         f"{percent(arm.balanced)} %", arm.seeds, size_text(arm.bytes), f"{arm.share:.2%}", f"{arm.seconds:,.0f}",
+         f"{percent(arm.balanced)} %", arm.seeds, size_text(arm.bytes), share_text(arm.share), time_text(arm.seconds),
          size_text(arm.memory), f"{arm.latency:.2g}")
         for arm in arms
     ]  # fmt: skip

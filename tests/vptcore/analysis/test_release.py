@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from tests.vptcore.models.tiny import VIT, job_of
-from vptcore.analysis.release import find, release, wilson
+from vptcore.analysis.release import Crossed, find, release, wilson
 from vptcore.data.tensors import ImageSet, Normalise
 from vptcore.models import portable
 from vptcore.records import read_rows, write_rows
@@ -101,6 +101,22 @@ def test_the_card_says_what_the_rows_say(tmp_path):
     config = json.loads((tmp_path / "model/config.json").read_text())
     assert config["label_names"] == ["pet 0", "pet 1", "pet 2"]
     assert config["vptcore"]["seed"] == 2
+
+
+def test_a_model_of_folds_is_known_by_all_images(tmp_path):
+    root = finished(tmp_path / "study", "vpt", kept=2)
+    low, high = wilson(0.612, 90)
+    line = release(root, "vpt", tmp_path / "model", seed=2, crossed=Crossed(0.612, low, high, 90, 5, 3))
+    said = f"61.2 % (95 % interval {100 * low:.1f} to {100 * high:.1f}) over all 90 images"
+    assert f"cross-validated {said}" in line
+    assert "test" not in line.partition(" MB")[0]
+    card = (tmp_path / "model/README.md").read_text()
+    assert f"**Cross-validated accuracy** {said}, each tested once: the mean of 3 seeds in each of 5 folds" in card
+    assert "**This model** is the first fold's" in card
+    assert "**Test accuracy**" not in card
+    config = json.loads((tmp_path / "model/config.json").read_text())
+    assert config["vptcore"]["cross_validated_accuracy"] == 0.612
+    assert config["vptcore"]["cross_validated_interval"] == [low, high]
 
 
 @pytest.mark.parametrize("method", ["vpt", "linear"])

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from vptcore.analysis.paired import paired_difference
 from vptstudy import slices
 from vptstudy.advise import climb, rungs
 from vptstudy.advise.backbone import choose
-from vptstudy.advise.decide import Verdict, balanced, choose_finalists, decide
+from vptstudy.advise.decide import ROPE, Verdict, balanced, choose_finalists, decide
 from vptstudy.advise.look import lines, look, name_for
 from vptstudy.advise.matrices import Finished
 from vptstudy.advise.rungs import ARMS, RATES, Arm, Budget, Runs, Setting, batch_for, beyond, epochs_within
-from vptstudy.advise.say import Basis, listed, page, paragraph, size_text, told
+from vptstudy.advise.say import Basis, listed, page, paragraph, share_text, size_text, time_text, told
 from vptstudy.advise.weigh import Weight
 from vptstudy.config.resolve import load_study
 from vptstudy.study import Cell
@@ -238,6 +241,40 @@ def test_a_free_arm_overturns_what_is_no_better():
     assert (verdict.take, verdict.other) == ("linear", "vpt_5")
 
 
+def test_what_another_beats_clearly_is_not_taken_though_every_step_to_it_is_open():
+    """Probe and VPT cannot be told apart, nor VPT and full; full beats the probe."""
+    right = {"vpt_5": finals(0.75, 2, 200), "full": finals(0.76, 1, 200), "linear": finals(0.74, 3, 200)}
+    cost = {"full": 100, "vpt_5": 2, "linear": 1}
+    pairs = {pair: paired_difference(right[pair[0]], right[pair[1]]) for pair in combinations(right, 2)}
+    assert [pair for pair, c in pairs.items() if c.low > 0 or c.high < 0] == [("full", "linear")]
+    verdict = decide(right, cost, free=("linear",))
+    assert (verdict.take, verdict.other, verdict.clear) == ("vpt_5", "full", False)
+
+
+def test_a_probe_is_held_against_the_best_of_the_others():
+    right = {"vpt_5": finals(0.60, 2, 60), "full": finals(0.65, 1, 60), "linear": finals(0.62, 3, 60)}
+    verdict = decide(right, {"full": 100, "vpt_5": 2, "linear": 1}, free=("linear",))
+    assert (verdict.take, verdict.other, verdict.clear) == ("linear", "full", False)
+    text = say(verdict, right)
+    assert all(f"{100 * side.mean():.1f} %" in text for side in right.values())
+
+
+@given(st.lists(st.floats(0.5, 0.9), min_size=2, max_size=4), st.integers(20, 200), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_what_is_taken_is_never_clearly_beaten_and_the_cheapest_of_those(truths, images, seed):
+    right = {str(k): finals(truth, seed + k, images) for k, truth in enumerate(truths)}
+    cost = {arm: float(arm) for arm in right}
+    verdict = decide(right, cost, free=("0",))
+    beaten = {
+        b for a in right for b in right if a != b and
+        (gap := paired_difference(right[a], right[b]).scaled(100)).low > 0 and gap.high > ROPE
+    }  # fmt: skip
+    assert verdict.take == min(set(right) - beaten)
+    assert verdict.contrast.difference == pytest.approx(
+        100 * (right[verdict.take].mean() - right[verdict.other].mean()), abs=1e-9
+    )
+
+
 def test_finalists_are_rarely_far_from_the_best():
     """Known truth: five arms, 300 val images; the best of the two finalists lies close to the best of all."""
     truth = {"a": 0.80, "b": 0.79, "c": 0.76, "d": 0.70, "e": 0.55}
@@ -296,7 +333,8 @@ def say(verdict: Verdict, right: dict[str, np.ndarray], folds: int = 1) -> str:
         arms[arm] = told(one, arm, Weight(memory, 4.321))
     basis = Basis(next(iter(right.values())).shape[1], 3, folds)
     val = dict.fromkeys(right, 0.75) | {"lora": 0.688}
-    return paragraph(verdict, arms, {"nearest neighbours": 0.6}, basis, val)
+    floor = {"nearest neighbours": 0.6} | {arm.name: arm.accuracy for arm in arms.values()}
+    return paragraph(verdict, arms, floor, basis, val)
 
 
 def test_the_paragraph_has_the_rows_own_numbers():
@@ -307,7 +345,7 @@ def test_the_paragraph_has_the_rows_own_numbers():
     assert f"{100 * (right['vpt_5'].mean() - right['full'].mean()):+.1f} points [" in text
     assert "nearest neighbours 60.0 %" in text
     assert "Dropped after validation, where visual prompt tuning (5 prompts a layer) had 75.0 %: LoRA 68.8 %." in text
-    assert "stores 52 kB a task (1.1% of the numbers) where full fine-tuning stores 4.8 MB" in text
+    assert "stores 52 kB a task (1.1 % of the numbers) where full fine-tuning stores 4.8 MB" in text
     assert "paired over images and 5 seeds" in text
     assert "s a seed with 678.0 MB of memory here where that takes 10 s and 2.3 GB" in text
     assert "It labels one image in 4.3 ms here" in text
@@ -322,6 +360,21 @@ def test_folds_are_told_as_such():
     text = say(decide(right, {"full": 100, "vpt_5": 1}), right, folds=5)
     assert "On all 60 images of 3 classes, each tested in one of 5 folds, it labels" in text
     assert "more images would settle it" in text
+
+
+def test_what_more_images_cannot_settle_is_said():
+    right = {"full": finals(0.7, 1, 60), "vpt_5": finals(0.7, 2, 60)}
+    verdict = replace(decide(right, {"full": 100, "vpt_5": 1}), more=None)
+    assert "More test images alone would hardly settle it." in say(verdict, right)
+
+
+@pytest.mark.parametrize(("share", "text"), [(1.0, "100 %"), (0.00032, "0.032 %"), (0.0109, "1.1 %"), (0.456, "46 %")])
+def test_shares_have_two_digits(share, text):
+    assert share_text(share) == text
+
+
+def test_no_training_takes_zero_seconds():
+    assert (time_text(0.3), time_text(50.2)) == ("less than a second", "50 s")
 
 
 def test_sizes_and_classes():
