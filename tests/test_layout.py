@@ -47,7 +47,7 @@ WITH_TORCH = {
             *{"resume", "search", "stage", "step"},
         },
     },
-    "vptstudy": {"advise": {"climb", "floor", "say", "weigh"}},
+    "vptstudy": {"advise": {"answer", "climb", "floor", "say", "weigh"}},
 }
 MOST_FLOORS = {"vptcore": 8, "vptstudy": 17}
 

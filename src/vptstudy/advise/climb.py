@@ -12,26 +12,49 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vptcore.analysis.release import Crossed, release
 from vptcore.analysis.statistics import percent
-from vptcore.records import read_provenance, read_rows, write_text
-from vptstudy.advise import again, decide, floor, ladder, matrices, rungs, say
+from vptcore.jobs import manifest
+from vptcore.records import read_provenance, write_text
+from vptstudy.advise import again, floor, ladder, matrices, rungs, say
+from vptstudy.advise.answer import tell
 from vptstudy.advise.ladder import Tried
 from vptstudy.advise.look import Look, lines
 from vptstudy.advise.parting import Parted, part
 from vptstudy.advise.rungs import ARMS, Arm, Budget, Runs, Setting
-from vptstudy.advise.weigh import Weight, weigh
 from vptstudy.config.resolve import load_study
 from vptstudy.graph import flow
 from vptstudy.run import launch
 from vptstudy.study import Study
 
-OVERHEAD = 120.0  # seconds of starting Snakemake, of tables and figures
-SHOWN = 12  # images named where the two finalists differ
+RUNGS = 10  # times that Snakemake is started after the first answer
+OVERHEAD = 120.0  # seconds that all of them take beside training, where jobs wait in a queue and it cannot be timed
+
+
+@dataclass(frozen=True)
+class Time:
+    """`minutes` asked for, seconds `spent` by the first answer, and those that all that is no training will take."""
+
+    minutes: float
+    spent: float
+    around: float
+
+    @property
+    def left(self) -> float:
+        """Seconds for training."""
+        return max(0.0, 60 * self.minutes - self.spent - self.around)
+
+    def told(self, epochs: int, epoch: float) -> str:
+        """How long full schedules of so many epochs take, at `epoch` seconds each."""
+        takes = max(1, math.ceil((self.around + epochs * epoch) / 60))
+        about = f"about {takes} more minute{'s' * (takes > 1)}"
+        if epochs == rungs.SHORT * rungs.LEAST and takes > self.minutes:
+            return f"full schedules of {epochs} epochs, the shortest there are, take longer than you said: {about}"
+        return f"full schedules of {epochs} epochs: {about}"
 
 
 class Stopped(Exception):
@@ -93,6 +116,7 @@ def advise(look: Look, minutes: float, setting: Setting, run: Runner, by: str = 
 
 
 def _advise(look: Look, minutes: float, setting: Setting, run: Runner, by: str) -> int:
+    started = time.monotonic()
     _title(1, "look")
     for line in lines(look):
         print(f"  {line}")
@@ -103,11 +127,13 @@ def _advise(look: Look, minutes: float, setting: Setting, run: Runner, by: str) 
     setting = replace(setting, splits=parted.files)
     budget = Budget(rungs.SHORT, rungs.batch_for(parted.train), "train", rungs.seeds_for(parted.folds))
     _title(2, "first answer: nearest neighbours and a linear probe on frozen features")
+    before = time.monotonic()
     first = _shared(images, rungs.probe(setting, budget), run, searches)
+    around = OVERHEAD if run.is_cluster else RUNGS * _beside(first, time.monotonic() - before, run)
     linear = matrices.tried(first)[Arm("linear")]
     near = _floor(setting, first)
     print(f"  val: nearest neighbours {percent(near['val'])} %, linear probe {percent(linear.accuracy)} %")
-    budget = _planned(setting, budget, first, parted, minutes, run)
+    budget = _planned(setting, budget, first, parted, Time(minutes, time.monotonic() - started, around), run)
     _title(3, f"rates, on schedules of {budget.short} epochs")
     tried = _rates(setting, budget, run, first)
     _title(4, f"methods, on schedules of {budget.epochs} epochs")
@@ -115,7 +141,7 @@ def _advise(look: Look, minutes: float, setting: Setting, run: Runner, by: str) 
     _title(5, f"{say.listed(map(say.name_of, choice.finalists))}: {len(budget.seeds)} seeds, then test")
     chosen = {arm: one.best for arm, one in full.items() if arm.id in (*choice.finalists, *ladder.FREE)}
     config = rungs.study(setting, budget, chosen, run.sharing(_is_gpu(first)))
-    words = _tell(_shared(first, config, run, finals, searched), setting, near, full, choice, parted)
+    words = tell(_shared(first, config, run, finals, searched), setting, near, full, choice, parted)
     run(config)  # tables, figures and the report, which says the advice first
     print(words)
     return 0
@@ -125,24 +151,32 @@ def _title(number: int, words: str) -> None:
     print(f"\n[{number}/5] {words}", flush=True)
 
 
-def _planned(setting: Setting, budget: Budget, first: Study, parted: Parted, minutes: float, run: Runner) -> Budget:
+def _beside(first: Study, took: float, run: Runner) -> float:
+    """Of the seconds that a rung took, those that its jobs did not."""
+    records = (manifest.record_path(first.root, manifest.known_as(first.path("search", cell))) for cell in first.cells)
+    trained = sum(manifest.read_record(record)["seconds"] for record in records)
+    return max(1.0, took - trained / min(len(first.cells), run.at_once(_is_gpu(first))))
+
+
+def _planned(setting: Setting, budget: Budget, first: Study, parted: Parted, time_: Time, run: Runner) -> Budget:
     """The schedule that fits into the minutes, timed once: a run that goes on keeps the first one's.
 
     Of a cluster the plan's rate is taken, as this machine says nothing of it.
     """
     file = Path(setting.root) / "budget.json"
-    asked = {"minutes": minutes, "backbone": setting.backbone, "train": parted.train, "folds": parted.folds}
+    asked = {"minutes": time_.minutes, "backbone": setting.backbone, "train": parted.train, "folds": parted.folds}
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if known.get("asked") != asked:
-        pace = (floor.assumed_seconds if run.is_cluster else floor.seconds_per_image)(first, first.cells[0])
-        workers = min(len(ARMS) * parted.folds, run.at_once(_is_gpu(first)))
-        left, runs = max(60.0, minutes * 60 - OVERHEAD), Runs(len(budget.seeds), parted.folds)
-        epochs = rungs.epochs_within(left, pace, parted.train, parted.val, workers, runs)
-        known = {"asked": asked, "epochs": epochs, "seconds_per_image": pace}
-        write_text(file, json.dumps(known, indent=1))
+    if known.get("asked") == asked:
+        print(f"  full schedules of {known['epochs']} epochs, as when it was started")
+        return replace(budget, epochs=int(known["epochs"]))
+    pace = (floor.assumed_seconds if run.is_cluster else floor.seconds_per_image)(first, first.cells[0])
+    workers = min(len(ARMS) * parted.folds, run.at_once(_is_gpu(first)))
+    epoch = rungs.epoch_seconds(pace, parted.train, parted.val, workers, Runs(len(budget.seeds), parted.folds))
+    epochs = rungs.epochs_within(time_.left, epoch)
+    write_text(file, json.dumps({"asked": asked, "epochs": epochs, "seconds_per_image": pace}, indent=1))
     where = f" on {first.config['plan']['device']}s, time in the queue not counted" if run.is_cluster else " here"
-    print(f"  full schedules of {known['epochs']} epochs fit into {minutes:g} minutes{where}")
-    return replace(budget, epochs=int(known["epochs"]))
+    print(f"  {time_.told(epochs, epoch)}{where}")
+    return replace(budget, epochs=epochs)
 
 
 def _is_gpu(study: Study) -> bool:
@@ -196,108 +230,3 @@ def _floor(setting: Setting, first: Study) -> dict[str, float]:
         known = {"made_of": made_of, **floor.neighbours(first)}
         write_text(file, json.dumps(known))
     return known
-
-
-def _tell(
-    study: Study,
-    setting: Setting,
-    near: Mapping,
-    full: Mapping[Arm, Tried],
-    choice: decide.Choice,
-    parted: Parted,
-) -> str:
-    """The verdict from test in files, and the model of the method to take; returns what the terminal says."""
-    found = {arm.id: one for arm, one in matrices.finished(study).items()}
-    verdict = decide.decide({arm: found[arm].right_SN for arm in choice.finalists}, ladder.cost_of(full), ladder.FREE)
-    if not verdict.other:
-        verdict = replace(verdict, same=choice.alike)
-    weights = _weighed(study, found)
-    arms = {arm: say.told(one, arm, weights[arm]) for arm, one in found.items()}
-    test = found[verdict.take].right_SN.shape[1]
-    below = {"nearest neighbours": near["test"]} | {arm.name: arm.accuracy for arm in reversed(arms.values())}
-    basis = say.Basis(test, setting.look.classes, parted.folds)
-    text = say.paragraph(verdict, arms, below, basis, {arm.id: one.accuracy for arm, one in full.items()})
-    root, cell = Path(study.root), found[verdict.take].cell
-    saved = release(root, cell.folder, root / "model", crossed=_crossed(arms[verdict.take], basis))
-    tables = _tables(study, verdict, found)
-    advice = _as_data(verdict, arms, choice, near, full, tables, text) | _of_parts(parted)
-    write_text(root / "advice.json", json.dumps(advice, indent=1, ensure_ascii=False))
-    links = {"The report: tables and figures of the finalists": "report/index.html", "The model": "model/README.md"}
-    write_text(root / "advice.html", say.page(setting.look.name, text, list(arms.values()), tables, links))
-    where = f"Model: {saved}\nAdvice: {root / 'advice.html'}, {root / 'advice.json'}"
-    return f"\n{text}\n\n{where}\nLabel photographs: vptcore predict {root / 'model'} PHOTOS"
-
-
-def _crossed(take: say.Told, basis: say.Basis) -> Crossed | None:
-    if basis.folds == 1:
-        return None
-    return Crossed(take.accuracy, take.low, take.high, basis.images, basis.folds, take.seeds)
-
-
-def _of_parts(parted: Parted) -> dict:
-    return {"duplicates": list(map(asdict, parted.shared)), "folds": parted.folds, "splits": list(parted.files)}
-
-
-def _weighed(study: Study, found: Mapping[str, matrices.Finished]) -> dict[str, Weight]:
-    """Memory and speed of each arm, measured once."""
-    file = Path(study.root) / "weights.json"
-    made_of = {arm: read_provenance(study.path("final", one.cell))["job_hash"] for arm, one in found.items()}
-    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if known.get("made_of") != made_of:
-        measured = {arm: asdict(weigh(study, one.cell)) for arm, one in found.items()}
-        known = {"made_of": made_of, "measured": measured}
-        write_text(file, json.dumps(known, indent=1))
-    return {arm: Weight(**values) for arm, values in known["measured"].items()}
-
-
-def _as_data(verdict, arms, choice, near, full, tables, text) -> dict:
-    contrast = verdict.contrast and {
-        name: getattr(verdict.contrast, name) for name in ("difference", "low", "high", "p", "seeds", "images")
-    }
-    return {
-        "advice": text, "take": verdict.take, "instead_of": verdict.other or None, "clear": verdict.clear,
-        "same": verdict.same, "points": contrast, "more_test_images": verdict.more,
-        "methods": {arm: asdict(one) | {"bytes": one.bytes} for arm, one in arms.items()},
-        "val": {"chance_of_best": dict(choice.chances), "dropped": {d.arm: d.why for d in choice.dropped},
-                "accuracy": {arm.id: one.accuracy for arm, one in full.items()}, "nearest_neighbours": near["val"]},
-        "test": {"nearest_neighbours": near["test"]},
-        **{name.lower().replace(" ", "_"): [dict(zip(head, row, strict=True)) for row in body]
-           for name, (head, body) in tables.items()},
-    }  # fmt: skip
-
-
-def _tables(study: Study, verdict: decide.Verdict, found: Mapping[str, matrices.Finished]) -> dict:
-    """Per class, what is mistaken for what, and the images that the two finalists label differently."""
-    files = flow.task_files(study, (cell := found[verdict.take].cell).task, cell.train)
-    index = read_rows(files["index"], "index").set_index("row")
-    names = dict(zip(index["label"], index["class_name"], strict=True))
-    take = found[verdict.take]
-    arms = [verdict.take, *([verdict.other] if verdict.other else [])]
-    per_class = [
-        (names[label], int((take.labels_N == label).sum()),
-         *(f"{percent(found[arm].right_SN[:, take.labels_N == label].mean())} %" for arm in arms))
-        for label in sorted(set(take.labels_N.tolist()))
-    ]  # fmt: skip
-    tables = {"Per class": (("class", "test images", *map(say.name_of, arms)), per_class)}
-    tables["Mistaken most often"] = (("class", "taken for", "share of the class"), _confused(take, names))
-    if verdict.other:
-        other = found[verdict.other]
-        gap_N = take.right_SN.mean(0) - other.right_SN.mean(0)
-        order = [i for i in (-abs(gap_N)).argsort(kind="stable") if gap_N[i]][:SHOWN]
-        shares = [[f"{percent(found[arm].right_SN[:, i].mean(), 0)} %" for arm in arms] for i in order]
-        images = [(index.loc[take.rows_N[i], "key"], names[int(take.labels_N[i])]) for i in order]
-        deciding = [(*image, *share) for image, share in zip(images, shares, strict=True)]
-        heading = ("image", "class", *(f"right by {say.name_of(arm)}" for arm in arms))
-        tables["Images that decide"] = (heading, deciding)
-    return tables
-
-
-def _confused(take: matrices.Finished, names: Mapping[int, str]) -> list[tuple]:
-    """(class, taken for, share) of the most frequent mistakes over all seeds."""
-    pairs: dict[tuple[int, int], float] = {}
-    for label in set(take.labels_N.tolist()):
-        answers = take.answers_SN[:, take.labels_N == label].ravel()
-        for answer in set(answers.tolist()) - {label}:
-            pairs[label, answer] = float((answers == answer).mean())
-    worst = sorted(pairs.items(), key=lambda pair: -pair[1])[:SHOWN]
-    return [(names[a], names.get(b, str(b)), f"{percent(share, 0)} %") for (a, b), share in worst]

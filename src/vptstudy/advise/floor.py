@@ -28,7 +28,7 @@ from vptstudy.plan.seconds import Speed
 from vptstudy.plan.workload import search_work
 from vptstudy.study import Cell, Study
 
-STEPS, BATCH = 3, 32
+STEPS, LEAST = 3, 96  # steps, and images that are timed
 
 
 def neighbours(study: Study) -> dict[str, float]:
@@ -69,10 +69,11 @@ def seconds_per_image(study: Study, cell: Cell) -> float:
     job = slices.search(study, cell) | {"method": "full", "prompt_length": 0}
     device = open_device(job["device"], lambda line: None)
     model, normalise = build(spec_of(job), seed=0).to(device), stage.normalise_of(job)
-    size = normalise.size
-    images = ImageSet.of(np.zeros((STEPS * BATCH, size, size, 3), np.uint8), np.zeros(STEPS * BATCH), normalise, device)
-    recipe = Recipe("adamw", 1e-6, 0.0, BATCH, 1, 0)
-    fit(model, ImageSet(images.images[:BATCH], images.labels_N[:BATCH], normalise), recipe, seed=0)
+    size, batch = normalise.size, int(job["recipe"]["batch"])
+    count = max(STEPS * batch, LEAST)
+    images = ImageSet.of(np.zeros((count, size, size, 3), np.uint8), np.zeros(count), normalise, device)
+    recipe = Recipe("adamw", 1e-6, 0.0, batch, 1, 0)
+    fit(model, ImageSet(images.images[:batch], images.labels_N[:batch], normalise), recipe, seed=0)
     if device.type == "cuda":
         torch.cuda.synchronize()
     started = time.perf_counter()

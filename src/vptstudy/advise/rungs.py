@@ -24,6 +24,7 @@ FOLD_SEEDS = SEEDS[:3]  # five folds are five training sets already
 TRIED = 4  # rates of an arm, before those beyond an end
 SHORT = round(1 / racing.SHORT)  # short schedules take as long as a full one
 LENGTHS = (5, 20)  # prompts a layer
+LEAST = 2  # epochs of a short schedule
 ROUNDED = 0.01  # a config's rate has three digits
 REFERENCE_BATCH = 256  # a config's rate is for so many images (docs/protocol.md, scale_lr)
 # Rates as the optimizer sees them, small to large; a best one at an end buys two beyond it.
@@ -235,8 +236,8 @@ class Runs:
     folds: int = 1
 
 
-def epochs_within(seconds: float, per_image: float, train: int, val: int, workers: float, runs: Runs) -> int:
-    """The longest full schedule, in epochs, that all rungs fit with into so many seconds; a multiple of four.
+def epoch_seconds(per_image: float, train: int, val: int, workers: float, runs: Runs) -> float:
+    """What one epoch more of the full schedule costs in all rungs together.
 
     `per_image` are seconds of full fine-tuning, the dearest method; `train` and `val` images of a fold. Counted in
     trainings of a whole schedule: `TRIED` rates of every arm for a quarter, two rates of half the arms beyond an end,
@@ -245,5 +246,9 @@ def epochs_within(seconds: float, per_image: float, train: int, val: int, worker
     tried = TRIED * len(ARMS) / SHORT
     edges, methods = len(ARMS) / SHORT, len({arm.method for arm in ARMS})
     on_train, on_all = tried + edges + methods, 2 * runs.seeds
-    epoch = runs.folds * per_image * (train * on_train + (train + val) * on_all) / workers
-    return SHORT * max(2, min(25, int(seconds / epoch / SHORT)))
+    return runs.folds * per_image * (train * on_train + (train + val) * on_all) / workers
+
+
+def epochs_within(seconds: float, epoch: float) -> int:
+    """The longest full schedule that fits into so many seconds at `epoch` seconds an epoch; a multiple of four."""
+    return SHORT * max(LEAST, min(25, int(seconds / epoch / SHORT)))

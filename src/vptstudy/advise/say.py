@@ -9,7 +9,7 @@ and a page that opens without a network.
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,11 +96,16 @@ def time_text(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Basis:
-    """What the answer rests on. With several folds every image is tested once."""
+    """What the answer rests on. With several folds every image is tested once.
+
+    `most` is the most frequent class's share of the tested images; `skewed`, whether accuracy alone misleads.
+    """
 
     images: int
     classes: int
     folds: int = 1
+    most: float = 0.0
+    skewed: bool = False
 
     @property
     def more(self) -> str:
@@ -120,7 +125,8 @@ def paragraph(
     take = arms[verdict.take]
     found = f"{basis.text} it labels {_share(take)} right"
     sentences = [f"{_opening(verdict, arms)} {found}{_against(verdict, arms)}."]
-    told = {take.name, arms[verdict.other].name} if verdict.other else {take.name}
+    sentences += _warned(basis, *_held(verdict, arms))
+    told = {one.name for one in _held(verdict, arms)}
     floors = [f"{name} {percent(value)} %" for name, value in floor.items() if name not in told]
     if floors:
         sentences.append(f"For comparison, {listed(floors)}.")
@@ -132,6 +138,24 @@ def paragraph(
         about = f"About {_rounded(verdict.more):,} more {basis.more}" if verdict.more else ""
         sentences.append(f"{about} would settle it." if about else f"More {basis.more} alone would hardly settle it.")
     return " ".join(sentences)
+
+
+def _held(verdict: Verdict, arms: Mapping[str, Told]) -> list[Told]:
+    """What is taken, and what it was held against."""
+    return [arms[arm] for arm in (verdict.take, verdict.other) if arm]
+
+
+def _warned(basis: Basis, *held: Told) -> Iterator[str]:
+    """Where accuracy alone misleads, and where a model has learned nothing that helps."""
+    if basis.skewed:
+        even = listed(f"{one.name} {percent(one.balanced)} %" for one in held)
+        yield f"With every class counting the same (balanced accuracy): {even}."
+    if held[0].low <= basis.most:
+        yield (
+            f"Always naming the most frequent class would be right in {percent(basis.most)} %, and this is not clearly "
+            "better: look at the classes in advice.html before you rely on it, and add images or name a larger "
+            "backbone (--backbone)."
+        )
 
 
 def _opening(verdict: Verdict, arms: Mapping[str, Told]) -> str:

@@ -20,7 +20,7 @@ from vptstudy.advise.backbone import choose
 from vptstudy.advise.decide import ROPE, Verdict, balanced, choose_finalists, decide
 from vptstudy.advise.look import lines, look, name_for
 from vptstudy.advise.matrices import Finished
-from vptstudy.advise.rungs import ARMS, RATES, Arm, Budget, Runs, Setting, batch_for, beyond, epochs_within
+from vptstudy.advise.rungs import ARMS, RATES, Arm, Budget, Runs, Setting, batch_for, beyond
 from vptstudy.advise.say import Basis, listed, page, paragraph, share_text, size_text, time_text, told
 from vptstudy.advise.weigh import Weight
 from vptstudy.config.resolve import load_study
@@ -181,13 +181,33 @@ def test_batches(train, batch):
 
 def test_the_schedule_fits_into_the_time_and_is_no_shorter_than_it_must_be():
     for seconds in (100, 600, 3000):
-        epochs = epochs_within(seconds, 0.01, 640, 160, 2, Runs(5))
+        epochs = rungs.epochs_within(seconds, rungs.epoch_seconds(0.01, 640, 160, 2, Runs(5)))
         # 4 arms x 4 rates / 4, then 1 for ends, 3 methods, and 2 x 5 seeds on train and val.
         cost = 0.01 * epochs * (640 * (4 + 1 + 3) + 800 * 10) / 2
         longer = 0.01 * (epochs + 4) * (640 * 8 + 8000) / 2
         assert epochs % 4 == 0
         assert epochs == 8 or cost <= seconds
         assert epochs == 100 or longer > seconds
+
+
+@pytest.mark.parametrize(
+    ("minutes", "around", "epoch", "said"),
+    [
+        (10, 60, 10, "52 epochs: about 10 more minutes"),
+        (
+            2,
+            50,
+            10,
+            "8 epochs, the shortest there are, take longer than you said: about 3 more minutes",
+        ),
+        (2, 20, 0.5, "100 epochs: about 2 more minutes"),
+        (2, 20, 0.1, "100 epochs: about 1 more minute"),
+    ],
+)
+def test_how_long_it_takes_is_said_and_not_promised(minutes, around, epoch, said):
+    """By hand: (10 x 60 - 10 - 60) / 10 = 53 epochs, 52 of them; 60 + 520 s. (2 x 60 - 60) / 10 = 6, at least 8."""
+    asked = climb.Time(minutes, 10, around)
+    assert asked.told(rungs.epochs_within(asked.left, epoch), epoch) == f"full schedules of {said}"
 
 
 def answers(accuracy: float, images: int, seed: int) -> np.ndarray:
@@ -324,14 +344,14 @@ def test_one_finalist_needs_no_contrast():
     assert "the cheapest: the others are no better by more than 1 point" in say(replace(verdict, same=True), right)
 
 
-def say(verdict: Verdict, right: dict[str, np.ndarray], folds: int = 1) -> str:
+def say(verdict: Verdict, right: dict[str, np.ndarray], folds: int = 1, **more) -> str:
     arms = {}
     for arm, side in right.items():
         tuned, memory = (1_200_000, 2_345_000_000) if arm == "full" else (13_000, 678_000_000)
         images = np.arange(side.shape[1])
         one = Finished(None, side, side, images, images % 3, tuned, 1_200_000, 10.0, 0.1)
         arms[arm] = told(one, arm, Weight(memory, 4.321))
-    basis = Basis(next(iter(right.values())).shape[1], 3, folds)
+    basis = Basis(next(iter(right.values())).shape[1], 3, folds, **more)
     val = dict.fromkeys(right, 0.75) | {"lora": 0.688}
     floor = {"nearest neighbours": 0.6} | {arm.name: arm.accuracy for arm in arms.values()}
     return paragraph(verdict, arms, floor, basis, val)
@@ -360,6 +380,25 @@ def test_folds_are_told_as_such():
     text = say(decide(right, {"full": 100, "vpt_5": 1}), right, folds=5)
     assert "On all 60 images of 3 classes, each tested in one of 5 folds, it labels" in text
     assert "more images would settle it" in text
+
+
+def test_a_model_that_learned_nothing_is_not_recommended_without_a_word():
+    right = {"full": finals(0.16, 1, 60), "vpt_5": finals(0.13, 2, 60)}
+    verdict = decide(right, {"full": 100, "vpt_5": 1})
+    warning = "Always naming the most frequent class would be right in 16.7 %, and this is not clearly better"
+    assert warning in say(verdict, right, most=1 / 6)
+    assert "most frequent" not in say(verdict, right, most=0.01)
+
+
+def test_balanced_accuracy_is_told_where_classes_differ_in_size():
+    right = {"full": finals(0.7, 1), "vpt_5": finals(0.8, 2)}
+    text = say(decide(right, {"full": 100, "vpt_5": 1}), right, skewed=True)
+    classes = np.arange(400) % 3
+    even = [100 * np.mean([side[:, classes == k].mean() for k in range(3)]) for side in right.values()]
+    assert (
+        f"(balanced accuracy): visual prompt tuning (5 prompts a layer) {even[1]:.1f} % and full fine-tuning "
+        f"{even[0]:.1f} %." in text
+    )
 
 
 def test_what_more_images_cannot_settle_is_said():
