@@ -357,7 +357,7 @@ def test_the_command_says_what_and_ends_with_1(damaged, damage, capsys):
     assert main.main(["audit", str(damaged.root)]) == 1
     out = capsys.readouterr().out
     assert f"wrong    {rows('final')}: plausible: seed 1: test_accuracy 0.9900, but its predictions give" in out
-    assert "files are wrong: plausible 1, manifest 1" in out
+    assert "files is wrong: plausible 1, manifest 1" in out
     assert main.main(["audit", str(damaged.root / rows("final")), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert [file["file"] for file in found["files"]] == [rows("final")]

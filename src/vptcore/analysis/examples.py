@@ -18,6 +18,7 @@ from PIL import Image
 
 from vptcore.jobs.provenance import provenance
 from vptcore.records import read_rows, write_rows
+from vptcore.wording import plural
 
 # Images a task.
 EXAMPLES = 4
@@ -46,7 +47,7 @@ def run(job: Mapping, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> 
         for r in picked.itertuples()
     ]
     write_rows(outputs["rows"], "examples", rows, provenance(job, inputs, started=started))
-    return f"{len(rows)} images"
+    return plural(len(rows), "image")
 
 
 def png(image_HWC: np.ndarray) -> bytes:

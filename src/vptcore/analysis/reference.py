@@ -30,6 +30,7 @@ from vptcore.analysis.frechet import Reference
 from vptcore.data.decode import RESIZES, to_rgb
 from vptcore.data.item import IMAGE_SUFFIXES
 from vptcore.records import file_sha256, replacing
+from vptcore.wording import plural
 
 # Features kept for the kernel distance: enough for subsets of 1,000 that differ, and 16 MB in 2,048 dimensions.
 SAMPLE = 2000
@@ -135,7 +136,7 @@ def write_reference(extractor, images: Path, out: Path, size: int, image_resize:
     pixels = _decoded(images, size, image_resize, digest)
     gaussian = gaussian_of(extractor.features(batched(pixels)))
     if gaussian.count < 2:
-        raise ValueError(f"{images}: {gaussian.count} images found; a covariance needs at least 2")
+        raise ValueError(f"{images}: {plural(gaussian.count, 'image')} found; a covariance needs at least 2")
     statistics = {
         "mean": gaussian.mean_D,
         "covariance": gaussian.covariance_DD,

@@ -142,7 +142,7 @@ def _ranked(search: pd.DataFrame) -> pd.DataFrame:
         raise RowsError(f"search: configuration {repeated['config'].iloc[0]} occurs twice; expected one row each")
     usable = search[~search["diverged"].astype(bool) & search["val_accuracy"].notna()]
     if usable.empty:
-        raise RowsError(f"search: all {len(search)} configurations diverged; there is nothing to choose")
+        raise RowsError("search: every configuration diverged; there is nothing to choose")
     return usable.sort_values(["lr", "weight_decay"], kind="stable")
 
 

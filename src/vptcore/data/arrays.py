@@ -31,6 +31,7 @@ from vptcore.data.tasks import TASKS
 from vptcore.data.told import is_drawn
 from vptcore.jobs.provenance import provenance
 from vptcore.records import digest
+from vptcore.wording import are_verb, plural
 
 SAY_SECONDS = 10
 
@@ -83,9 +84,8 @@ def _notes(stored: Stored, job: dict) -> dict:
     substitutes = [*source.substitutes, *filter(None, [left_out_images(source.left_out)])]
     if notes["test_expected"] and READERS[job["source"]].own:
         substitutes.append(f"{notes['counts']['test']:,} test images, the benchmark has {notes['test_expected']:,}")
-    if stored.skipped:
-        cannot = "image that cannot be decoded is" if len(stored.skipped) == 1 else "images that cannot be decoded are"
-        substitutes.append(f"{len(stored.skipped):,} {cannot} left out")
+    if count := len(stored.skipped):
+        substitutes.append(f"{plural(count, 'image')} that cannot be decoded {are_verb(count)} left out")
     return notes | census.of_source(source.left_out, stored.skipped, remarks) | {"substitutes": substitutes}
 
 

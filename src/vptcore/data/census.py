@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from vptcore.data.item import SPLITS
 from vptcore.data.remedies import left_out_line
+from vptcore.wording import plural
 
 LISTED = 20  # duplicates, bad images and files left out that are named in the metadata
 PAIRS = (("train", "train"), ("train", "val"), ("train", "test"), ("val", "test"))
@@ -72,12 +73,12 @@ def lines(notes: Mapping, left_out: Mapping[str, Sequence[str]]) -> list[str]:
         parts.append("absent classes: " + ", ".join(f"{n} in {split}" for split, n in absent.items()))
     for pair, count in notes["duplicates"].items():
         if count:
-            parts.append(f"{count:,} duplicate{'s' * (count > 1)} {'inside train' if pair == 'train-train' else pair}")
+            parts.append(f"{plural(count, 'duplicate')} {'inside train' if pair == 'train-train' else pair}")
     if conflicts := sum(notes["label_conflicts"].values()):
         parts.append(f"{conflicts} of them with another label")
     if skipped := notes["skipped"]["count"]:
         named = ", ".join(key for key, _ in notes["skipped"]["images"][:3])
-        parts.append(f"{skipped:,} bad image{'s' * (skipped > 1)} skipped ({named}{', ...' if skipped > 3 else ''})")
+        parts.append(f"{plural(skipped, 'bad image')} skipped ({named}{', ...' if skipped > 3 else ''})")
     parts += [line for line in (left_out_line(left_out), *notes["remarks"]) if line]
     if notes["test_expected"]:
         parts.append(f"{notes['test_expected']:,} test images expected")

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vptcore.data.item import HEIC_SUFFIXES, split_named
+from vptcore.wording import are_verb, plural
 
 if TYPE_CHECKING:
     from vptcore.data.listing import Listing
@@ -35,7 +36,7 @@ def left_out_line(left_out: Mapping[str, Sequence[str]]) -> str:
     for why, names in left_out.items():
         remedy = f"; {HEIC_REMEDY}" if why in HEIC_SUFFIXES else ""
         parts.append(f"{len(names):,} {why} ({some(names)}{remedy})")
-    return f"{total:,} file{'s' * (total > 1)} left out: {', '.join(parts)}" if total else ""
+    return f"{plural(total, 'file')} left out: {', '.join(parts)}" if total else ""
 
 
 def left_out_images(left_out: Mapping[str, Sequence[str]]) -> str:
@@ -43,7 +44,7 @@ def left_out_images(left_out: Mapping[str, Sequence[str]]) -> str:
     counts = {why: len(names) for why, names in left_out.items() if why in PICTURES or why.startswith("images")}
     parts = ", ".join(f"{count:,} {why}" for why, count in counts.items())
     total = sum(counts.values())
-    return f"{total:,} image file{'s are' if total > 1 else ' is'} left out ({parts})" if counts else ""
+    return f"{plural(total, 'image file')} {are_verb(total)} left out ({parts})" if counts else ""
 
 
 def of_folders(listing: Listing, found: Tree, depth: int, top: int) -> tuple[str, ...]:
@@ -55,7 +56,7 @@ def of_folders(listing: Listing, found: Tree, depth: int, top: int) -> tuple[str
     if not loose:
         return (*unreadable, "no images in it")
     into = "move the images of each class into a folder of its name, or list them in a csv (source: csv)"
-    return (*unreadable, f"{loose:,} images and no class folders, so they have no labels; {into}")
+    return (*unreadable, f"{plural(loose, 'image')} and no class folders, so they have no labels; {into}")
 
 
 def _unlabelled(listing: Listing, top: int) -> list[str]:
@@ -66,8 +67,8 @@ def _unlabelled(listing: Listing, top: int) -> list[str]:
         for name in names if name.count("/") == top + 1
     )  # fmt: skip
     return [
-        f"{folder} has {count:,} images and no class folders, so they have no labels; sort them into class folders, or "
-        f"move {folder} away" + (f": {DRAWN_TEST}" if split == "test" else "")
+        f"{folder} has {plural(count, 'image')} and no class folders, so they have no labels; sort them into class "
+        f"folders, or move {folder} away" + (f": {DRAWN_TEST}" if split == "test" else "")
         for folder, count in tops.items()
         if listing.splits and (split := split_named(folder)) and split not in listing.splits
     ]
@@ -106,13 +107,13 @@ def of_images(listing: Listing) -> tuple[str, ...]:
     if odd := [image.name for image in listing.images if not _is_utf8(image.name)]:
         shown = some([os.fsencode(name).decode("latin-1") for name in odd])
         lines.append(
-            f"{len(odd):,} file names are not UTF-8 (as Latin-1: {shown}); rename them, for example with "
+            f"{plural(len(odd), 'file name')} not in UTF-8 (as Latin-1: {shown}); rename them, for example with "
             "convmv -f latin1 -t utf-8 -r --notest"
         )
     names = [*(image.name for image in listing.images), *listing.classes]
     if broken := [repr(name) for name in dict.fromkeys(names) if not CONTROL.isdisjoint(name)]:
         lines.append(
-            f"{len(broken):,} names of files or classes have line breaks or other control characters ({some(broken)}); "
+            f"line breaks or other control characters in {plural(len(broken), 'file or class name')} ({some(broken)}); "
             "rename them"
         )
     return tuple(lines)
@@ -122,7 +123,9 @@ def remarks(listing: Listing) -> tuple[str, ...]:
     lines = []
     if single := [name for name in listing.classes if listing.of_class(name) == 1]:
         where = "stands in one split alone" if listing.splits else "is trained on, never tested"
-        lines.append(f"{len(single):,} of the classes have one image ({some(single)}), which {where}; add images")
+        lines.append(
+            f"{plural(len(single), 'class', 'classes')} of one image ({some(single)}) that {where}; add images"
+        )
     if listing.splits and "test" not in listing.splits:
         lines.append(f"no test split: {DRAWN_TEST}; name a folder or split test to choose it yourself")
     return tuple(lines)

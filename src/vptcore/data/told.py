@@ -17,6 +17,7 @@ from vptcore.data.item import SPLIT_NAMES, split_named
 from vptcore.data.readers.own import DRAWN
 from vptcore.data.remedies import some
 from vptcore.records import write_text
+from vptcore.wording import plural
 
 COLUMNS = ("key", "split")
 
@@ -26,7 +27,7 @@ def as_told(index: pd.DataFrame, path: Path | str) -> pd.DataFrame:
     told = read_told(path)
     keys = index["key"].tolist()
     if lacking := [key for key in keys if key not in told]:
-        raise ValueError(f"{path}: {len(lacking):,} images are not in it ({some(lacking)}); add a row for each")
+        raise ValueError(f"{path}: no row for {plural(len(lacking), 'image')} ({some(lacking)}); add one for each")
     if unknown := sorted(set(told) - set(keys)):
         raise ValueError(f"{path}: {len(unknown):,} of its images are not there ({some(unknown)}); take them out")
     return index.assign(split=[told[key] for key in keys])
@@ -45,7 +46,7 @@ def read_told(path: Path | str) -> dict[str, str]:
         if split is None:
             raise ValueError(f"{path}: row {number}: split {text!r} is unknown; choices: {', '.join(SPLIT_NAMES)}")
     if twice := sorted(rows.loc[rows["key"].duplicated(), "key"]):
-        raise ValueError(f"{path}: {len(twice):,} images are in it twice ({some(twice)}); keep one row of each")
+        raise ValueError(f"{path}: {plural(len(twice), 'image')} listed twice ({some(twice)}); keep one row of each")
     return dict(zip(rows["key"], splits, strict=True))
 
 

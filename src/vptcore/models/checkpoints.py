@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from vptcore.downloads import held
 from vptcore.models.backbones import Backbone
+from vptcore.wording import plural
 
 # Heads, projectors and predictors of pretraining: never part of a backbone.
 _NOT_BACKBONE = re.compile(
@@ -161,8 +162,8 @@ def _check_numbers(path: Path, state: dict[str, Tensor], wanted: dict[str, Tenso
     broken = [name for name, value in weights.items() if not bool(value.float().isfinite().all())]
     if broken:
         raise ValueError(
-            f"{path}: {len(broken)} weights hold NaN or infinity ({_some(broken)}); the training diverged or the file "
-            f"is damaged: give an earlier checkpoint"
+            f"{path}: NaN or infinity in {plural(len(broken), 'weight')} ({_some(broken)}); the training diverged or "
+            f"the file is damaged: give an earlier checkpoint"
         )
 
 
@@ -267,7 +268,7 @@ def _check_npz(model: nn.Module, path: Path) -> None:
 def _misfit(path: Path, spec: Backbone, missing, left_over, shapes, state, wanted) -> str:
     parts = [f"{path}: does not fit {spec.timm} of backbone {spec.id}"]
     if missing:
-        parts.append(f"{len(missing)} keys missing ({_some(missing)})")
+        parts.append(f"{plural(len(missing), 'key')} missing ({_some(missing)})")
     if left_over:
         parts.append(f"{len(left_over)} left over ({_some(left_over)})")
     if shapes:

@@ -29,9 +29,7 @@ def choose(rows: pd.DataFrame) -> pd.Series:
     order = ranked(rows)
     if order.empty:
         rates = ", ".join(f"{lr:g}" for lr in sorted(rows["lr"].unique()))
-        raise ValueError(
-            f"all {len(longest(rows))} configurations diverged; add smaller learning rates than {rates} to the grid"
-        )
+        raise ValueError(f"every configuration diverged; add smaller learning rates than {rates} to the grid")
     return order.iloc[0]
 
 

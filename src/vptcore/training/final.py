@@ -42,6 +42,7 @@ from vptcore.training.fit import fit, predict, scores
 from vptcore.training.prepared import Prepared
 from vptcore.training.recipe import Recipe, check_batch
 from vptcore.training.watched import watched_places
+from vptcore.wording import plural
 
 
 def run(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object], say=print) -> str:
@@ -247,5 +248,4 @@ def _write(job, outputs, rows, work: Path, kept: list[str], test_rows, note) -> 
 def _summary(job: Mapping, rows: list[dict], device: torch.device) -> str:
     accuracy = pd.Series([row["test_accuracy"] for row in rows]) * 100
     spread = f" ± {accuracy.std():.1f}" if len(rows) > 1 else ""
-    seeds = "1 seed" if len(rows) == 1 else f"{len(rows)} seeds"
-    return f"{seeds}, test {accuracy.mean():.1f}{spread} %, {stage.rate_text(job, rows, device)}"
+    return f"{plural(len(rows), 'seed')}, test {accuracy.mean():.1f}{spread} %, {stage.rate_text(job, rows, device)}"

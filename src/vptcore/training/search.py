@@ -44,6 +44,7 @@ from vptcore.training.fit import fit, predict, scores
 from vptcore.training.prepared import Prepared
 from vptcore.training.recipe import Recipe, check_batch, recipes_of
 from vptcore.training.trials import Trial, next_trials
+from vptcore.wording import plural
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def _tried(setting: _Setting, trial: Trial, models: fresh.Models) -> dict:
         _record(setting, trial, models)
     row, recipe = json.loads(file.read_text(encoding="utf-8")), trial.recipe
     many = max(len(recipes_of(setting.job)), trial.config + 1)
-    short = "" if setting.is_full(trial) else f", {recipe.epochs} epochs"
+    short = "" if setting.is_full(trial) else f", {plural(recipe.epochs, 'epoch')}"
     settings = f"lr {recipe.lr:g}, weight decay {recipe.weight_decay:g}{short}"
     setting.say(f"configuration {trial.config + 1}/{many}: {settings}: {_verdict(row)}")
     return row

@@ -19,6 +19,7 @@ import pandas as pd
 from vptcore.jobs.provenance import provenance
 from vptcore.records import KINDS, read_provenance, read_rows, replacing, write_rows
 from vptcore.training.choose import choose
+from vptcore.wording import plural
 
 
 def search(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, str], say=print) -> str:
@@ -33,7 +34,7 @@ def search(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, str
         _link(Path(shard).with_name("best.safetensors"), outputs["best"])
     write_rows(outputs["rows"], "search", rows, _note(job, inputs))
     found = f"best lr {best['lr']:g} with val {best['val_accuracy']:.1%}"
-    return f"{len(rows)} configurations of {len(frames)} jobs, {found}"
+    return f"{plural(len(rows), 'configuration')} of {plural(len(frames), 'job')}, {found}"
 
 
 def final(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, object], say=print) -> str:
@@ -48,7 +49,8 @@ def final(job: Mapping, inputs: Mapping[str, object], outputs: Mapping[str, obje
         names = [Path(shard).parent / "models" / Path(path).name for shard in inputs["shards"]]
         _link(next(name for name in names if name.exists()), path)
     accuracy = rows["test_accuracy"] * 100
-    return f"{len(rows)} seeds of {len(frames)} jobs, test {accuracy.mean():.1f} ± {accuracy.std():.1f} %"
+    counts = f"{plural(len(rows), 'seed')} of {plural(len(frames), 'job')}"
+    return f"{counts}, test {accuracy.mean():.1f} ± {accuracy.std():.1f} %"
 
 
 def _in_order(frames: list[pd.DataFrame], by: str, wanted) -> pd.DataFrame:

@@ -18,6 +18,7 @@ import numpy as np
 from vptcore.analysis.evidence import NEITHER, A, B, judge_task
 from vptcore.analysis.paired import Contrast, chance_of_best, paired_difference
 from vptcore.analysis.statistics import percent
+from vptcore.wording import plural
 
 LEAST_CHANCE = 0.01
 ROPE = 1.0  # points of accuracy that make no practical difference
@@ -66,7 +67,7 @@ def choose_finalists(
     for arm in list(staying):
         rival = next((o for o in staying if cost[o] < cost[arm] and _same(right[arm], right[o], rope)), None)
         if rival:
-            dropped.append(Drop(arm, f"dearer than {rival} and within {rope:g} points of it", alike=True))
+            dropped.append(Drop(arm, f"dearer than {rival} and within {plural(rope, 'point')} of it", alike=True))
             staying.remove(arm)
     late = [arm for arm in staying if arm not in free][FINALISTS:]
     dropped += [Drop(arm, f"third or later on val, {said[arm]}") for arm in late]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vptcore.jobs import manifest
 from vptcore.records import KINDS
+from vptcore.wording import plural
 from vptstudy.audit import data_checks, file_checks, training_checks
 from vptstudy.audit.asked import asked as jobs_of
 from vptstudy.audit.context import Found, View
@@ -162,5 +163,5 @@ def _remarks(view: View, reports: list[Report]) -> Iterator[Finding]:
     codes = {record["code"] for record in store.records.values()} - {manifest.code_hash()}
     if codes:
         count = sum(record["code"] in codes for record in store.records.values())
-        yield remark("code", f"{count} files were made by other code than today's ({', '.join(sorted(codes))}); "
+        yield remark("code", f"{plural(count, 'file')} made by other code than today's ({', '.join(sorted(codes))}); "
                      "its stages have the same numbers")  # fmt: skip

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from vptcore.wording import are_verb, plural
 from vptstudy.audit.findings import CHECKS, Audit, Report
 from vptstudy.audit.synthetic import LINE
 
@@ -94,11 +95,11 @@ def verdict(audit: Audit, seconds: float) -> str:
     root = f"{audit.root} (synthetic, no result)" if audit.synthetic else audit.root
     how = f"({seconds:.1f} s, config {audit.config})"
     if audit.holds:
-        return f"{root}: all {there} files are right{missing} {how}"
+        return f"{root}: {'all ' * (there != 1)}{plural(there, 'file')} {are_verb(there)} right{missing} {how}"
     failed = Counter(f.check for report in audit.reports for f in {f.check: f for f in report.wrong}.values())
     checks = ", ".join(f"{check} {failed[check]}" for check in CHECKS if failed[check])
     wrong = sum(report.state == "wrong" for report in audit.reports)
-    return f"{root}: {wrong} of {there} files are wrong: {checks}{missing} {how}"
+    return f"{root}: {wrong} of {plural(there, 'file')} {are_verb(wrong)} wrong: {checks}{missing} {how}"
 
 
 def print_audit(audit: Audit, seconds: float, *, verbose: bool, console: Console) -> None:

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from vptcore.choices import ConfigError
 from vptcore.records import write_text
+from vptcore.wording import plural
 from vptstudy.audit import locate, printing
 from vptstudy.audit.findings import Audit
 from vptstudy.study import Study
@@ -66,9 +67,9 @@ def _fix(place: locate.Place, found: Audit, options) -> None:
         lines = [*(f"remove   {name}: {why}" for name, why in gone.items()),
                  *fix.left(found, gone, _made_again(place.study))]  # fmt: skip
         print(*lines, sep="\n", file=out)
-        if gone and (options.yes or _agreed(f"Remove these {len(gone)} files?")):
+        if gone and (options.yes or _agreed(f"Remove {plural(len(gone), 'file')}?")):
             fix.remove(gone, root)
-            print(f"{len(gone)} files removed; run the study again", file=out)
+            print(f"{plural(len(gone), 'file')} removed; run the study again", file=out)
         elif gone:
             print("nothing removed; --yes removes them without a question", file=out)
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from vptcore.training.choose import choose
+from vptcore.wording import plural
 from vptstudy.audit.context import View
 from vptstudy.audit.findings import Audit, Report, Unusable
 from vptstudy.graph.jobs import Job
@@ -90,7 +91,7 @@ def _final(rows: Rows) -> str:
     accuracy = rows["test_accuracy"].astype(float) * 100
     spread = f" ± {accuracy.std(ddof=1):.2f}" if len(accuracy) > 1 else ""
     chosen = f"configuration {rows['config'][0]}, lr {rows['lr'][0]:g}, weight decay {rows['weight_decay'][0]:g}"
-    return f"test {accuracy.mean():.2f}{spread} % over {len(accuracy)} seeds ({chosen})"
+    return f"test {accuracy.mean():.2f}{spread} % over {plural(len(accuracy), 'seed')} ({chosen})"
 
 
 def _search(rows: Rows) -> str:
@@ -98,8 +99,13 @@ def _search(rows: Rows) -> str:
 
     keys = ("config", "lr", "weight_decay", "epochs", "val_accuracy", "diverged")
     best = choose(pd.DataFrame({key: rows[key] for key in keys}))
-    count = len(set(rows["config"].tolist()))
-    return f"{count} configurations, best {best['config']}: lr {best['lr']:g} with val {best['val_accuracy']:.1%}"
+    count = plural(len(set(rows["config"].tolist())), "configuration")
+    return f"{count}, best {best['config']}: lr {best['lr']:g} with val {best['val_accuracy']:.1%}"
+
+
+def _index(rows: Rows) -> str:
+    classes = len(set(rows["label"].tolist()))
+    return f"{plural(len(rows['row']), 'image')}, {plural(classes, 'class', 'classes')}"
 
 
 def _splits(rows: Rows) -> str:
@@ -110,9 +116,9 @@ _SAYS: dict[str, Callable[[Rows], str]] = {
     "final": _final,
     "search": _search,
     "splits": _splits,
-    "index": lambda rows: f"{len(rows['row']):,} images, {len(set(rows['label'].tolist()))} classes",
+    "index": _index,
     "fid": lambda rows: f"Fréchet distance {rows['fid'][0]:.2f} in {rows['network'][0]} features",
-    "curves": lambda rows: f"{len(rows['epoch'])} epochs",
-    "predictions": lambda rows: f"{len(rows['row']):,} predictions",
-    "explain": lambda rows: f"{len(rows['pick'])} maps",
+    "curves": lambda rows: plural(len(rows["epoch"]), "row"),
+    "predictions": lambda rows: plural(len(rows["row"]), "prediction"),
+    "explain": lambda rows: plural(len(rows["pick"]), "map"),
 }

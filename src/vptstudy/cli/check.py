@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from vptcore.wording import plural
 from vptstudy.cli.arguments import command, path_of
 from vptstudy.config.schema import read_config
 
@@ -36,8 +37,8 @@ def run(options) -> int:
         return 0
     backbones, tasks = study.used("backbone"), study.used("task")
     print(
-        f"{options.config}: study {study.name}, protocol {study.protocol.name}: {len(study.cells)} cells, "
-        f"{len(study.searches)} searches"
+        f"{options.config}: study {study.name}, protocol {study.protocol.name}: {plural(len(study.cells), 'cell')}, "
+        f"{plural(len(study.searches), 'search', 'searches')}"
     )
     print(f"  backbones  {', '.join(backbones)}")
     print(f"  methods    {', '.join(study.used('method'))}")

@@ -25,6 +25,7 @@ def run(options) -> int:
 
     from vptcore.jobs.device import open_device
     from vptcore.models.labelling import images_in, label, open_model
+    from vptcore.wording import plural
 
     paths = images_in(options.images)
     model = open_model(options.model, open_device(options.device, lambda _: None))
@@ -34,7 +35,7 @@ def run(options) -> int:
     for path, why in found.unreadable:
         print(f"not read: {path}: {why}", file=sys.stderr)
     failed = f", {len(found.unreadable):,} not read" if found.unreadable else ""
-    print(f"{len(found.rows):,} images labelled{failed}", file=sys.stderr)
+    print(f"{plural(len(found.rows), 'image')} labelled{failed}", file=sys.stderr)
     return 0 if found.rows else 1
 
 

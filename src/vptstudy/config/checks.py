@@ -16,6 +16,7 @@ from vptcore.choices import ConfigError, choose_one
 from vptcore.data.sources import READERS
 from vptcore.data.tasks import TASKS
 from vptcore.training.cards import CARDS, card_of
+from vptcore.wording import plural
 
 if TYPE_CHECKING:
     from vptstudy.study import Cell, Study
@@ -102,7 +103,9 @@ def check_shards(study: Study) -> None:
         choose_one("shards.methods", method, study.config["methods"])
     if shards.get("final", 1) > len(study.seeds):
         most = len(study.seeds)
-        raise ConfigError(f"shards.final: {shards['final']} is more than the {most} seeds; choose {most} or less")
+        raise ConfigError(
+            f"shards.final: {shards['final']} is more than the {plural(most, 'seed')}; choose {most} or less"
+        )
     for cell in study.searches:
         if study.config["edges"] == "extend" and study.shards("search", cell) > 1:
             raise ConfigError(
@@ -118,8 +121,8 @@ def check_shards(study: Study) -> None:
         most = len(grid["lr"]) * len(grid["weight_decay"])
         if study.shards("search", cell) > most:
             raise ConfigError(
-                f"shards.search: {shards['search']} is more than the {most} configurations of {cell.method}; choose "
-                f"{most} or less, or name the methods it is for in shards.methods"
+                f"shards.search: {shards['search']} is more than the {plural(most, 'configuration')} of {cell.method}; "
+                f"choose {most} or less, or name the methods it is for in shards.methods"
             )
 
 

@@ -19,6 +19,7 @@ from vptcore.data.sources import LISTED, look
 from vptcore.data.tasks import TASKS
 from vptcore.data.told import read_told
 from vptcore.models.methods_table import METHODS
+from vptcore.wording import plural
 from vptstudy import slices
 from vptstudy.study import Cell, Study
 
@@ -42,7 +43,7 @@ def remarks(study: Study) -> list[str]:
     """What is worth knowing of a person's own images: files left out, links to nothing, classes of one image."""
     lines = []
     for task, found in _own_images(study):
-        dead = [f"{len(found.dead):,} images are links to nothing ({some(found.dead)})"] if found.dead else []
+        dead = [f"{plural(len(found.dead), 'link')} to nothing ({some(found.dead)})"] if found.dead else []
         lines += [f"{task}: {line}" for line in (left_out_line(found.left_out), *dead, *found.remarks) if line]
     return lines
 

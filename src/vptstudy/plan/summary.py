@@ -16,6 +16,7 @@ from rich.text import Text
 
 from vptcore.models.methods_table import METHODS
 from vptcore.training.edges import MOST
+from vptcore.wording import plural
 from vptstudy.graph.jobs import Job
 from vptstudy.plan.devices import DEVICES
 from vptstudy.plan.estimate import Plan, stage_of
@@ -120,10 +121,10 @@ def _summary(plan: Plan, gpus: int) -> list[str]:
     if not plan.left:
         return ["Nothing is left to do: every file is there."]
     is_gpu = plan.speed.device.is_gpu
-    what = f"{gpus} GPU{'s' * (gpus != 1)}" if is_gpu else "one job at a time"
+    what = plural(gpus, "GPU") if is_gpu else "one job at a time"
     total = f"{_hours(plan.gpu_seconds)} GPU-hours" if is_gpu else f"{_hours(plan.cpu_seconds)} CPU-hours"
     lines = [
-        f"{len(plan.left):,} jobs, {total}, {_bytes(plan.disk)} on disk; "
+        f"{plural(len(plan.left), 'job')}, {total}, {_bytes(plan.disk)} on disk; "
         f"{_wall(plan.wall_seconds(gpus) if is_gpu else plan.cpu_seconds)} with {what}."
     ]
     if plan.beyond:
@@ -149,7 +150,7 @@ def _gpu_memory(plan: Plan) -> list[str]:
     room = device.memory_gib * 2**30
     line = f"Memory of a GPU: up to {plan.gpu_bytes[most] / 2**30:.0f} GiB ({_name(plan.jobs[most])})"
     over = sum(size > room for size in plan.gpu_bytes.values()) if room else 0
-    fits = f"; {over} jobs need more than the {device.memory_gib} of {device.name}" if over else ""
+    fits = f"; {device.name} has {device.memory_gib}, too little for {plural(over, 'job')}" if over else ""
     return [f"{line}, of {device.memory_gib}." if room and not over else f"{line}{fits}."]
 
 
@@ -174,10 +175,8 @@ def show_check(jobs: Sequence[Measured], rows: Sequence[Mapping], before: Speed,
     table.caption = "ratio: predicted / measured; a job's start is not in its file and is left out on both sides"
     console.print(table)
     scale = ", ".join(f"{regime} {value:.2f}" for regime, value in sorted(after.scale.items()))
-    console.print(
-        Text(f"{before.device.name}: measured rates are {scale or '1'} of the assumed ones, from {len(jobs)} jobs."),
-        soft_wrap=True,
-    )
+    rates = f"{before.device.name}: measured rates are {scale or '1'} of the assumed ones"
+    console.print(Text(f"{rates}, from {plural(len(jobs), 'job')}."), soft_wrap=True)
 
 
 def _total(rows: Sequence[Mapping]) -> dict:

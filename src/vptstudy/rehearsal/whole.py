@@ -72,7 +72,7 @@ def summary(study: Study) -> str:
     if not said:
         return "The paper prints no number that this study has a cell for."
     slips, absent = counts.get("slip", 0), counts.get("not run", 0)
-    return f"{said}; {slips} cells are flagged as slips of the paper, {absent} were not run."
+    return f"{said}; flagged as slips of the paper: {slips}; not run: {absent}."
 
 
 def verdicts(study: Study) -> dict[str, int]:

@@ -21,6 +21,7 @@ from vptcore.data.tasks import needed
 from vptcore.models.methods_table import METHODS
 from vptcore.training.choose import FLAT, HIGHEST, LOWEST
 from vptcore.training.recipe import final_parts
+from vptcore.wording import are_verb, have_verb, plural
 from vptstudy.study import ONE_SHOT, WHOLE_TRAIN, Cell, Study
 
 MARKS = {
@@ -88,14 +89,6 @@ def join(names: Iterable[str]) -> str:
 def full_stop(words: str) -> str:
     """A sentence's end, also after 'KITTI/dist.', which has its stop."""
     return words if words.endswith(".") else words + "."
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
-
-
-def have_verb(count: int) -> str:
-    return "has" if count == 1 else "have"
 
 
 def cell_title(cell: Cell, study: Study) -> str:
@@ -220,7 +213,7 @@ def _by_chance_line(frame: pd.DataFrame) -> str:
     said = "p < .001" if found.p < 0.001 else f"p = {number(found.p, 3)}"
     among = f", {found.derived} of which come from others' runs," if found.derived else ""
     return (
-        f"Of {plural(found.compared, 'number')}{among} {found.outside} {'is' if found.outside == 1 else 'are'} ×; by "
+        f"Of {plural(found.compared, 'number')}{among} {found.outside} {are_verb(found.outside)} ×; by "
         f"chance it would be {found.expected:.1f} ({said})."
     )
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from vptcore.records import RowsError, read_rows
 from vptcore.training.choose import FLAT, choose, edge_of
-from vptstudy.report.captions import plural
+from vptcore.wording import plural
 from vptstudy.study import Cell, Study
 
 COLUMNS = ("lr", "weight_decay", "epochs", "val_accuracy", "diverged")

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from vptcore import __version__
 from vptcore.records import RowsError, hive_parts, read_many, read_provenance, read_rows, write_text
+from vptcore.wording import plural
 from vptstudy.config.resolve import load_study
 from vptstudy.report import quadrants
 from vptstudy.report.bycell import PREDICTIONS, ByCell
-from vptstudy.report.captions import full_stop, notice, plural
+from vptstudy.report.captions import full_stop, notice
 from vptstudy.report.contrasts import Contrasts
 from vptstudy.report.figures import draw
 from vptstudy.report.page import sources
@@ -113,7 +114,7 @@ def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str
     contrasts = Contrasts(study, frames["final"], frames["predictions"])
     plane, advice = quadrants.quadrants(study, frames), advice_of(study, _listed(inputs.get("final", [])))
     write_page(study, folder, contrasts, plane, sections, drawn, notes, agreed, advice)
-    return f"{len(sections)} tables and {len(drawn)} figures in {folder}/index.html"
+    return f"{plural(len(sections), 'table')} and {plural(len(drawn), 'figure')} in {folder}/index.html"
 
 
 def advice_of(study: Study, finals: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from vptcore.training.choose import longest
-from vptstudy.report.captions import plural
+from vptcore.wording import plural
 
 
 def is_raced(rows: pd.DataFrame) -> bool:

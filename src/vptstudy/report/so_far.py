@@ -16,9 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from vptcore.choices import choose_one
+from vptcore.wording import plural
 from vptstudy.graph import targets as report_targets
 from vptstudy.report import produce
-from vptstudy.report.captions import join, plural
+from vptstudy.report.captions import join
 from vptstudy.report.figures import draw
 from vptstudy.report.page import sources
 from vptstudy.study import Study

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from vptcore.choices import ConfigError, choose_one
 from vptcore.jobs import locks
+from vptcore.wording import plural
 from vptstudy.config.resolve import load_study
 from vptstudy.config.runnable import check_runnable
 from vptstudy.config.schema import read_config
@@ -86,8 +87,8 @@ def _settle_times(config: Mapping) -> None:
     from vptstudy.run.settle import settle
 
     if jobs := settle(Graph(load_study(config))):
-        files = "files of 1 job are" if jobs == 1 else f"files of {jobs} jobs are"
-        print(f"the {files} older than what they were made from, and right by their hashes: times set", file=sys.stderr)
+        told = "older than what they were made from, and right by their hashes: times set"
+        print(f"the files of {plural(jobs, 'job')} are {told}", file=sys.stderr)
 
 
 def _check_targets(targets: list[str], config: Mapping) -> None:

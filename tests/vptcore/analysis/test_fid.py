@@ -261,7 +261,7 @@ def test_images_that_give_no_reference_end_in_one_line(tmp_path, capsys):
     pictures.mkdir()
     assert "0 images found; a covariance needs at least 2" in line(pictures)
     Image.new("RGB", (8, 8)).save(pictures / "b.png")
-    assert "1 images found; a covariance needs at least 2" in line(pictures)
+    assert "1 image found; a covariance needs at least 2" in line(pictures)
     (pictures / "a.png").write_bytes(b"not a picture")
     assert f"{pictures / 'a.png'}: cannot be decoded" in line(pictures)
     (tmp_path / "x.tar").write_bytes(b"no tar" * 200)

@@ -43,8 +43,11 @@ BAD = {
     "blank label": ("path,label\n1.png,\n", "row 2: no label"),
     "ragged": ("path,label\n1.png,a,b\n", "row 2: 3 values, the heading has 2"),
     "split": ("path,label,split\n1.png,a,fold1\n", "row 2: split 'fold1' is unknown; choices: train, training, val"),
-    "twice": ("path,label\n1.png,a\n1.png,b\n", "1 images are listed more than once (1.png); keep one row of each"),
-    "gone": ("path,label\n7.png,a\n8.png,b\n", "none of its 2 files is there (7.png, 8.png); paths are relative to"),
+    "twice": ("path,label\n1.png,a\n1.png,b\n", "1 image listed more than once (1.png); keep one row of each"),
+    "gone": (
+        "path,label\n7.png,a\n8.png,b\n",
+        "none of its 2 files is there (7.png, 8.png); paths are relative to",
+    ),
     "many": ("path,label\n" + "1.png,\n" * 9, "6 more rows like these"),
 }
 

@@ -172,20 +172,20 @@ def test_names_that_are_not_utf8_are_named(tmp_path):
     put(tmp_path, *PLAIN)
     (tmp_path / os.fsdecode(b"cat/caf\xe9.png")).write_bytes(b"")
     (problem,) = list_folder(tmp_path).problems
-    assert problem.startswith("1 file names are not UTF-8 (as Latin-1: cat/café.png)")
+    assert problem.startswith("1 file name not in UTF-8 (as Latin-1: cat/café.png)")
 
 
 @pytest.mark.parametrize("name", ["cat/a\nb.png", "c\tat/1.png", "cat/\u2028.png"])
 def test_names_that_would_not_stay_on_their_line_are_named(tmp_path, name):
     (problem, *_) = list_folder(put(tmp_path, *PLAIN, name)).problems
-    assert " names of files or classes have line breaks or other control characters (" in problem
+    assert "line breaks or other control characters in " in problem
     assert problem.isprintable()
     assert problem.endswith("rename them")
 
 
 def test_remarks_on_few_images(tmp_path):
     (remark,) = list_folder(put(tmp_path, *PLAIN, "owl/1.png")).remarks
-    assert remark == "1 of the classes have one image (owl), which is trained on, never tested; add images"
+    assert remark == "1 class of one image (owl) that is trained on, never tested; add images"
 
 
 def test_train_and_val_alone_are_told_of_their_test(tmp_path):

@@ -49,11 +49,11 @@ def test_names_that_people_give_and_keys_that_need_quotes(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("key,split\n", "8 images are not in it"),
+        ("key,split\n", "no row for 8 images"),
         ("key,part\n", "no column split; found key, part"),
         ("key,split\nx.png,tset\n", "row 2: split 'tset' is unknown; choices: train"),
         ("", "not a readable csv"),
-        ("key,split\nx.png,test\nx.png,val\n", "1 images are in it twice"),
+        ("key,split\nx.png,test\nx.png,val\n", "1 image listed twice"),
         ("key,split\n" + "".join(f"{key},test\n" for key in [*KEYS, "x"]), "1 of its images are not there (x)"),
     ],
 )

@@ -19,7 +19,7 @@ def test_ties_go_to_the_smaller_lr_then_the_smaller_decay():
 
 def test_diverged_is_never_chosen():
     assert choose(rows((1.0, 0.0, 0.9, True), (0.5, 0.0, 0.2, False)))["lr"] == 0.5
-    with pytest.raises(ValueError, match=r"all 2 configurations diverged; add smaller learning rates than 0\.5, 1"):
+    with pytest.raises(ValueError, match=r"every configuration diverged; add smaller learning rates than 0\.5, 1"):
         choose(rows((1.0, 0.0, None, True), (0.5, 0.0, None, True)))
 
 
@@ -58,7 +58,7 @@ def test_a_short_schedule_is_tried_and_never_chosen():
     assert edge_of(pd.concat([short, full])) == "", "0.1 and 10 were tried"
     assert edge_of(full) == "highest"
     assert choose(short)["lr"] == 0.1, "where there is nothing longer"
-    with pytest.raises(ValueError, match="all 2 configurations diverged"):
+    with pytest.raises(ValueError, match="every configuration diverged"):
         choose(pd.concat([short, full.assign(diverged=True)]))
 
 

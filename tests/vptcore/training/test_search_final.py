@@ -312,7 +312,7 @@ MISTAKES = {
         r"batch: 64 is larger than the 32 training images; choose at most 32",
     ),
     "prompt_length": (dict(prompt_length=0), r"prompt length 0: .* choose 1 or more"),
-    "diverged": (dict(method="mixed", grid={"lr": [1e30], "weight_decay": [0.0]}), r"all 1 configurations diverged"),
+    "diverged": (dict(method="mixed", grid={"lr": [1e30], "weight_decay": [0.0]}), r"every configuration diverged"),
 }
 
 

@@ -67,7 +67,7 @@ def test_a_shard_whose_configurations_all_diverged_is_no_mistake(job, task, tmp_
     assert load_file(made["best"])
     all_bad = job("mixed", lrs=(1e29, 1e30))
     paths = search_in(all_bad, task, tmp_path / "bad", 2)
-    with pytest.raises(ValueError, match="all 2 configurations diverged"):
+    with pytest.raises(ValueError, match="every configuration diverged"):
         shards.search(all_bad, task | {"shards": paths}, made)
 
 
@@ -146,6 +146,12 @@ def test_what_a_split_cell_waits_for_and_that_what_is_there_stays(demo, tmp_path
     assert Graph(whole)["final", *parts].inputs["shards"] == files, "the shards that made it"
     longer = load_study(demo | {"epochs": 6})
     assert "shards" not in Graph(longer)["final", *parts].inputs, "to be made again, as the config of today has it"
+
+
+def test_one_configuration_is_not_several(demo):
+    one = {"vpt": {"batch": 16, "grid": {"lr": [1.0], "weight_decay": [0.0]}}}
+    with pytest.raises(ConfigError, match=r"shards\.search: 2 is more than the 1 configuration of vpt"):
+        load_study(demo | {"shards": {"search": 2, "methods": ["vpt"]}, "methods": demo.get("methods", {}) | one})
 
 
 @pytest.mark.parametrize(

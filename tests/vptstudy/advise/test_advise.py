@@ -232,7 +232,7 @@ def test_the_dearer_of_two_alike_goes():
         {"full": same, "vpt": other, "lora": answers(0.79, 2000, 5)}, {"full": 9, "vpt": 1, "lora": 2}
     )
     assert "full" not in choice.finalists
-    assert next(d.why for d in choice.dropped if d.arm == "full") == "dearer than vpt and within 1 points of it"
+    assert next(d.why for d in choice.dropped if d.arm == "full") == "dearer than vpt and within 1 point of it"
     assert choice.alike
 
 

@@ -79,7 +79,7 @@ def test_what_is_worth_knowing_is_no_problem(tmp_path):
     (tmp_path / "leaves/elm/9.png").symlink_to(tmp_path / "gone.png")
     assert remarks(study) == [
         "leaves: 1 file left out: 1 .txt (ash/notes.txt)",
-        "leaves: 1 images are links to nothing (elm/9.png)",
+        "leaves: 1 link to nothing (elm/9.png)",
     ]
     assert problems(study) == []
 

@@ -8,13 +8,13 @@ import pytest
 
 from tests.vptstudy.report.synthetic import make_study
 from vptcore.training.protocol import PROTOCOLS
+from vptcore.wording import plural
 from vptstudy.report.captions import (
     edges_line,
     finals_line,
     full_stop,
     join,
     marks_line,
-    plural,
     recipe_line,
     target,
     train_phrase,

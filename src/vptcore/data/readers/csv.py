@@ -20,6 +20,7 @@ from vptcore.data.listing import Listed, Listing, listing_of
 from vptcore.data.reader import Reader, located, with_suffix
 from vptcore.data.readers.own import source_of_listing
 from vptcore.data.remedies import first, some
+from vptcore.wording import plural
 
 PATHS = ("path", "image", "image_path", "file", "filename", "file_name")
 LABELS = ("label", "class", "class_name", "category", "target")
@@ -38,10 +39,12 @@ def list_csv(path: Path | str) -> Listing:
     root, names = Path(path).parent, [image.name for image in listed]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        problems.append(f"{len(twice):,} images are listed more than once ({some(twice)}); keep one row of each")
+        problems.append(f"{plural(len(twice), 'image')} listed more than once ({some(twice)}); keep one row of each")
     gone = tuple(name for name in names if not os.path.isfile(root / name))
     if names and len(gone) == len(names):
-        problems.append(f"none of its {len(names):,} files is there ({some(gone)}); paths are relative to {root}")
+        problems.append(
+            f"none of its {plural(len(names), 'file')} is there ({some(gone)}); paths are relative to {root}"
+        )
     found = listing_of(str(path), listed, dead=gone, classes=classes_of(image.kind for image in listed))
     return replace(found, problems=(*problems, *found.problems))
 

@@ -14,13 +14,12 @@ import pandas as pd
 from vptcore.analysis.curves import overfitting
 from vptcore.analysis.statistics import CELL
 from vptcore.models.methods_table import METHODS, in_order
+from vptcore.wording import have_verb, plural
 from vptstudy.report.captions import (
     diverged_line,
     finals_line,
-    have_verb,
     join,
     overfitting_rule,
-    plural,
     protocol_line,
     recipe_line,
     seeds_phrase,

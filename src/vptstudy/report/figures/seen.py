@@ -14,7 +14,7 @@ import pandas as pd
 
 from vptcore.analysis.statistics import number
 from vptcore.models.methods_table import METHODS, in_order
-from vptstudy.report.captions import plural
+from vptcore.wording import plural
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.study import Study
 

@@ -22,7 +22,8 @@ from markupsafe import Markup
 from vptcore.analysis.statistics import number
 from vptcore.models.methods_table import METHODS
 from vptcore.records import replacing, write_text
-from vptstudy.report.captions import have_verb, join, notice, protocol_line, seeds_phrase, target, train_phrase
+from vptcore.wording import have_verb, plural
+from vptstudy.report.captions import join, notice, protocol_line, seeds_phrase, target, train_phrase
 from vptstudy.report.contrasts import Contrasts, rope_of
 from vptstudy.report.figures import seen
 from vptstudy.report.figures.catalogue import FigureSpec, spec_of
@@ -72,7 +73,7 @@ def write_page(
             notice=notice(study),
             seeds=seeds_phrase(len(study.seeds)),
             headline=headline(main, instead(study, contrasts)),
-            rope=f"{rope_of(study):g} point{'' if rope_of(study) == 1 else 's'}",
+            rope=plural(rope_of(study), "point"),
             main=main,
             plane=[(q, [study.tasks[task].title for task in q.tasks]) for q in quadrants if q.tasks],
             others=[(setting(a, study), a) for a in found if not is_main(a, study)],

@@ -16,7 +16,8 @@ from vptcore.analysis.paired import Contrast, More
 from vptcore.analysis.significance import holm
 from vptcore.analysis.statistics import Difference, Wins, count_wins, percent
 from vptcore.models.methods_table import METHODS
-from vptstudy.report.captions import full_stop, join, plural, train_phrase
+from vptcore.wording import plural
+from vptstudy.report.captions import full_stop, join, train_phrase
 from vptstudy.report.contrasts import Contrasts, rope_of
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.specs import PAIR

@@ -20,15 +20,8 @@ from vptcore.analysis.paired import Contrast
 from vptcore.analysis.significance import discordant, holm, pair_p, signed_rank
 from vptcore.analysis.statistics import summarise
 from vptcore.models.methods_table import METHODS
-from vptstudy.report.captions import (
-    finals_line,
-    have_verb,
-    plural,
-    protocol_line,
-    seeds_line,
-    seeds_phrase,
-    train_phrase,
-)
+from vptcore.wording import have_verb, plural
+from vptstudy.report.captions import finals_line, protocol_line, seeds_line, seeds_phrase, train_phrase
 from vptstudy.report.contrasts import Contrasts, rope_of
 from vptstudy.report.page.verdict import more_phrase, wins_of
 from vptstudy.report.tables.build import rows_of
@@ -183,8 +176,9 @@ def _caption(title: str, study: Study, wanted: Mapping, summary: Mapping, predic
     parts = [
         f"{title}. Differences of test accuracy in percentage points, with a 95 % interval and p over "
         f"{seeds_phrase(len(study.seeds))} and the test images, paired; of a group on these tasks, and on tasks like "
-        f"these. Answer: the method whose lead is clear ('no matter': within {rope_of(study):g} points), or what would "
-        "settle it. Only it / only the other right: test images on which the two differ, mean "
+        "these. Answer: the method whose lead is clear ('no matter': within "
+        f"{plural(rope_of(study), 'point')}), or what would settle it. "
+        "Only it / only the other right: test images on which the two differ, mean "
         "over seeds; McNemar's mid-p per seed, combined as twice the median. Per group: Wilcoxon's exact signed ranks "
         "over tasks, the least p that so many tasks can give, and the matched-pairs rank-biserial correlation r (1: "
         "the method is ahead on every task). Holm: corrected over the tasks, or the groups, of one block.",

@@ -17,7 +17,8 @@ from vptcore.analysis.measures import FGVC, distance_and_gap
 from vptcore.analysis.ranks import LEAST, rank_correlation
 from vptcore.analysis.statistics import number, summarise
 from vptcore.data.tasks import OWN
-from vptstudy.report.captions import finals_line, plural, protocol_line, train_phrase
+from vptcore.wording import plural
+from vptstudy.report.captions import finals_line, protocol_line, train_phrase
 from vptstudy.report.tables.build import rows_of
 from vptstudy.report.tables.listing import Listing, ListingColumn
 from vptstudy.report.tables.specs import PAIR

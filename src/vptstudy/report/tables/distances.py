@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from vptcore.records import RowsError
-from vptstudy.report import captions
+from vptcore.wording import have_verb, plural
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.listing import Listing, ListingColumn
 from vptstudy.study import Study
@@ -65,7 +65,7 @@ def _caption(title: str, fid: pd.DataFrame, absent: int) -> str:
         "which has no such bias.",
         f"{'; '.join(described)}." if described else "",
         "More than one setting: the numbers are not comparable with each other." if len(settings) > 1 else "",
-        f"{captions.plural(absent, 'task')} {captions.have_verb(absent)} no rows yet (–)." if absent else "",
+        f"{plural(absent, 'task')} {have_verb(absent)} no rows yet (–)." if absent else "",
     ]
     return " ".join(part for part in parts if part)
 

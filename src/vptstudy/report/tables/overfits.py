@@ -15,15 +15,8 @@ import pandas as pd
 from vptcore.analysis.curves import overfitting
 from vptcore.analysis.statistics import number
 from vptcore.models.methods_table import METHODS
-from vptstudy.report.captions import (
-    curves_on,
-    diverged_line,
-    have_verb,
-    overfitting_rule,
-    plural,
-    protocol_line,
-    train_phrase,
-)
+from vptcore.wording import have_verb, plural
+from vptstudy.report.captions import curves_on, diverged_line, overfitting_rule, protocol_line, train_phrase
 from vptstudy.report.tables.build import rows_of
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.listing import Listing, ListingColumn

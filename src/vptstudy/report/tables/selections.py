@@ -27,8 +27,9 @@ from vptcore.analysis.selection import (
 from vptcore.models.methods_table import METHODS
 from vptcore.records import MOST_LOGITS, RowsError
 from vptcore.training.choose import edge_of
+from vptcore.wording import have_verb, plural
 from vptstudy.report.bycell import cells_of
-from vptstudy.report.captions import edges_line, have_verb, plural, protocol_line, train_phrase
+from vptstudy.report.captions import edges_line, protocol_line, train_phrase
 from vptstudy.report.raced import race_line
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.listing import Listing, ListingColumn

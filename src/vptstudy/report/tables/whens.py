@@ -16,7 +16,8 @@ import pandas as pd
 
 from vptcore.analysis.statistics import estimate, summarise
 from vptcore.analysis.when import LEAST_TASKS, Called, Interval, call_signs, influences, trend
-from vptstudy.report.captions import have_verb, join, plural, protocol_line
+from vptcore.wording import have_verb, plural
+from vptstudy.report.captions import join, protocol_line
 from vptstudy.report.tables.build import rows_of
 from vptstudy.report.tables.grid import GROUP_TITLES
 from vptstudy.report.tables.listing import Listing, ListingColumn
