@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import yaml
 
 from vptcore.models.methods_table import METHODS
 from vptcore.training import racing
 from vptstudy.advise.look import Look
+from vptstudy.config.schema import read_config
 
 SEEDS = (42, 44, 82, 100, 800)
 FOLD_SEEDS = SEEDS[:3]  # five folds are five training sets already
@@ -103,6 +105,16 @@ class Setting:
     @property
     def rungs(self) -> str:
         return f"{self.root}/rungs"
+
+
+def check_owner(setting: Setting) -> None:
+    """Raises ValueError (one line) where the name's folder holds the advice for other images that are still there."""
+    file = Path(setting.rungs) / "images" / "config.yaml"
+    if not file.is_file():
+        return
+    before = Path(read_config(file)["tasks"].get(setting.look.name, {}).get("path", ""))
+    if before.exists() and before.resolve() != Path(setting.look.path).resolve():
+        raise ValueError(f"{setting.root}: holds the advice for {before}; give this one another name with --name")
 
 
 def seeds_for(folds: int) -> tuple[int, ...]:

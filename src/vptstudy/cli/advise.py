@@ -83,7 +83,7 @@ def run(options) -> int:
     from vptstudy.advise.backbone import choose
     from vptstudy.advise.groups import check
     from vptstudy.advise.look import lines, look
-    from vptstudy.advise.rungs import Setting, probe
+    from vptstudy.advise.rungs import Setting, check_owner, probe
     from vptstudy.config.resolve import load_study
     from vptstudy.run import interrupts
     from vptstudy.run.launch import find_profile, is_cluster
@@ -96,6 +96,7 @@ def run(options) -> int:
     profile = options.profile or ("gpu" if why.on_gpu else "demo")
     find_profile(profile)
     setting = Setting(found, options.results, backbone, own, "auto" if why.on_gpu else "cpu")
+    check_owner(setting)
     load_study(probe(setting, climb.Budget(4, 8, "train")))  # a name or a path that a config cannot have ends here
     print(f"{options.images}: {why.sentence}")
     runner = climb.Runner(profile, options.cores)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vptcore.analysis.paired import paired_difference
+from vptcore.records import write_text
 from vptstudy import slices
 from vptstudy.advise import climb, rungs
 from vptstudy.advise.backbone import choose
@@ -121,6 +122,22 @@ def test_every_rung_is_a_study(setting):
     assert rate * recipe["batch"] / 256 == pytest.approx(3e-4)
     # As BEiT fine-tunes: a block learns at three quarters of the rate of the one after it.
     assert (recipe["layer_decay"], final.config["methods"]["full"]["grid"]["weight_decay"]) == (0.75, [0.05])
+
+
+def test_a_folder_of_the_same_name_does_not_take_the_firsts_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here, there = (
+        Setting(look(photographs(tmp_path / where / "pets", {"cat": 12, "dog": 12})), "results", "vit_mini_cifar10")
+        for where in ("here", "there")
+    )
+    rungs.check_owner(here)
+    study = load_study(rungs.images(here))
+    write_text(Path(study.root) / "config.yaml", rungs.as_text(rungs.images(here)))
+    rungs.check_owner(here)
+    with pytest.raises(ValueError, match=r"results/pets: holds the advice for .*here/pets; give this one another name"):
+        rungs.check_owner(there)
+    (tmp_path / "here").rename(tmp_path / "moved")
+    rungs.check_owner(there)
 
 
 def test_each_fold_trains_its_own_rate_alone(setting):
