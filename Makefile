@@ -12,10 +12,10 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: help env demo test test-slow test-peers test-slurm lint rehearsal bench advise-replay gpu-check faults audit-deps lock config-docs pretrain clean
 
-help: ## what there is
+help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-env: $(VENV)/.ready ## the environment, at pinned versions
+env: $(VENV)/.ready ## set up .venv at pinned versions
 
 $(VENV)/.ready: pyproject.toml requirements.lock
 	@echo "setting up $(VENV) (once; about 6 GB and a few minutes, torch comes with its GPU libraries)"
@@ -24,22 +24,22 @@ $(VENV)/.ready: pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test]'
 	touch $@
 
-demo: env ## the whole study, small: minutes on a laptop, no download
+demo: env ## run the whole study, small: minutes on a laptop, no download
 	@$(BIN)/vptcore run --profile demo --cores $(CORES)
 
-test: env lint ## fast tests, formatting and lint
+test: env lint ## run the fast tests, and check formatting and lint
 	$(BIN)/python -m pytest -n $(CORES) --no-loadscope-reorder
 
-test-slow: env ## tests that take minutes or need files that are not shipped
+test-slow: env ## run the tests that take minutes or need files that are not shipped
 	$(BIN)/python -m pytest -m slow
 
-test-peers: env ## numbers of the authors' and other peers' code beside ours (part of `make test`)
+test-peers: env ## compare with recorded numbers of the authors' code and other peers' (part of `make test`)
 	$(BIN)/python -m pytest tests/peers
 
-test-slurm: env ## the study on a real Slurm of two pretended nodes (root on Debian; skipped elsewhere)
+test-slurm: env ## run a small study on a real Slurm with two simulated nodes (root on Debian; skipped elsewhere)
 	$(BIN)/python -m pytest -m slurm tests/slurm
 
-lint: env ## ruff, snakefmt, snakemake --lint, dry runs of both configs
+lint: env ## run ruff, snakefmt, snakemake --lint and dry runs of both configs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
@@ -47,32 +47,32 @@ lint: env ## ruff, snakefmt, snakemake --lint, dry runs of both configs
 	$(BIN)/snakemake --logger study --dry-run all >/dev/null
 	$(BIN)/snakemake --logger study --dry-run all --configfile profiles/demo/study.yaml >/dev/null
 
-rehearsal: env ## a complete synthetic study through every table and figure, into results/rehearsal: minutes
+rehearsal: env ## draw every table and figure from synthetic rows, into results/rehearsal: minutes
 	@$(BIN)/vptcore rehearse --cores $(CORES)
 
-bench: env ## our steps against the plain form that other repositories use (QUICK=1: three minutes)
+bench: env ## time our steps against the plain form that other repositories use (QUICK=1: three minutes)
 	$(BIN)/python -m bench
 
-advise-replay: env ## what `vptcore advise` would have said of recorded folders, and whether it was right: nothing is trained
+advise-replay: env ## replay `vptcore advise` on recorded folders and count how often it was right; trains nothing
 	$(BIN)/python -m bench.advise_replay
 
-gpu-check: env ## what holds on this machine's GPU, in under eight minutes (PART=facts: one part, SECONDS_MOST=300: sooner)
+gpu-check: env ## check and time this machine's GPU in under eight minutes (PART=facts: one part, SECONDS_MOST=300: sooner)
 	$(BIN)/python -m gpu_check $(if $(PART),--part $(PART)) $(if $(SECONDS_MOST),--seconds $(SECONDS_MOST))
 
-faults: env ## a small study killed, damaged, starved and misconfigured: what it survives (QUICK=1: minutes)
+faults: env ## kill, damage, starve and misconfigure a small study, and list what it survives (QUICK=1: minutes)
 	QUICK=$(QUICK) $(BIN)/python -m faults
 
-audit-deps: env ## known weaknesses of the packages in requirements.lock (asks api.osv.dev)
+audit-deps: env ## list known vulnerabilities of the packages in requirements.lock (asks api.osv.dev)
 	$(BIN)/python -m faults.dependencies
 
-lock: env ## write requirements.lock from the environment as it stands
+lock: env ## write requirements.lock from the current environment
 	$(BIN)/python -m pip list --format=freeze --exclude-editable --exclude pip --exclude setuptools > requirements.lock
 
-config-docs: env ## docs/config.md from the schema
+config-docs: env ## write docs/config.md from the schema
 	$(BIN)/python -m vptstudy.config.handbook docs/config.md
 
-pretrain: env ## pretrain the demo's backbone anew: make pretrain CIFAR10=path/to/cifar10.parquet
+pretrain: env ## pretrain the demo's backbone again: make pretrain CIFAR10=path/to/cifar10.parquet
 	$(BIN)/vptcore pretrain --data "$(CIFAR10)" --out src/vptcore/assets
 
-clean: ## remove the results of the demo and the rehearsal, or make clean STUDY=name; asks before hours of work go
+clean: ## remove results of the demo and the rehearsal, or of one study (STUDY=name); asks before deleting hours of work
 	$(BIN)/vptcore clean $(STUDY)
