@@ -36,16 +36,22 @@ def tell(
     full: Mapping[Arm, Tried],
     choice: decide.Choice,
     parted: Parted,
+    here: bool = True,
 ) -> str:
-    """The verdict from test in files, and the model of the method to take; returns what the terminal says."""
+    """The verdict from test in files, and the model of the method to take; returns what the terminal says.
+
+    `near` may lack nearest neighbours. `here`: whether this machine trained, so that its memory and speed are the ones
+    to measure.
+    """
     found = {arm.id: one for arm, one in matrices.finished(study).items()}
     verdict = decide.decide({arm: found[arm].right_SN for arm in choice.finalists}, ladder.cost_of(full), ladder.FREE)
     if not verdict.other:
         verdict = replace(verdict, same=choice.alike)
-    weights = _weighed(study, found)
-    arms = {arm: say.told(one, arm, weights[arm]) for arm, one in found.items()}
+    weights = _weighed(study, found) if here else {}
+    arms = {arm: say.told(one, arm, weights.get(arm)) for arm, one in found.items()}
     labels_N = found[verdict.take].labels_N
-    below = {"nearest neighbours": near["test"]} | {arm.name: arm.accuracy for arm in reversed(arms.values())}
+    floor = {"nearest neighbours": near["test"]} if near else {}
+    below = floor | {arm.name: arm.accuracy for arm in reversed(arms.values())}
     most = float(np.bincount(labels_N).max() / len(labels_N))
     basis = say.Basis(len(labels_N), setting.look.classes, parted.folds, most, setting.look.is_skewed)
     text = say.paragraph(verdict, arms, below, basis, {arm.id: one.accuracy for arm, one in full.items()})
@@ -91,8 +97,8 @@ def _as_data(verdict, arms, choice, near, full, tables, text) -> dict:
         "same": verdict.same, "points": contrast, "more_test_images": verdict.more,
         "methods": {arm: asdict(one) | {"bytes": one.bytes} for arm, one in arms.items()},
         "val": {"chance_of_best": dict(choice.chances), "dropped": {d.arm: d.why for d in choice.dropped},
-                "accuracy": {arm.id: one.accuracy for arm, one in full.items()}, "nearest_neighbours": near["val"]},
-        "test": {"nearest_neighbours": near["test"]},
+                "accuracy": {arm.id: one.accuracy for arm, one in full.items()}, "nearest_neighbours": near.get("val")},
+        "test": {"nearest_neighbours": near.get("test")},
         **{name.lower().replace(" ", "_"): [dict(zip(head, row, strict=True)) for row in body]
            for name, (head, body) in tables.items()},
     }  # fmt: skip

@@ -32,6 +32,7 @@ from vptstudy.run import launch
 from vptstudy.study import Study
 
 RUNGS = 10  # times that Snakemake is started after the first answer
+MODEST = 60.0  # seconds of computing that a cluster's login node bears
 OVERHEAD = 120.0  # seconds that all of them take beside training, where jobs wait in a queue and it cannot be timed
 
 
@@ -131,8 +132,9 @@ def _advise(look: Look, minutes: float, setting: Setting, run: Runner, by: str) 
     first = _shared(images, rungs.probe(setting, budget), run, searches)
     around = OVERHEAD if run.is_cluster else RUNGS * _beside(first, time.monotonic() - before, run)
     linear = matrices.tried(first)[Arm("linear")]
-    near = _floor(setting, first)
-    print(f"  val: nearest neighbours {percent(near['val'])} %, linear probe {percent(linear.accuracy)} %")
+    near = _floor(setting, first, run)
+    nearest = f"nearest neighbours {percent(near['val'])} %, " if near else ""
+    print(f"  val: {nearest}linear probe {percent(linear.accuracy)} %")
     budget = _planned(setting, budget, first, parted, Time(minutes, time.monotonic() - started, around), run)
     _title(3, f"rates, on schedules of {budget.short} epochs")
     tried = _rates(setting, budget, run, first)
@@ -141,7 +143,8 @@ def _advise(look: Look, minutes: float, setting: Setting, run: Runner, by: str) 
     _title(5, f"{say.listed(map(say.name_of, choice.finalists))}: {len(budget.seeds)} seeds, then test")
     chosen = {arm: one.best for arm, one in full.items() if arm.id in (*choice.finalists, *ladder.FREE)}
     config = rungs.study(setting, budget, chosen, run.sharing(_is_gpu(first)))
-    words = tell(_shared(first, config, run, finals, searched), setting, near, full, choice, parted)
+    done = _shared(first, config, run, finals, searched)
+    words = tell(done, setting, near, full, choice, parted, here=not run.is_cluster)
     run(config)  # tables, figures and the report, which says the advice first
     print(words)
     return 0
@@ -221,12 +224,16 @@ def _methods(setting: Setting, budget: Budget, run: Runner, first: Study, tried:
     return study, full, choice
 
 
-def _floor(setting: Setting, first: Study) -> dict[str, float]:
-    """Accuracy of nearest neighbours, computed once."""
+def _floor(setting: Setting, first: Study, run: Runner) -> dict[str, float]:
+    """Accuracy of nearest neighbours, computed once; nothing where that is too much for the machine that sends jobs."""
     file = Path(setting.root) / "neighbours.json"
     made_of = [read_provenance(first.path("search", cell))["job_hash"] for cell in first.cells]
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if known.get("made_of") != made_of:
-        known = {"made_of": made_of, **floor.neighbours(first)}
-        write_text(file, json.dumps(known))
+    if known.get("made_of") == made_of:
+        return known
+    if run.is_cluster and (seconds := floor.seconds_of_neighbours(first)) > MODEST:
+        print(f"  nearest neighbours are left out: their features would take {seconds / 60:,.0f} minutes here")
+        return {}
+    known = {"made_of": made_of, **floor.neighbours(first)}
+    write_text(file, json.dumps(known))
     return known

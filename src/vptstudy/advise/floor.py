@@ -17,6 +17,7 @@ from vptcore.analysis.neighbours import label_by_neighbours
 from vptcore.data.tensors import ImageSet
 from vptcore.jobs.device import open_device
 from vptcore.models.methods import build, build_encoder, spec_of
+from vptcore.records import read_rows
 from vptcore.training import stage
 from vptcore.training.fit import fit, predict
 from vptcore.training.recipe import Recipe
@@ -29,6 +30,20 @@ from vptstudy.plan.workload import search_work
 from vptstudy.study import Cell, Study
 
 STEPS, LEAST = 3, 96  # steps, and images that are timed
+BATCH = 8  # images whose features are timed
+
+
+def seconds_of_neighbours(study: Study) -> float:
+    """How long the features of all folds' images would take here, by one batch of them."""
+    job = slices.search(study, study.cells[0])
+    device, normalise = open_device(job["device"], lambda line: None), stage.normalise_of(job)
+    encoder = build_encoder(spec_of(job), seed=0).to(device)
+    shape = (BATCH, normalise.size, normalise.size, 3)
+    images = ImageSet.of(np.zeros(shape, np.uint8), np.zeros(BATCH), normalise, device)
+    started = time.perf_counter()
+    predict(encoder, images)
+    splits = (read_rows(flow.task_files(study, cell.task, cell.train)["splits"], "splits") for cell in study.cells)
+    return sum(map(len, splits)) / BATCH * (time.perf_counter() - started)
 
 
 def neighbours(study: Study) -> dict[str, float]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vptcore.analysis.release import wilson
-from vptcore.analysis.statistics import number, percent
+from vptcore.analysis.statistics import MISSING, number, percent
 from vptstudy.advise.decide import ROPE, Verdict, balanced
 from vptstudy.advise.matrices import Finished
 from vptstudy.advise.weigh import Weight
@@ -33,7 +33,8 @@ NAMES = {"vpt": "visual prompt tuning", "lora": "LoRA", "full": "full fine-tunin
 class Told:
     """One arm as it is told of: accuracy of its mean over seeds on test, its interval over test images, its price.
 
-    `memory` is its peak in bytes while training, `latency` ms for one image at a time, both on this device.
+    `memory` is its peak in bytes while training, `latency` ms for one image at a time, both on this device; None where
+    it trained on another machine.
     """
 
     id: str
@@ -47,21 +48,21 @@ class Told:
     share: float
     seconds: float
     rate: float
-    memory: int
-    latency: float
+    memory: int | None
+    latency: float | None
 
     @property
     def bytes(self) -> int:
         return BYTES * self.tuned
 
 
-def told(one: Finished, arm: str, weight: Weight) -> Told:
+def told(one: Finished, arm: str, weight: Weight | None) -> Told:
     accuracy = float(one.right_SN.mean())
     even = float(np.mean([balanced(right_N, one.labels_N) for right_N in one.right_SN]))
     low, high = wilson(accuracy, one.right_SN.shape[1])
     return Told(
         arm, name_of(arm), accuracy, low, high, even, len(one.right_SN), one.tuned, one.tuned / one.total, one.seconds,
-        one.rate, weight.memory, weight.latency,
+        one.rate, weight and weight.memory, weight and weight.latency,
     )  # fmt: skip
 
 
@@ -187,15 +188,19 @@ def _against(verdict: Verdict, arms: Mapping[str, Told]) -> str:
 def _price(verdict: Verdict, arms: Mapping[str, Told]) -> str:
     take = arms[verdict.take]
     own = f"It stores {size_text(take.bytes)} a task ({share_text(take.share)} of the numbers)"
-    labels = f"It labels one image in {take.latency:.2g} ms here."
-    trains = f"trains in {time_text(take.seconds)} a seed with {size_text(take.memory)} of memory here"
+    labels = "" if take.latency is None else f" It labels one image in {take.latency:.2g} ms here."
+    trains = f"trains in {time_text(take.seconds)} a seed{_memory(' with ', take, ' of memory here')}"
     if not verdict.other:
-        return f"{own} and {trains}. {labels}"
+        return f"{own} and {trains}.{labels}"
     other = arms[verdict.other]
     return (
         f"{own} where {other.name} stores {size_text(other.bytes)}, and {trains} where that takes "
-        f"{time_text(other.seconds)} and {size_text(other.memory)}. {labels}"
+        f"{time_text(other.seconds)}{_memory(' and ', other)}.{labels}"
     )
+
+
+def _memory(before: str, one: Told, after: str = "") -> str:
+    return "" if one.memory is None else f"{before}{size_text(one.memory)}{after}"
 
 
 def _rounded(count: int) -> int:
@@ -222,7 +227,7 @@ def page(title: str, text: str, arms: Sequence[Told], tables: Mapping[str, tuple
     rows = [
         (arm.name, f"{percent(arm.accuracy)} %", f"{percent(arm.low)} to {percent(arm.high)}",
          f"{percent(arm.balanced)} %", arm.seeds, size_text(arm.bytes), share_text(arm.share), time_text(arm.seconds),
-         size_text(arm.memory), f"{arm.latency:.2g}")
+         _memory("", arm) or MISSING, MISSING if arm.latency is None else f"{arm.latency:.2g}")
         for arm in arms
     ]  # fmt: skip
     parts = [f"<h1>{html.escape(title)}</h1>", f"<p class=lead>{html.escape(text)}</p>", _table(heading, rows)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -138,6 +139,21 @@ def test_a_folder_of_the_same_name_does_not_take_the_firsts_place(tmp_path, monk
         rungs.check_owner(there)
     (tmp_path / "here").rename(tmp_path / "moved")
     rungs.check_owner(there)
+
+
+@pytest.mark.parametrize(("seconds", "computed"), [(30, True), (600, False)])
+def test_a_login_node_computes_no_more_than_it_bears(setting, tmp_path, monkeypatch, capsys, seconds, computed):
+    monkeypatch.chdir(tmp_path)
+    study = load_study(rungs.probe(setting, BUDGET))
+    Path(setting.root).mkdir(parents=True)
+    monkeypatch.setattr(climb, "read_provenance", lambda path: {"job_hash": "a1"})
+    monkeypatch.setattr(climb.floor, "seconds_of_neighbours", lambda study: seconds)
+    monkeypatch.setattr(climb.floor, "neighbours", lambda study: {"val": 0.5, "test": 0.6})
+    near = climb._floor(setting, study, SimpleNamespace(is_cluster=True))
+    assert near.get("test") == (0.6 if computed else None)
+    said = "nearest neighbours are left out: their features would take 10 minutes here"
+    assert (said in capsys.readouterr().out) is not computed
+    assert climb._floor(setting, study, SimpleNamespace(is_cluster=False))["val"] == 0.5
 
 
 def test_each_fold_trains_its_own_rate_alone(setting):
@@ -361,13 +377,13 @@ def test_one_finalist_needs_no_contrast():
     assert "the cheapest: the others are no better by more than 1 point" in say(replace(verdict, same=True), right)
 
 
-def say(verdict: Verdict, right: dict[str, np.ndarray], folds: int = 1, **more) -> str:
+def say(verdict: Verdict, right: dict[str, np.ndarray], folds: int = 1, weight: bool = True, **more) -> str:
     arms = {}
     for arm, side in right.items():
         tuned, memory = (1_200_000, 2_345_000_000) if arm == "full" else (13_000, 678_000_000)
         images = np.arange(side.shape[1])
         one = Finished(None, side, side, images, images % 3, tuned, 1_200_000, 10.0, 0.1)
-        arms[arm] = told(one, arm, Weight(memory, 4.321))
+        arms[arm] = told(one, arm, Weight(memory, 4.321) if weight else None)
     basis = Basis(next(iter(right.values())).shape[1], 3, folds, **more)
     val = dict.fromkeys(right, 0.75) | {"lora": 0.688}
     floor = {"nearest neighbours": 0.6} | {arm.name: arm.accuracy for arm in arms.values()}
@@ -386,6 +402,15 @@ def test_the_paragraph_has_the_rows_own_numbers():
     assert "paired over images and 5 seeds" in text
     assert "s a seed with 678.0 MB of memory here where that takes 10 s and 2.3 GB" in text
     assert "It labels one image in 4.3 ms here" in text
+
+
+def test_memory_and_speed_of_another_machine_are_left_out():
+    right = {"full": finals(0.70, 1), "vpt_5": finals(0.80, 2)}
+    text = say(decide(right, {"full": 100, "vpt_5": 1}), right, weight=False)
+    assert text.endswith("and trains in 10 s a seed where that takes 10 s.")
+    images = np.arange(400)
+    one = told(Finished(None, right["full"], right["full"], images, images % 3, 5, 50, 10.0, 0.1), "full", None)
+    assert page("pets", text, [one], {}, {}).count("<td>–</td>") == 2
 
 
 def test_names_are_listed_as_one_writes_them():
