@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import os
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache, partial
 from unittest.mock import patch
 
 import torch
 
 from gpu_check import drawn, models
+from gpu_check.checks import Check, lines
 from gpu_check.memory import spoil
 from gpu_check.plainly import Calls
 from gpu_check.result import FACT, SKIPPED, Line, judge
 from vptcore.data.tensors import ImageSet, draw_epoch, upload
-from vptcore.jobs.device import compiler
+from vptcore.jobs.device import CANNOT, compiler
 from vptcore.training import step as step_module
 from vptcore.training.batches import FEW_IMAGES
 from vptcore.training.compiling import compile_blocks
@@ -75,21 +76,22 @@ def run(device: str, ends: float, sizes: models.Sizes = SIZES, seed: int | None 
     torch.set_num_threads(os.cpu_count() or 1)
     seed = secrets.randbelow(2**31) if seed is None else seed
     yield Line("correct", "images", FACT, f"drawn under {seed}")
-    yield from drawn.run(device)
-    for case in models.CASES:
-        plain, eager = None, {}
-        for form in FORMS:
-            name = f"{case.name}, {form.name}"
-            if time.monotonic() > ends:
-                yield Line("correct", name, SKIPPED, "no time left")
-            elif form.compile != "never" and "cannot be compiled" in compiler():
-                yield Line("correct", name, SKIPPED, compiler())
-            else:
-                plain = plain or _steps(case, EAGER[False], "cpu", sizes, seed, exact=True)
-                if form.half not in eager:
-                    eager[form.half] = _steps(case, EAGER[form.half], device, sizes, seed)
-                got = _steps(case, form, device, sizes, seed)
-                yield compared(name, form, plain, eager[form.half], got, device)
+    yield from lines("correct", drawn.checks(device) | _checks(device, sizes, seed), ends)
+
+
+def _checks(device: str, sizes: models.Sizes, seed: int) -> dict[str, Check]:
+    """Every case in a form before the next form: what compiles takes longest, and time may not be left for it. What
+    the forms of a case are compared with is computed once."""
+    exact = cache(lambda case: _steps(case, EAGER[False], "cpu", sizes, seed, exact=True))
+    eager = cache(lambda case, half: _steps(case, EAGER[half], device, sizes, seed))
+
+    def check(case: models.Case, form: Form, name: str) -> Line:
+        if form.compile != "never" and CANNOT in compiler():
+            return Line("correct", name, SKIPPED, compiler())
+        got = _steps(case, form, device, sizes, seed)
+        return compared(name, form, exact(case), eager(case, form.half), got, device)
+
+    return {f"{case.name}, {form.name}": partial(check, case, form) for form in FORMS for case in models.CASES}
 
 
 def compared(name: str, form: Form, plain: Seen, eager: Seen, got: Seen, device: str) -> Line:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from gpu_check import grid, models
+from gpu_check.checks import Check
 from gpu_check.models import Case
 from gpu_check.result import Line, judge
 from vptcore.data.tensors import ImageSet
@@ -26,9 +28,9 @@ SMALL = grid.SMALL
 ROOM, MANY = 512 << 20, 16384
 
 
-def run(device: str) -> Iterator[Line]:
-    yield from full(device)
-    yield kept(device)
+def checks(device: str) -> dict[str, Check]:
+    filled = {f"a card filled by {where}": partial(full, where, device) for where in ("a step", "scoring", "images")}
+    return filled | {"a full card keeps what is finished": partial(kept, device)}
 
 
 def tighten(more: int = 0) -> None:
@@ -47,8 +49,8 @@ def loosened() -> Iterator[None]:
         torch.cuda.set_per_process_memory_fraction(1.0)
 
 
-def full(device: str) -> Iterator[Line]:
-    """Filled by a step, by scoring and by images that are too many; a smaller batch is served afterwards."""
+def full(where: str, device: str, name: str) -> Line:
+    """Filled by a step, by scoring or by images that are too many; a smaller batch is served afterwards."""
     case, side = Case("full"), SMALL.side
     model = models.model(case, SMALL).to(device)
     many = ImageSet(
@@ -60,13 +62,12 @@ def full(device: str) -> Iterator[Line]:
         "scoring": lambda: predict(model, many, MANY),
         "images": lambda: torch.zeros(2 * ROOM, dtype=torch.uint8).to(device),
     }
-    for where, act in acts.items():
-        with loosened():
-            tighten(ROOM)
-            said = line_of(act, device)
-            after = len(fit(model, models.images(SMALL, device), models.recipe(case, 8, 2), seed=1).epochs)
-        holds = said.startswith("no room on cuda") and "\n" not in said and after == 2
-        yield judge("behave", f"a card filled by {where}", holds, said or "no error", "no room on cuda ...")
+    with loosened():
+        tighten(ROOM)
+        said = line_of(acts[where], device)
+        after = len(fit(model, models.images(SMALL, device), models.recipe(case, 8, 2), seed=1).epochs)
+    holds = said.startswith("no room on cuda") and "\n" not in said and after == 2
+    return judge("behave", name, holds, said or "no error", "no room on cuda ...")
 
 
 def line_of(act: Callable[[], object], device: str) -> str:
@@ -78,7 +79,7 @@ def line_of(act: Callable[[], object], device: str) -> str:
     return ""
 
 
-def kept(device: str) -> Line:
+def kept(device: str, name: str) -> Line:
     """The card is full when the second of two configurations begins; run again, the first is not trained again."""
     said: list[str] = []
 
@@ -94,4 +95,4 @@ def kept(device: str) -> Line:
     epochs = [sum(line.startswith(f"configuration {i}: epoch") for line in said) for i in (1, 2)]
     holds = first.startswith("no room on cuda") and not second and epochs == [0, grid.EPOCHS]
     found = f"{first or 'no error'}; run again, {epochs[0]} and {epochs[1]} epochs {second}".strip()
-    return judge("behave", "a full card keeps what is finished", holds, found, f"run again, 0 and {grid.EPOCHS} epochs")
+    return judge("behave", name, holds, found, f"run again, 0 and {grid.EPOCHS} epochs")

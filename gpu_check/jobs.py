@@ -1,6 +1,6 @@
 """Jobs as processes: who opens the card, who waits for it, and what a job says where nothing can be compiled.
 
-In: whether the card is a pretended one. Out: a line per behaviour.
+In: a name and whether the card is a pretended one. Out: a line per behaviour.
 
     python -m gpu_check --part behave
 """
@@ -12,21 +12,24 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
 from gpu_check import grid
+from gpu_check.checks import Check
 from gpu_check.result import SKIPPED, Line, judge
 
 SECONDS = 120  # for jobs that take ten
 
 
-def run(pretended: bool) -> Iterator[Line]:
-    yield leaves_alone()
-    yield one_at_a_time()
-    yield forked(pretended)
-    yield without_a_compiler()
+def checks(pretended: bool) -> dict[str, Check]:
+    return {
+        "a CPU job leaves the GPU alone": leaves_alone,
+        "two jobs, one card": one_at_a_time,
+        "two jobs of a warm interpreter": partial(forked, pretended),
+        "no C compiler": without_a_compiler,
+    }
 
 
 ON_THE_CPU = """
@@ -41,11 +44,11 @@ print(json.dumps({"opened": torch.cuda.is_initialized(), "listed": str(os.getpid
 """
 
 
-def leaves_alone() -> Line:
+def leaves_alone(name: str) -> Line:
     """A job on the CPU has no context on the card, by torch's word and, where there is one, nvidia-smi's."""
     found = grid.ask(ON_THE_CPU)
-    said = [name for name, is_so in found.items() if is_so]
-    return judge("behave", "a CPU job leaves the GPU alone", not said, ", ".join(said) or "not opened", "not opened")
+    said = [what for what, is_so in found.items() if is_so]
+    return judge("behave", name, not said, ", ".join(said) or "not opened", "not opened")
 
 
 WAITS = """
@@ -55,7 +58,7 @@ with handed_out(1, lambda line: print(line, flush=True), poll=0.05) as device:
 """
 
 
-def one_at_a_time() -> Line:
+def one_at_a_time(name: str) -> Line:
     """Two jobs and one card: the second says that it waits, and has the card when the first has ended."""
     from vptstudy.run.gpus import handed_out
 
@@ -69,15 +72,14 @@ def one_at_a_time() -> Line:
         rest = second.communicate(timeout=60)[0].split()
     holds = mine == card and not said and first_line.startswith("waiting for a GPU") and rest == ["got", card]
     found = f"the second said: {first_line}, then: {' '.join(rest)}".replace(card, "0")
-    return judge("behave", "two jobs, one card", holds, found, "waiting for a GPU, got 0")
+    return judge("behave", name, holds, found, "waiting for a GPU, got 0")
 
 
 CALL = "import json, sys; from vptstudy.run.warm import call; call(**json.loads(sys.argv[1]))"
 
 
-def forked(pretended: bool) -> Line:
+def forked(pretended: bool, name: str) -> Line:
     """Two searches at once, forks of one warm interpreter: one after the other on the card, which both rows name."""
-    name = "two jobs of a warm interpreter"
     if "SLURM_JOB_ID" in os.environ:
         return Line("behave", name, SKIPPED, "in a Slurm job there is none")
     mine = {"VPTCORE_WARM": str(os.getpid()), "PYTHONWARNINGS": "ignore"} | ({"VPTCORE_GPUS": "0"} if pretended else {})
@@ -109,13 +111,14 @@ def _asked(request: dict, log: Path, environment: dict[str, str]) -> subprocess.
 UNCOMPILED = """
 import json, sys
 from gpu_check import grid
+from gpu_check.checks import Check
 said = []
 grid.run(**json.loads(sys.argv[1]), say=said.append)
 print(json.dumps([line for line in said if "torch.compile failed" in line]))
 """
 
 
-def without_a_compiler() -> Line:
+def without_a_compiler(name: str) -> Line:
     """A job that finds no C compiler says so and goes on, and its rows say it too."""
     with tempfile.TemporaryDirectory() as folder:
         request = grid.make(Path(folder, "search"), "cuda", compile="auto")
@@ -124,4 +127,4 @@ def without_a_compiler() -> Line:
         compiled = grid.note_of(request)["compiled"]
     holds = len(said) == 1 and compiled.startswith("no (")
     found = f"said {len(said)} times, compiled: {compiled}"
-    return judge("behave", "no C compiler", holds, found[:200], "said once, no")
+    return judge("behave", name, holds, found[:200], "said once, no")

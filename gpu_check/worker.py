@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from gpu_check.checks import missing, raised
 from gpu_check.result import FAILED, SKIPPED, Line
 
 # What a part starts in other processes; what it imports itself is found out by importing it.
@@ -26,7 +27,7 @@ BEHAVE = """
 from dataclasses import asdict
 from gpu_check import behave
 with open(os.environ["PRETENDED_LINES"], "w") as file:
-    for line in behave.run("cuda", 0.0, pretended=True):
+    for line in behave.run("cuda", float("inf"), pretended=True):
         print(json.dumps(asdict(line)), file=file, flush=True)
 answer()
 """
@@ -41,8 +42,8 @@ def main(words: list[str]) -> int:
 
 
 def lines_of(part: str, device: str, ends: float) -> Iterator[Line]:
-    if missing := [name for name in STARTS.get(part, ()) if importlib.util.find_spec(name) is None]:
-        yield Line(part, part, SKIPPED, f"not installed: {', '.join(missing)}")
+    if absent := [name for name in STARTS.get(part, ()) if importlib.util.find_spec(name) is None]:
+        yield Line(part, part, SKIPPED, f"not installed: {', '.join(absent)}")
         return
     try:
         if device == "pretended":
@@ -52,10 +53,9 @@ def lines_of(part: str, device: str, ends: float) -> Iterator[Line]:
                 importlib.import_module("vptcore.jobs.device").open_device("cuda")
             yield from importlib.import_module(f"gpu_check.{part}").run(device, ends)
     except ModuleNotFoundError as error:
-        yield Line(part, part, SKIPPED, f"not installed: {error.name}")
+        yield missing(part, part, error)
     except Exception as error:
-        said = (str(error).splitlines() or [""])[0][:200]
-        yield Line(part, part, FAILED, f"{type(error).__name__}: {said}", "no error")
+        yield raised(part, part, error)
 
 
 def _on_a_pretended_card(part: str) -> Iterator[Line]:

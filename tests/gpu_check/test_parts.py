@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.cases import VIT_TI, Work
-from gpu_check import behave, correct, drawn, jobs, models, speed, study
+from gpu_check import behave, checks, correct, drawn, jobs, models, speed, study
 from gpu_check.result import FAILED, HOLDS
 from vptcore.models.methods_table import METHODS
 from vptcore.training.step import TrainStep
@@ -37,7 +37,7 @@ def test_the_same_steps_are_correct():
 @pytest.mark.usefixtures("_uncompiled")
 def test_time_that_is_up_skips_by_name():
     lines = [line for line in correct.run("cpu", 0.0, TINY) if "captured" in line.name]
-    assert [line.found for line in lines] == ["no time left"] * len(models.CASES)
+    assert [line.found for line in lines] == ["no time left: make gpu-check PART=correct"] * len(models.CASES)
 
 
 def test_every_method_that_trains_through_the_backbone_is_checked_or_built_as_one_that_is():
@@ -76,7 +76,7 @@ def test_nan_and_a_step_that_was_not_captured_fail():
 
 
 def test_dropout_and_attention_are_seen_on_a_cpu_too():
-    lines = {line.name: line for line in drawn.run("cpu")}
+    lines = {line.name: line for line in checks.lines("correct", drawn.checks("cpu"), math.inf)}
     assert {name: line.state for name, line in lines.items() if name.startswith("dropout")} == {
         "dropout in a graph": HOLDS, "dropout of a seed": HOLDS,
     }  # fmt: skip
@@ -93,7 +93,7 @@ def test_a_graph_that_draws_once_is_found(monkeypatch):
         return kept[0]
 
     monkeypatch.setattr(drawn.Prompts, "layer", once)
-    assert drawn._dropped("cpu").state == FAILED
+    assert drawn._dropped("cpu", "x").state == FAILED
 
 
 def test_on_a_cpu_timings_are_facts(monkeypatch):
@@ -114,15 +114,27 @@ def test_on_a_cpu_timings_are_facts(monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "rate", "state"), [
-    ("NVIDIA H100 80GB HBM3", 3301, HOLDS), ("NVIDIA H100 80GB HBM3", 3299, FAILED), ("NVIDIA A40", 10, "fact"),
+    ("NVIDIA H100 80GB HBM3", 3301, HOLDS), ("NVIDIA H100 80GB HBM3", 3299, FAILED), ("NVIDIA H200", 3299, FAILED),
+    ("NVIDIA GH200 480GB", 3299, FAILED), ("NVIDIA A40", 10, "fact"), ("NVIDIA H100 PCIe", 10, "fact"),
+    ("NVIDIA H100 80GB HBM3 MIG 2g.20gb", 10, "fact"),
 ])  # fmt: skip
 def test_bars_are_an_h100s(monkeypatch, name, rate, state):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: name)
+    monkeypatch.setattr(speed, "held_by_others", lambda device: 0)
     line = speed.judged("FT", rate, 3300, 105e9, "cuda", {}, "compiled: yes")
     assert line.state == state
     # 105 GFLOP an image; dense bf16 peaks of the data sheets.
-    peak = {"NVIDIA A40": 149.7e12}.get(name, 989e12)
+    peaks = {"NVIDIA A40": 149.7e12, "NVIDIA H100 PCIe": 756e12, "NVIDIA GH200 480GB": 990e12}
+    peak = peaks.get(name, 989e12 * (2 / 7 if "MIG" in name else 1))
     assert line.timing["share_of_peak"] == pytest.approx(105e9 * rate / peak)
+
+
+def test_a_card_that_others_use_has_no_bars(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 5 << 30)
+    for held, expected in ((6 << 30, "3,300 on an H100"), (17 << 30, "no bar: other processes hold 12.0 GiB")):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, held=held: ((80 << 30) - held, 80 << 30))
+        assert speed.judged("FT", 10, 3300, 105e9, "cuda", {}, "").expected == expected
 
 
 @pytest.mark.slow
@@ -171,13 +183,13 @@ def test_an_epoch_in_which_somebody_waits_is_found(monkeypatch):
     """`TrainStep.__call__` raises as torch does; the patch is taken back afterwards."""
     call = TrainStep.__call__
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda mode: None)
-    assert "captured: no (no GPU)" in behave._nobody_waits(behave.VPT, "cpu").found
+    assert "captured: no (no GPU)" in behave._nobody_waits(behave.VPT, "cpu", "x").found
 
     def waits(self, draws):
         raise RuntimeError("called a synchronizing CUDA operation\nmore")
 
     monkeypatch.setattr(TrainStep, "__call__", waits)
-    line = behave._nobody_waits(behave.VPT, "cpu")
+    line = behave._nobody_waits(behave.VPT, "cpu", "x")
     assert line.state == FAILED
     assert "after 0 steps: called a synchronizing CUDA operation" in line.found
     monkeypatch.undo()
@@ -185,22 +197,30 @@ def test_an_epoch_in_which_somebody_waits_is_found(monkeypatch):
 
 
 def test_two_jobs_take_turns_on_one_card(monkeypatch):
-    line = jobs.one_at_a_time()
+    line = jobs.one_at_a_time("x")
     assert (line.state, line.found) == (HOLDS, "the second said: waiting for a GPU: other jobs have 0, then: got 0")
     monkeypatch.setattr(jobs, "WAITS", "print('got 0')")
-    assert jobs.one_at_a_time().state == FAILED
+    assert jobs.one_at_a_time("x").state == FAILED
 
 
 def test_a_run_that_does_not_go_on_is_found(monkeypatch):
-    assert behave._goes_on("cpu", False).state == HOLDS
+    assert behave._goes_on("cpu", False, "x").state == HOLDS
     fit = behave.fit
     monkeypatch.setattr(behave, "fit", lambda *a, checkpoint=None, **more: fit(*a, **more))
-    assert behave._goes_on("cpu", False).state == FAILED
+    assert behave._goes_on("cpu", False, "x").state == FAILED
 
 
 def test_kernels_that_overlap_are_counted_once():
     assert speed.covered([(0, 4), (3, 5), (8, 9), (8.5, 8.7)], 1) == 4 + 1
     assert speed.covered([], 0) == 0
+
+
+def test_the_shortest_gaps_between_kernels_are_no_waits():
+    """Kernels of 0-40, 42-50 and 70-80 us in an epoch of 100 that begins at -20."""
+    spans = [(0.0, 40.0), (42.0, 50.0), (70.0, 80.0)]
+    assert speed.covered(spans, -20) == 40 + 8 + 10
+    assert speed.covered(spans, -20, gap=10) == 40 + 2 + 8 + 10
+    assert speed.covered(spans, -20, gap=20) == 100
 
 
 @pytest.mark.parametrize("case", models.CASES, ids=lambda case: case.name)

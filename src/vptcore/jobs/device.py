@@ -22,6 +22,7 @@ import torch
 
 from vptcore.jobs import visible
 
+CANNOT = "kernels cannot be compiled"
 ANOTHERS = 2 * 2**30  # bytes on the card that this process's own context does not explain
 
 
@@ -51,10 +52,17 @@ def no_room(device: torch.device, what: str, smaller: str) -> str:
     if device.type != "cuda":
         return f"no room on {device} {what}: choose {smaller}, or a machine with more memory"
     free, total = torch.cuda.mem_get_info(device)
-    others = total - free - torch.cuda.memory_reserved(device)
-    held = f"; other processes hold {others / 2**30:.1f} GiB" if others > ANOTHERS else ""
+    others = held_by_others(device)
+    held = f"; other processes hold {others / 2**30:.1f} GiB" if others else ""
     room = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free{held}"
     return f"no room on {device} {what} ({room}): choose {smaller}, or a device with more memory"
+
+
+def held_by_others(device: torch.device) -> int:
+    """Bytes on the card that other processes hold; 0 where this one's context may explain them."""
+    free, total = torch.cuda.mem_get_info(device)
+    others = total - free - torch.cuda.memory_reserved(device)
+    return others if others > ANOTHERS else 0
 
 
 @contextmanager
@@ -87,7 +95,7 @@ def compiler() -> str:
     if found and shutil.which(found) and header:
         return f"{Path(found).name} and Python.h"
     missing = [] if found and shutil.which(found) else ["no C compiler"]
-    return " and ".join(missing + ([] if header else ["no Python.h"])) + ": kernels cannot be compiled"
+    return " and ".join(missing + ([] if header else ["no Python.h"])) + f": {CANNOT}"
 
 
 def _why_none() -> str:
