@@ -1,6 +1,6 @@
-/* The CUDA driver's functions that Triton calls, for a library named libcuda.so.1: kernels are loaded and launched, and do
-   nothing. The rest of its functions are stubs that return success, written by pretend.py. Its own numbers are the
-   runtime's (runtime.c), which is preloaded. */
+/* The CUDA driver's functions that Triton and torch call, for a library named libcuda.so.1: kernels are loaded and
+   launched, and do nothing. The rest of its functions are stubs that return success, written by pretend.py. Its own
+   numbers are the runtime's (runtime.c), which is preloaded. */
 
 #include <stdint.h>
 
@@ -18,6 +18,11 @@ EXPORT int cuDeviceGet(int *device, int which) { *device = 0; return 0; }
 EXPORT int cuDriverGetVersion(int *version) { *version = 13020; return 0; }
 EXPORT int cuDeviceGetAttribute(int *value, int which, int device) { return cudaDeviceGetAttribute(value, which, device); }
 EXPORT int cuGetErrorString(int error, const char **text) { *text = "an error that nothing here gives"; return 0; }
+EXPORT int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active) {
+    *flags = 0;
+    *active = 1; /* torch 2.11 asks whether a stream is captured only where there is a context */
+    return 0;
+}
 EXPORT int cuCtxGetCurrent(void **context) { *context = (void *)0x10; return 0; }
 EXPORT int cuModuleLoadData(void **module, const void *image) { return give(module); }
 EXPORT int cuModuleGetFunction(void **function, void *module, const char *name) { return give(function); }
