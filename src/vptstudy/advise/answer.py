@@ -20,6 +20,7 @@ from vptcore.analysis.statistics import percent
 from vptcore.records import read_provenance, read_rows, write_text
 from vptstudy.advise import decide, ladder, matrices, say
 from vptstudy.advise.ladder import Tried
+from vptstudy.advise.look import lines
 from vptstudy.advise.parting import Parted
 from vptstudy.advise.rungs import Arm, Setting
 from vptstudy.advise.weigh import Weight, weigh
@@ -58,10 +59,12 @@ def tell(
     root, cell = Path(study.root), found[verdict.take].cell
     saved = release(root, cell.folder, root / "model", crossed=_crossed(arms[verdict.take], basis))
     tables = _tables(study, verdict, found)
-    advice = _as_data(verdict, arms, choice, near, full, tables, text) | _of_parts(parted)
+    images = [*lines(setting.look), *parted.lines]
+    advice = _as_data(verdict, arms, choice, near, full, tables, text) | _of_parts(parted) | {"images": images}
     write_text(root / "advice.json", json.dumps(advice, indent=1, ensure_ascii=False))
     links = {"The report: tables and figures of the finalists": "report/index.html", "The model": "model/README.md"}
-    write_text(root / "advice.html", say.page(setting.look.name, text, list(arms.values()), tables, links))
+    title = f"Advice for {setting.look.path}"
+    write_text(root / "advice.html", say.page(title, text, list(arms.values()), tables, links, images))
     where = f"Model: {saved}\nAdvice: {root / 'advice.html'}, {root / 'advice.json'}"
     return f"\n{text}\n\n{where}\nLabel photographs: vptcore predict {root / 'model'} PHOTOS"
 

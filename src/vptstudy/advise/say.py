@@ -210,8 +210,8 @@ def _rounded(count: int) -> int:
 
 
 def page(title: str, text: str, arms: Sequence[Told], tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence]]],
-         links: Mapping[str, str]) -> str:  # fmt: skip
-    """One HTML file: the paragraph, the arms, and further tables (title -> heading, rows)."""
+         links: Mapping[str, str], images: Iterable[str] = ()) -> str:  # fmt: skip
+    """One HTML file: the paragraph, the arms, further tables (title -> heading, rows), and lines about the images."""
     heading = (
         "method",
         "accuracy",
@@ -233,6 +233,8 @@ def page(title: str, text: str, arms: Sequence[Told], tables: Mapping[str, tuple
     parts = [f"<h1>{html.escape(title)}</h1>", f"<p class=lead>{html.escape(text)}</p>", _table(heading, rows)]
     for name, (head, body) in tables.items():
         parts += [f"<h2>{html.escape(name)}</h2>", _table(head, body)]
+    if noted := "".join(f"<li>{html.escape(line)}</li>" for line in images):
+        parts.append(f"<h2>The images</h2><ul>{noted}</ul>")
     parts += [f'<p><a href="{html.escape(where)}">{html.escape(name)}</a></p>' for name, where in links.items()]
     head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     return f"{head}<title>{html.escape(title)}</title><style>{STYLE}</style>{''.join(parts)}</html>\n"

@@ -464,7 +464,9 @@ def test_sizes_and_classes():
 
 
 def test_a_page_escapes_what_a_folder_is_called():
-    text = page("<script>", "a & b", [], {"Per <class>": (("x",), [("<i>",)])}, {"r": "report/index.html"})
+    tables = {"Per <class>": (("x",), [("<i>",)])}
+    text = page("<script>", "a & b", [], tables, {"r": "report/index.html"}, ["1 .txt (<b>.txt)"])
+    assert "<li>1 .txt (&lt;b&gt;.txt)</li>" in text
     assert "<script>" not in text
     assert "<i>" not in text
     assert "a &amp; b" in text
