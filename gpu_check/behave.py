@@ -28,7 +28,7 @@ from gpu_check.models import CASES, Case
 from gpu_check.result import Line, judge
 from vptcore.jobs import stopping
 from vptcore.jobs.determinism import WORKSPACE, settle
-from vptcore.jobs.device import CANNOT, compiler
+from vptcore.jobs.toolchain import CANNOT, compiler
 from vptcore.training import step as step_module
 from vptcore.training.fit import fit
 from vptcore.training.fresh import Models

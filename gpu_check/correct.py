@@ -26,7 +26,7 @@ from gpu_check.memory import spoil
 from gpu_check.plainly import Calls
 from gpu_check.result import FACT, SKIPPED, Line, judge
 from vptcore.data.tensors import ImageSet, draw_epoch, upload
-from vptcore.jobs.device import CANNOT, compiler
+from vptcore.jobs.toolchain import CANNOT, compiler
 from vptcore.training import step as step_module
 from vptcore.training.batches import FEW_IMAGES
 from vptcore.training.compiling import compile_blocks

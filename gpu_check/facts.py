@@ -17,7 +17,8 @@ from importlib import metadata
 import torch
 
 from gpu_check.result import FACT, Line, pinned
-from vptcore.jobs.device import compiler, driver_version
+from vptcore.jobs.device import driver_version
+from vptcore.jobs.toolchain import compiler
 
 SIDE, COPIED = 8192, 2 * 2**30
 

@@ -111,7 +111,8 @@ def _asked(request: dict, log: Path, environment: dict[str, str]) -> subprocess.
 UNCOMPILED = """
 import json, sys
 from gpu_check import grid
-from gpu_check.checks import Check
+from vptstudy.run import caches
+caches.keep_compiled()
 said = []
 grid.run(**json.loads(sys.argv[1]), say=said.append)
 print(json.dumps([line for line in said if "torch.compile failed" in line]))

@@ -59,6 +59,7 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: not item.nodeid.startswith(OF_WHOLE_STUDIES))
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """A file's tests in one worker, so that what they share is made once; whole studies are one file here."""
     from xdist.scheduler import LoadScopeScheduling

@@ -11,9 +11,7 @@ import os
 import platform
 import re
 import resource
-import shutil
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +19,8 @@ from pathlib import Path
 import torch
 
 from vptcore.jobs import visible
+from vptcore.jobs.toolchain import compiler
 
-CANNOT = "kernels cannot be compiled"
 ANOTHERS = 2 * 2**30  # bytes on the card that this process's own context does not explain
 
 
@@ -86,16 +84,6 @@ def _check_arch(device: torch.device) -> None:
             f"device: {torch.cuda.get_device_name(device)} has compute capability {major}.{minor}, but torch "
             f"{torch.__version__} is built for {names}; choose cpu, another GPU, or a torch that is built for it"
         )
-
-
-def compiler() -> str:
-    """What torch.compile needs beside torch, or what of it is missing here."""
-    found = os.environ.get("CC") or next((name for name in ("gcc", "cc", "clang") if shutil.which(name)), None)
-    header = Path(sysconfig.get_paths()["include"], "Python.h").exists()
-    if found and shutil.which(found) and header:
-        return f"{Path(found).name} and Python.h"
-    missing = [] if found and shutil.which(found) else ["no C compiler"]
-    return " and ".join(missing + ([] if header else ["no Python.h"])) + f": {CANNOT}"
 
 
 def _why_none() -> str:

@@ -13,6 +13,8 @@ import os
 import platform
 from pathlib import Path
 
+from vptcore.jobs.toolchain import CANNOT, compiler
+
 BESIDE = Path(".snakemake/cache")  # in the folder of the run, which must be writable anyway
 COMPILED = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 COMPILE_CORES = 4  # as `profiles/` ask for
@@ -28,8 +30,10 @@ def keep_compiled(*, strictly: bool = False) -> None:
 
     `strictly`, for a job with a GPU: raises ValueError (one line) where that folder cannot be known or written to.
     """
-    # Read when torch's compiler is imported; by default it starts 32 processes, whatever the job was granted.
-    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(COMPILE_CORES))
+    # Read when torch's compiler is imported; by default it starts 32 processes, whatever the job was granted. Where it
+    # has no work for them, because nothing can be compiled, torch 2.11 waits five minutes for their end.
+    cores = 1 if CANNOT in compiler() else COMPILE_CORES
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(cores))
     left = {name: below for name, below in COMPILED.items() if not os.environ.get(name)}
     named = os.environ.get("VPTCORE_COMPILED", ".compiled")
     folder = os.path.abspath(os.path.expanduser(os.path.expandvars(named)))

@@ -143,13 +143,20 @@ def environment(tmp_path, monkeypatch):
     return environment
 
 
-def test_what_jobs_compile_is_kept_beside_the_study_or_where_the_environment_says(environment, tmp_path):
+def test_what_jobs_compile_is_kept_beside_the_study_or_where_the_environment_says(environment, tmp_path, monkeypatch):
     environment["TRITON_CACHE_DIR"] = "/scratch/triton"
+    monkeypatch.setattr(caches, "compiler", lambda: "gcc and Python.h")
     caches.keep_compiled(strictly=True)
     assert environment["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / ".compiled/inductor")
     assert environment["TRITON_CACHE_DIR"] == "/scratch/triton"
     assert environment["TORCHINDUCTOR_COMPILE_THREADS"] == "4"
     assert not list(tmp_path.iterdir()), "no folder where nothing is compiled"
+
+
+def test_without_a_compiler_no_processes_are_started_for_it(environment, tmp_path):
+    environment["CC"] = str(tmp_path / "no-gcc")
+    caches.keep_compiled()
+    assert environment["TORCHINDUCTOR_COMPILE_THREADS"] == "1"
 
 
 def test_a_config_names_the_folder_in_the_words_of_the_machine_that_a_job_runs_on(environment, tmp_path):
