@@ -22,12 +22,13 @@ PLACES = [(5, 0), (-5, 0), (0, 6), (0, -6), (5, 6), (-5, 6), (5, -6), (-5, -6)]
 PLACES += [(round(r * np.cos(a)), round(r * np.sin(a))) for r in (13, 20, 28, 38) for a in np.arange(24) * np.pi / 12]
 PLACES_P2 = np.array(PLACES)
 LED = 10  # points from which on a thin line leads back to the point
-PASSES, TRIES = 4, 12
+PASSES, TRIES = 4, 40
 AIR = 1.5  # points on either side of a line
-# What a square point of area is worth that sticks out, or covers another name, against one that covers anything else
-# and against a point of distance; and what a place on the way to a point is worth that crosses a name or another point.
-OUTSIDE, NAMED, OFF, CROSSED = 5.0, 8.0, 1.0, 20.0
-ON_THE_WAY = np.linspace(0.2, 0.95, 6)
+# What a square point of area is worth that sticks out, or covers another name, or a point or a line from bottom to top,
+# against one that covers anything else and against a point of distance; and what a place on the way to a point is worth
+# that crosses a name or another point.
+OUTSIDE, NAMED, MARKED, OFF, CROSSED = 5.0, 8.0, 5.0, 1.0, 20.0
+ON_THE_WAY = np.linspace(0.2, 0.95, 8)
 
 
 def name_points(axis: Axes, xs: Sequence[float], ys: Sequence[float], names: Sequence[str]) -> None:
@@ -48,12 +49,12 @@ def name_points(axis: Axes, xs: Sequence[float], ys: Sequence[float], names: Seq
 
 
 def _places(
-    boxes_NP4: np.ndarray, dots_N2: np.ndarray, taken_M4: np.ndarray, frame: np.ndarray, scale: float
+    boxes_NP4: np.ndarray, dots_N2: np.ndarray, taken: tuple[np.ndarray, np.ndarray], frame: np.ndarray, scale: float
 ) -> np.ndarray:
     """The place of each name: one after the other takes its best given all others', from several orders; (N,)."""
     N, area_NP = len(boxes_NP4), np.prod(boxes_NP4[..., 2:] - boxes_NP4[..., :2], -1)
-    leads_NPK4 = _leads(dots_N2, scale)
-    alone_NP = OUTSIDE * (area_NP - _common(boxes_NP4, frame[None])[..., 0]) + _common(boxes_NP4, taken_M4).sum(-1)
+    leads_NPK4, (taken_M4, worth_M) = _leads(dots_N2, scale), taken
+    alone_NP = OUTSIDE * (area_NP - _common(boxes_NP4, frame[None])[..., 0]) + _common(boxes_NP4, taken_M4) @ worth_M
     alone_NP = alone_NP / scale**2 + OFF * np.hypot(*PLACES_P2.T) + _crossed(leads_NPK4, taken_M4).sum(-1)
     rng, best, least = np.random.default_rng(0), np.zeros(N, int), np.inf
     for _ in range(TRIES):
@@ -72,16 +73,19 @@ def _places(
     return best
 
 
-def _taken(axis: Axes, dots_N2: np.ndarray, scale: float) -> np.ndarray:
-    """What is there already, as boxes (M, 4) in pixels: points, words, and upright and level lines but faint bars.
+def _taken(axis: Axes, dots_N2: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """What is there already, as boxes (M, 4) in pixels, and what their area is worth (M,): points, words, and upright
+    and level lines but faint bars.
 
     A line has no area of its own: with air on both sides it has one that a name can cover.
     """
     points = np.hstack([dots_N2 - 3 * scale, dots_N2 + 3 * scale])
     words = [text.get_window_extent().extents for text in axis.texts]
     thin = [line for line in axis.lines if line.get_marker() == "None" and _is_thin(line)]
-    lines = [line.get_window_extent().padded(AIR * scale).extents for line in thin]
-    return np.vstack([points, *words, *lines])
+    lines = [line.get_window_extent() for line in thin]
+    through = [box.height >= axis.bbox.height for box in lines]
+    worth = [MARKED] * len(points) + [1.0] * len(words) + [MARKED if whole else 1.0 for whole in through]
+    return np.vstack([points, *words, *(box.padded(AIR * scale).extents for box in lines)]), np.array(worth)
 
 
 def _is_thin(line) -> bool:
@@ -93,8 +97,8 @@ def _size(axis: Axes, name: str) -> tuple[float, float]:
     words: Text = axis.text(0, 0, name)
     box = words.get_window_extent()
     words.remove()
-    air = 2 * axis.figure.dpi / 72
-    return box.width + air, box.height
+    air = axis.figure.dpi / 72
+    return box.width + 3 * air, box.height
 
 
 def _boxes(dot: np.ndarray, size: tuple[float, float], scale: float) -> np.ndarray:
