@@ -26,11 +26,12 @@ from vptcore.training.stage import normalise_of
 
 # How a card says that a model is used: by its own model.py, or by timm alone.
 USE = """import timm
-from PIL import Image
+from PIL import Image, ImageOps
 {}
 model = {}
 prepare = timm.data.create_transform(**timm.data.resolve_data_config({{}}, model=model))
-answers = model(prepare(Image.open("photo.jpg").convert("RGB"))[None]).softmax(-1)[0].detach()
+photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")
+answers = model(prepare(photo)[None]).softmax(-1)[0].detach()
 print(model.pretrained_cfg["label_names"][int(answers.argmax())], float(answers.max()))"""
 OWN = ("from model import load\n", 'load(".")')
 PLAIN = ("", 'timm.create_model("local-dir:.", pretrained=True).eval()')

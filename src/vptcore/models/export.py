@@ -48,16 +48,16 @@ AGREES = 1e-4
 PREDICT = '''"""Label photographs: python predict.py photo.jpg another.png ..."""
 import sys
 from pathlib import Path
-
 import timm
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 {load}
 names = model.pretrained_cfg["label_names"]
 prepare = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
 for path in sys.argv[1:]:
     with torch.inference_mode():
-        share, best = model(prepare(Image.open(path).convert("RGB"))[None]).softmax(-1)[0].max(0)
+        photo = prepare(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+        share, best = model(photo[None]).softmax(-1)[0].max(0)
     print(path, names[int(best)], f"{{share:.1%}}")
 '''
 PLAIN = 'model = timm.create_model(f"local-dir:{Path(__file__).parent.resolve()}", pretrained=True).eval()'

@@ -1,8 +1,8 @@
 """Labels for photographs, from a model's folder: decoded as in training, in batches, unreadable ones listed.
 
-In: a folder that `models.export` wrote, and paths of images or folders of them. Out: one row an image: path, label,
-confidence, and the next labels with theirs; and what could not be read, with the reason. The config of the folder says
-how images were resized in training, and so they are here.
+In: a folder that `models.export` wrote, and paths of images or folders of them, which are turned as EXIF says. Out: one
+row an image: path, label, confidence, and the next labels with theirs; and what could not be read, with the reason. The
+config of the folder says how images were resized in training, and so they are here.
 
     vptcore predict model photos/ --csv labels.csv
 """
@@ -110,7 +110,7 @@ def label(
 def _pixels(labeller: Labeller, path: Path) -> np.ndarray | str:
     """uint8 (H, W, 3) as training stored it; or why not."""
     try:
-        image_HW3 = to_rgb(load(path))
+        image_HW3 = to_rgb(load(path), upright=True)
     except ValueError as error:
         return str(error)
     if image_HW3.shape[:2] == labeller.native:

@@ -252,6 +252,24 @@ def test_the_folders_own_script_labels_photographs(exported, photographs):
         )
 
 
+def test_a_photograph_taken_sideways_is_turned_before_it_is_labelled(exported, tmp_path):
+    """A phone stores what its sensor saw and says in EXIF how it was held."""
+    upright = np.random.default_rng(3).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(upright).save(tmp_path / "upright.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the right side of what is stored is the bottom
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "as_stored.png")
+    folder = exported["vit-full"][0]
+    paths = [tmp_path / f"{name}.png" for name in ("upright", "turned", "as_stored")]
+    one, other, stored = (row["confidence"] for row in label(open_model(folder, torch.device("cpu")), paths).rows)
+    assert one == other != stored
+    done = subprocess.run([sys.executable, "-s", "predict.py", *map(str, paths)], capture_output=True, text=True,
+                          cwd=folder, env={"PATH": ""})  # fmt: skip
+    shares = [line.split()[-1] for line in done.stdout.splitlines()]
+    assert shares == [f"{share:.1%}" for share in (one, other, stored)], done.stderr
+
+
 def test_folders_without_a_model_and_paths_without_images(tmp_path):
     with pytest.raises(ValueError, match=r"no config.json in it; `vptcore export` writes it"):
         open_model(tmp_path, torch.device("cpu"))
