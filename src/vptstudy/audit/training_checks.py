@@ -133,7 +133,7 @@ def check_final(view: View, job: Job) -> Iterator[Found]:
             (predictions_name, finding) for finding in every_image(job, predictions, final, *_task_rows(view, job))
         )
     if final is not None and curves is not None:
-        yield from ((name, finding) for finding in _ends_as_its_curves(job, final, curves))
+        yield from ((name, finding) for finding in _ends_as_its_curves(final, curves))
     if final is not None and predictions is not None:
         yield from ((name, finding) for finding in finals_count_predictions(final, predictions))
     if curves is not None and predictions is not None:
@@ -244,7 +244,7 @@ def _curves(job: Job, curves: Rows, final: Rows | None, recipe: Recipe | None) -
             yield Finding("plausible", "its learning rates are not those of the recipe that its search chose")
 
 
-def _ends_as_its_curves(job: Job, final: Rows, curves: Rows) -> Iterator[Finding]:
+def _ends_as_its_curves(final: Rows, curves: Rows) -> Iterator[Finding]:
     """A final's row is the last epoch of its curve; and two seeds are not one run twice."""
     seen: dict[tuple, int] = {}
     for place, seed in enumerate(final["seed"].tolist()):

@@ -44,7 +44,7 @@ def _branch(view: View, made_by: Mapping[str, Job], reports: Mapping[str, Report
     job = made_by.get(name)
     if job is None:
         return Tree(Text.assemble((name, "bold"), "  given"))
-    label = _label(view, job, reports.get(name), name)
+    label = _label(view, reports.get(name), name)
     if name in drawn:
         return Tree(label.append("  (above)", "dim"))
     drawn.add(name)
@@ -68,7 +68,7 @@ def _order(name: str) -> tuple[int, str]:
     return (_LAST.index(stage) + 1 if stage in _LAST else 0), ""
 
 
-def _label(view: View, job: Job, report: Report | None, name: str) -> Text:
+def _label(view: View, report: Report | None, name: str) -> Text:
     mark, style = MARKS.get(report.state if report else "", ("?", "dim"))
     label = Text.assemble((mark, style), " ", (name, "bold"))
     if report is None or not report.there:

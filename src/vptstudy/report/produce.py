@@ -101,8 +101,7 @@ def page(job: Mapping, inputs: Mapping[str, Sequence[str]], outputs: Mapping[str
         for suffix in (".csv", ".md", ".tex"):
             copy_into(folder / "tables", Path(path).with_suffix(suffix))
     drawn = [
-        _drawn(number, study, Path(inputs["captions"][i]), job["made_from"][number])
-        for i, number in enumerate(job["figures"])
+        _drawn(number, Path(inputs["captions"][i]), job["made_from"][number]) for i, number in enumerate(job["figures"])
     ]
     files = [path for kind in sources.KINDS for path in _listed(inputs.get(kind, []))]
     write_text(folder / sources.PAGE, sources.rows_page(study, files, method_colours(), notice(study)))
@@ -155,7 +154,7 @@ def _table(number: int, study: Study, inputs: Mapping[str, Sequence[str]]) -> bu
     return build.build(number, study, frames["final"], frames.get("fid"), frames.get("predictions"))
 
 
-def _drawn(number: str, study: Study, caption: Path, made_from: list[str]) -> dict:
+def _drawn(number: str, caption: Path, made_from: list[str]) -> dict:
     return {
         "number": number, "title": draw.spec_of(number).title,
         "caption": caption.read_text(encoding="utf-8").strip(),

@@ -43,7 +43,7 @@ def quadrant(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
         panels.append(("the most images that each task was run with", [one.many for one in found]))
     for (axis, beside), letter, (title, verdicts) in zip(axes, "ab", panels, strict=False):
         shown = [(one, verdict) for one, verdict in zip(found, verdicts, strict=True) if verdict and one.tasks]
-        _panel(axis, shown, fid, study)
+        _panel(axis, shown, fid)
         axis.set_title(f"({letter}) {title}" if many else title)
         _verdicts(beside, shown)
     axes[-1, 0].set_xlabel("Fréchet distance to the reference")
@@ -56,7 +56,7 @@ def quadrant(spec, study: Study, frames: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def _panel(axis: Axes, shown: Sequence[tuple[plane.Quadrant, plane.Verdict]], fid: pd.DataFrame, study: Study) -> None:
+def _panel(axis: Axes, shown: Sequence[tuple[plane.Quadrant, plane.Verdict]], fid: pd.DataFrame) -> None:
     axis.axhline(0, color=INK, lw=0.6)
     axis.set_ylabel("VPT − FT (points)")
     axis.margins(x=0.08, y=0.14)
