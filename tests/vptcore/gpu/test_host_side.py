@@ -63,9 +63,17 @@ def test_an_epoch_is_one_launch_a_step_one_upload_and_one_wait(card):
         + """
 run("vpt", 48, 1)
 wide = {name: run(name, 160, 5) for name in FITS}
-answer(**{name: [run(name, 48, 2)[0], run(name, 48, 5)[0], wide[name][0], wide[name][1].captured] for name in FITS})
+graph = torch.cuda.CUDAGraph()
+with torch.cuda.graph(graph):
+    torch.rand(3, device="cuda")
+before = counts()
+graph.replay()
+answer(draws=since(before).get("launches", 0),
+       **{name: [run(name, 48, 2)[0], run(name, 48, 5)[0], wide[name][0], wide[name][1].captured] for name in FITS})
 """
     )
+    # What torch itself launches before a graph that draws: 2.11 writes seed and offset each time.
+    draws = found.pop("draws")
     assert len(found) == 7
     for name, (short, longer, wide, captured) in found.items():
         assert captured == "yes", name
@@ -78,7 +86,7 @@ answer(**{name: [run(name, 48, 2)[0], run(name, 48, 5)[0], wide[name][0], wide[n
         steps = {kind: wide.get(kind, 0) - longer.get(kind, 0) for kind in wide}
         assert steps["replays"] == 5 * 7, name
         # The rows of each step, by a copy or, with places below them, by a kernel.
-        assert steps.pop("moves", 0) + steps.pop("launches", 0) == 5 * 7, name
+        assert (steps.pop("moves", 0) + steps.pop("launches", 0)) / (5 * 7) in (1, 1 + draws), name
         assert not any(value for kind, value in steps.items() if kind != "replays"), (name, steps)
 
 
