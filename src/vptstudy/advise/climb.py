@@ -206,8 +206,9 @@ def _rates(setting: Setting, budget: Budget, run: Runner, first: Study) -> dict[
 
     found = ladder.search(short)
     for arm, one in sorted(found.items()):
-        rates = " or ".join(f"{rate:.2g}" for rate in sorted(set(one.best)))
-        print(f"  {say.name_of(arm.id)}: best of {len(one.rates)} rates {rates}, val {percent(one.accuracy)} %")
+        rates = " or ".join(f"{rungs.as_config(rate, budget):g}" for rate in sorted(set(one.best)))
+        best = f"best of {len(one.rates)} learning rates {rates}"
+        print(f"  {say.name_of(arm.id)}: {best}, val {percent(one.accuracy)} %")
     return ladder.better_length(found)
 
 

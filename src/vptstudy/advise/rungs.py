@@ -134,15 +134,14 @@ def config_of(
 
     `own` is {method: the one rate of each fold}, for methods whose folds differ.
     """
-    scale = REFERENCE_BATCH / budget.batch
     methods = {
-        method: {"batch": budget.batch, "grid": {"lr": [_round(rate * scale) for rate in rates],
+        method: {"batch": budget.batch, "grid": {"lr": [as_config(rate, budget) for rate in rates],
                                                  "weight_decay": DECAY[method]}} | SETTINGS.get(method, {})
         for method, rates in grids.items()
     }  # fmt: skip
     tasks = setting.tasks
     for fold, task in enumerate(tasks.values() if own else ()):
-        task["grids"] = {method: {"lr": [_round(rates[fold] * scale)]} for method, rates in own.items()}
+        task["grids"] = {method: {"lr": [as_config(rates[fold], budget)]} for method, rates in own.items()}
     return {
         "study": study, "results": setting.rungs, "epochs": budget.epochs, "seeds": list(budget.seeds),
         "resize": "antialias", "device": setting.device, "methods": methods,
@@ -154,9 +153,9 @@ def config_of(
     } | more  # fmt: skip
 
 
-def _round(rate: float) -> float:
-    """Three digits: what a person reads in the config, and the same wherever it is computed."""
-    return float(f"{rate:.3g}")
+def as_config(rate: float, budget: Budget) -> float:
+    """An optimizer's rate as a config has it, for a batch of 256, with three digits: what a person reads there."""
+    return float(f"{rate * REFERENCE_BATCH / budget.batch:.3g}")
 
 
 def images(setting: Setting) -> dict:

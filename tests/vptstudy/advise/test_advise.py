@@ -156,6 +156,12 @@ def test_a_login_node_computes_no_more_than_it_bears(setting, tmp_path, monkeypa
     assert climb._floor(setting, study, SimpleNamespace(is_cluster=False))["val"] == 0.5
 
 
+def test_rates_are_told_as_the_configs_and_the_jobs_lines_have_them(setting):
+    """0.001 in batches of 16 is 0.016 in batches of 256."""
+    config = rungs.schedules(setting, BUDGET, {Arm("full"): (0.001,)})
+    assert config["methods"]["full"]["grid"]["lr"] == [rungs.as_config(0.001, BUDGET)] == [0.016]
+
+
 def test_each_fold_trains_its_own_rate_alone(setting):
     folds = replace(setting, splits=("1.csv", "2.csv"))
     best = {Arm("vpt", 5): (0.125, 0.5), Arm("full"): (3e-4, 3e-4)}
