@@ -107,7 +107,7 @@ def risk(raced: Sequence[Raced]) -> str:
     val, outside = (np.mean([getattr(one, name) for one in raced]) for name in ("val", "outside"))
     return (
         f"on {len(raced)} recorded grids it chose another configuration in {other:.0%}, for {val:.1f} points less on "
-        f"val and {outside:.1f} on images outside, in the mean"
+        f"val and {outside:.1f} on images outside, on average"
     )
 
 

@@ -46,7 +46,7 @@ def test_the_sentence_counts_in_points():
     found = [replay(recorded(UP, UP, UP), 2), replay(recorded(UP[::-1], UP, UP), 2)]
     assert risk(found) == (
         "on 2 recorded grids it chose another configuration in 50%, for 30.0 points less on val and 30.0 on images "
-        "outside, in the mean"
+        "outside, on average"
     )
 
 

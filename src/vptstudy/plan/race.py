@@ -15,7 +15,7 @@ from vptstudy.study import Study
 
 RISK = (
     "on 165 recorded grids it chose another configuration in 39%, for 3.7 points less on val and 0.4 on images "
-    "outside, in the mean"
+    "outside, on average"
 )
 
 

@@ -57,7 +57,7 @@ def show(plan: Plan, gpus: int, found: Sequence[Switch], basis: str, console: Co
     if found:
         console.print(_switches(found, unit))
     if plan.assumptions:
-        console.print(Text("\nAssumed beside the rates", style="bold"))
+        console.print(Text("\nOther assumptions", style="bold"))
     for line in plan.assumptions:
         console.print(Text(f"- {line}"), soft_wrap=True)
     console.print()
@@ -111,7 +111,7 @@ def _shares(seconds: Mapping[str, float], most: int = 7) -> list[tuple[str, str]
 
 
 def _switches(found: Sequence[Switch], unit: str) -> Table:
-    table = _table("What each switch changes, thrown alone", "in the config", unit, "what it means", numbers=(1,))
+    table = _table("What each switch changes on its own", "in the config", unit, "what it means", numbers=(1,))
     for switch in found:
         table.add_row(switch.keys, _hours(switch.gpu_seconds, signed=True), switch.loses)
     return table

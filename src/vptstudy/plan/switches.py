@@ -1,4 +1,4 @@
-"""What each switch of a config would save or cost, each thrown alone against the plan as it stands.
+"""What each switch of a config would save or cost, each on its own against the plan as it stands.
 
 In: a config and a way to count GPU seconds of one. Out: `Switch` rows with the difference.
 
@@ -48,7 +48,8 @@ def _changes(config: Mapping) -> Iterator[tuple[str, str, dict]]:
         every = _with(config, "curves", {**curves, "seeds": "all"})
         yield "curves: {seeds: all}", "test curves of every seed", every
     if len(seeds) > 3:
-        yield f"seeds: {seeds[:3]}", "wider intervals: three runs in place of five", _with(config, "seeds", seeds[:3])
+        told = f"wider intervals: 3 runs in place of {len(seeds)}"
+        yield f"seeds: {seeds[:3]}", told, _with(config, "seeds", seeds[:3])
     regrid = not config["regrid"]
     told = "each size searched anew" if regrid else f"other sizes reuse the recipe of {config['base_train']}"
     yield f"regrid: {str(regrid).lower()}", told, _with(config, "regrid", regrid)
@@ -71,9 +72,10 @@ def _changes(config: Mapping) -> Iterator[tuple[str, str, dict]]:
 
 
 def _grids(config: Mapping) -> Iterator[tuple[str, str, dict]]:
-    """Every other learning rate of the prompts' grids."""
+    """Every other learning rate of the study's long grids, and one weight decay."""
     methods = copy.deepcopy(dict(config["methods"]))
-    thinned = [m for m, setting in methods.items() if len(setting["grid"]["lr"]) >= 8]
+    used = {method for experiment in config["experiments"].values() for method in experiment["methods"]}
+    thinned = [m for m, setting in methods.items() if m in used and len(setting["grid"]["lr"]) >= 8]
     for method in thinned:
         methods[method]["grid"]["lr"] = sorted(methods[method]["grid"]["lr"], reverse=True)[::2]
     if thinned:

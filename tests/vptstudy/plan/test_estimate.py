@@ -293,6 +293,16 @@ def test_switches_are_differences_of_whole_plans():
     assert "curves: {seeds: all}" not in {s.keys for s in switches(DEMO, cost)}
 
 
+def test_a_switch_names_the_studys_own_methods_and_seeds():
+    """The paper's study trains no `spt`, whose grid is as long as that of VPT."""
+    costs = iter(range(10**6))
+    said = {s.keys: s.loses for s in switches(STUDY.config | {"seeds": [1, 2, 3, 4]}, lambda _: next(costs))}
+    named = said["methods: half the learning rates"].rpartition(" of ")[2].split(", ")
+    assert set(named) <= set(STUDY.used("method"))
+    assert "vpt" in named
+    assert said["seeds: [1, 2, 3]"] == "wider intervals: 3 runs in place of 4"
+
+
 def test_every_card_has_rates():
     for device in DEVICES.values():
         assert 0.2 < device.score < 0.7
