@@ -19,7 +19,7 @@ from pathlib import Path
 
 from vptcore.analysis.statistics import percent
 from vptcore.jobs import manifest
-from vptcore.records import read_provenance, write_text
+from vptcore.records import digest, read_provenance, write_text
 from vptstudy.advise import again, floor, ladder, matrices, rungs, say
 from vptstudy.advise.answer import tell
 from vptstudy.advise.ladder import Tried
@@ -228,7 +228,7 @@ def _methods(setting: Setting, budget: Budget, run: Runner, first: Study, tried:
 def _floor(setting: Setting, first: Study, run: Runner) -> dict[str, float]:
     """Accuracy of nearest neighbours, computed once; nothing where that is too much for the machine that sends jobs."""
     file = Path(setting.root) / "neighbours.json"
-    made_of = [read_provenance(first.path("search", cell))["job_hash"] for cell in first.cells]
+    made_of = [_made_of(read_provenance(first.path("search", cell))) for cell in first.cells]
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if known.get("made_of") == made_of:
         return known
@@ -238,3 +238,8 @@ def _floor(setting: Setting, first: Study, run: Runner) -> dict[str, float]:
     known = {"made_of": made_of, **floor.neighbours(first)}
     write_text(file, json.dumps(known))
     return known
+
+
+def _made_of(note: Mapping) -> str:
+    """What a job read: its slice, and its images and splits by what they hold."""
+    return digest([note["job_hash"], sorted(read["sha256"] for read in note["inputs"].values())])

@@ -146,14 +146,20 @@ def test_a_login_node_computes_no_more_than_it_bears(setting, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     study = load_study(rungs.probe(setting, BUDGET))
     Path(setting.root).mkdir(parents=True)
-    monkeypatch.setattr(climb, "read_provenance", lambda path: {"job_hash": "a1"})
+    images = {"sha256": "b2"}
+    monkeypatch.setattr(climb, "read_provenance", lambda path: {"job_hash": "a1", "inputs": {"images": images}})
     monkeypatch.setattr(climb.floor, "seconds_of_neighbours", lambda study: seconds)
     monkeypatch.setattr(climb.floor, "neighbours", lambda study: {"val": 0.5, "test": 0.6})
     near = climb._floor(setting, study, SimpleNamespace(is_cluster=True))
     assert near.get("test") == (0.6 if computed else None)
     said = "nearest neighbours are left out: their features would take 10 minutes here"
     assert (said in capsys.readouterr().out) is not computed
-    assert climb._floor(setting, study, SimpleNamespace(is_cluster=False))["val"] == 0.5
+    here = SimpleNamespace(is_cluster=False)
+    assert climb._floor(setting, study, here)["val"] == 0.5
+    monkeypatch.setattr(climb.floor, "neighbours", lambda study: {"val": 0.7, "test": 0.6})
+    assert climb._floor(setting, study, here)["val"] == 0.5
+    images["sha256"] = "c3"  # another photograph
+    assert climb._floor(setting, study, here)["val"] == 0.7
 
 
 def test_rates_are_told_as_the_configs_and_the_jobs_lines_have_them(setting):
