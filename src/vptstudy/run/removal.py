@@ -29,6 +29,8 @@ def clean(results: Path, studies: Sequence[str], ask: Callable[[str], bool]) -> 
     ConfigError for a name that is no folder of results, and while a run is at work here.
     """
     there = sorted(path.name for path in results.iterdir() if path.is_dir()) if results.is_dir() else []
+    if studies and not there:
+        raise ConfigError(f"{results}: no study in it; --results names another folder")
     for name in studies:
         choose_one("study", name, there)
     wanted = studies or [name for name in MADE_AGAIN if name in there]

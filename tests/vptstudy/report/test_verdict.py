@@ -47,7 +47,9 @@ def test_difference_and_interval_are_scipys():
     assert (answer.these.low, answer.these.high) == pytest.approx((100 * 0.25 / 3 - half, 100 * 0.25 / 3 + half))
     assert (answer.score, answer.side) == ("2 of 3", "mixed")
     assert (len(answer.clear), len(answer.clear_losses)) == (2, 1)
-    assert answer.sentence.startswith("Mixed: clear for VPT on Shapes/loc. and Shapes/ori., for FT on Shapes/cnt.")
+    assert answer.sentence.startswith(
+        "Depends on the task: clear for VPT on Shapes/loc. and Shapes/ori., for FT on Shapes/cnt."
+    )
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,12 @@ def test_a_name_that_is_no_study_is_one_line_and_nothing_goes(results, name, cap
     assert left(results) == before
 
 
+def test_a_folder_without_studies_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["clean", "leaves"]) == 2
+    assert capsys.readouterr().err == "vptcore clean: results: no study in it; --results names another folder\n"
+
+
 def test_nothing_goes_while_a_run_is_at_work(results):
     with open(launch.lock_file(), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -98,7 +98,7 @@ def is_main(answer: Answer, study: Study) -> bool:
 
 
 def headline(main: Sequence[Answer], instead: str = "") -> str:
-    """'VPT leads in Natural; mixed in Structured (clear for VPT on A, for FT on B); cannot tell in Specialized.'
+    """'VPT leads in Natural; it depends on the task in Structured (clear for VPT on A, for FT on B).'
 
     `instead` is said where there is no answer (`verdict.instead`).
     """
@@ -122,13 +122,13 @@ _HEADLINE = {
     "vpt": "VPT leads in",
     "full": "full fine-tuning leads in",
     "neither": "no difference that matters in",
-    "mixed": "mixed in",
+    "mixed": "it depends on the task in",
     "open": "cannot tell at this size in",
 }
 
 
 def _mixed(answer: Answer) -> str:
-    return f"mixed in {answer.title} ({clear_phrase(answer.clear, answer.clear_losses)})"
+    return f"{_HEADLINE['mixed']} {answer.title} ({clear_phrase(answer.clear, answer.clear_losses)})"
 
 
 def table_page(table: Table | Listing, grid: Markup, files: int, root: str = "results/STUDY") -> str:

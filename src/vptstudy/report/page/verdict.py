@@ -29,7 +29,7 @@ LEADS = {
     "vpt": "VPT leads",
     "full": "Full fine-tuning leads",
     "neither": "No difference that matters",
-    "mixed": "Mixed",
+    "mixed": "Depends on the task",  # Mixed is a method
     "open": "Cannot tell at this size",
     "": "No rows",
 }
@@ -86,11 +86,12 @@ class Answer:
 
     @property
     def lead(self) -> str:
-        """'VPT leads on tasks like these'; 'Mixed: clear for VPT on A, for FT on B'; 'Cannot tell at this size (…)'."""
+        """'VPT leads on tasks like these'; 'Depends on the task: clear for VPT on A, for FT on B'; 'Cannot tell at this
+        size (…)'."""
         if self.partial:
             return "Not finished"
         if self.side == "mixed":
-            return f"Mixed: {clear_phrase(self.clear, self.clear_losses)}"
+            return f"{LEADS[self.side]}: {clear_phrase(self.clear, self.clear_losses)}"
         if self.side == "open":
             more = more_phrase(self.finding.more, self.finding.more_tasks)
             return LEADS["open"] + (f" ({more})" if more else "")

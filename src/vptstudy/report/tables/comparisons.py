@@ -163,8 +163,8 @@ def _group_row(pair: Pair, study: Study, title: str, name: str, gaps: Mapping[st
 
 
 def _answer(pair: Pair, finding: Finding) -> str:
-    """The method that leads, 'no matter', 'mixed', or what it would take to tell."""
-    titles = {A: METHODS[pair.method].title, B: METHODS[pair.against].title, NEITHER: "no matter", MIXED: "mixed"}
+    """The method that leads, 'no matter', 'by task', or what it would take to tell."""
+    titles = {A: METHODS[pair.method].title, B: METHODS[pair.against].title, NEITHER: "no matter", MIXED: "by task"}
     if finding.answer in titles:
         return titles[finding.answer]
     return more_phrase(finding.more, finding.more_tasks).removesuffix(" would") or "cannot tell"
