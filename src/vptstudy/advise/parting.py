@@ -22,7 +22,7 @@ from vptcore.records import read_provenance, read_rows
 from vptstudy.advise import twins
 from vptstudy.advise.folds import FEW, bundles, parts_of
 from vptstudy.advise.groups import groups_of, spanned
-from vptstudy.advise.look import Look
+from vptstudy.advise.look import LEAST, Look
 from vptstudy.advise.twins import Twins
 from vptstudy.graph import flow
 from vptstudy.study import Study
@@ -49,9 +49,13 @@ class Parted:
 
 
 def part(study: Study, look: Look, by: str, root: Path) -> Parted:
-    """Write `root`/splits.csv, or `root`/folds/1.csv and so on. Groups that cannot be split are a ValueError."""
+    """Write `root`/splits.csv, or `root`/folds/1.csv and so on.
+
+    Raises ValueError (one line) for groups that cannot be split, and where too few images can be decoded.
+    """
     files = flow.task_files(study, look.name, "train")
     index = read_rows(files["index"], "index").sort_values("row")
+    _check(look, index)
     images_NHWC = np.load(files["images"], mmap_mode="r")
     groups = groups_of(look, by, index["key"].tolist(), index["class_name"].tolist())
     own, splits = frozenset(look.listing.splits), index["split"].tolist()
@@ -67,6 +71,15 @@ def part(study: Study, look: Look, by: str, root: Path) -> Parted:
     counts = Counter(parts[0].tolist())
     written = () if stands else tuple(_write(root, index["key"], parts))
     return Parted(written, counts["train"], counts["val"], shared, tuple(lines))
+
+
+def _check(look: Look, index: pd.DataFrame) -> None:
+    """Whether what could be decoded is still enough."""
+    if index["label"].nunique() < look.classes:
+        lost = some(sorted(set(look.listing.classes) - set(index["class_name"])))
+        raise ValueError(f"{look.path}: no image can be decoded of {lost}; replace them, or take the class out")
+    if len(index) < LEAST:
+        raise ValueError(f"{look.path}: {len(index)} images can be decoded; expected at least {LEAST}")
 
 
 def _unreadable(note: Mapping) -> Iterator[str]:

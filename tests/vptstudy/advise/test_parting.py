@@ -79,6 +79,22 @@ def test_images_that_cannot_be_decoded_are_left_out_by_name(prepared, tmp_path):
     assert {len(told) for told in folds} == {24}
 
 
+def test_a_class_or_a_folder_that_cannot_be_decoded_is_one_line(prepared, tmp_path):
+    (tmp_path / "pets" / "c").mkdir(parents=True)
+    for number in range(8):
+        (tmp_path / "pets" / "c" / f"{number}.jpg").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"pets: no image can be decoded of c; replace them, or take the class out"):
+        prepared(plain(24))
+    for number in range(8):
+        (tmp_path / "pets" / "c" / f"{number}.jpg").unlink()
+        (tmp_path / "pets" / "a" / f"torn_{number}.jpg").write_bytes(b"no picture")
+    (tmp_path / "pets" / "c").rmdir()
+    for number in range(8, 24):
+        (tmp_path / "pets" / "ab"[number % 2] / f"{number}.png").unlink()
+    with pytest.raises(ValueError, match=r"pets: 14 images can be decoded; expected at least 20"):
+        prepared({f"b/more_{k}.png": picture(40 + k) for k in range(6)})
+
+
 def test_sizes_are_told_as_they_were_before_the_resize(prepared):
     pictures = plain(20)
     height, width = pictures["a/0.png"].shape[:2]
