@@ -114,7 +114,9 @@ def _pairs(images_NHWC: np.ndarray, index: pd.DataFrame, kept: str) -> tuple[lis
 def _repeated(exact: Sequence[tuple[int, int]], near: Sequence[tuple[int, int]], kept: str) -> Iterator[str]:
     copies = len({later for _, later in exact})
     looks = len({later for _, later in near} - {later for _, later in exact})
-    kinds = [f"{count:,} {how}" for count, how in ((copies, "pixel by pixel"), (looks, "nearly")) if count]
+    both = bool(copies and looks)
+    counts = ((copies, "pixel by pixel"), (looks, "nearly"))
+    kinds = [f"{count:,} {how}" if both else how for count, how in counts if count]
     if kinds:
         many = "repeats an earlier one" if copies + looks == 1 else "repeat an earlier one"
         yield f"{copies + looks:,} of the images {many} ({' and '.join(kinds)}){kept}"

@@ -95,6 +95,13 @@ def test_a_class_or_a_folder_that_cannot_be_decoded_is_one_line(prepared, tmp_pa
         prepared({f"b/more_{k}.png": picture(40 + k) for k in range(6)})
 
 
+def test_one_copy_is_counted_once(prepared):
+    pictures = plain(60)
+    pictures["a/copy.png"] = pictures["a/0.png"]
+    one, _ = prepared(pictures)
+    assert any("1 of the images repeats an earlier one (pixel by pixel): on one side" in line for line in one.lines)
+
+
 def test_sizes_are_told_as_they_were_before_the_resize(prepared):
     pictures = plain(20)
     height, width = pictures["a/0.png"].shape[:2]
