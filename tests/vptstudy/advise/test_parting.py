@@ -148,4 +148,4 @@ def test_where_ones_own_val_and_test_stand_nothing_is_written(prepared):
         ("train", "val"): 4,
         ("train", "test"): 6,
     }
-    assert any(line == "10 of the images repeat an earlier one (10 pixel by pixel)" for line in one.lines)
+    assert any(line == "10 of the images repeat an earlier one (pixel by pixel)" for line in one.lines)
