@@ -83,7 +83,7 @@ def cut_backbone(folder: Path) -> dict[str, dict]:
     return {BACKBONE: row}
 
 
-def images_of(name: str, path: Path | None, work: Path) -> Images:
+def images_of(name: str, path: Path | None, work: Path, classes: int = MOST_CLASSES) -> Images:
     """A parquet's images, or an embedded task's; of many classes the first."""
     if path:
         found, source, at = look(path, name), "parquet", str(path)
@@ -95,8 +95,8 @@ def images_of(name: str, path: Path | None, work: Path) -> Images:
            "max_pool": 25_000, "seed": 0, "resize": "antialias", "signature": ""}  # fmt: skip
     arrays.prepare(job, work / "images.npy", work / "index.parquet")
     labels = read_rows(work / "index.parquet", "index")["label"].to_numpy()
-    kept = labels < MOST_CLASSES
-    names = tuple(found.listing.classes)[:MOST_CLASSES]
+    kept = labels < classes
+    names = tuple(found.listing.classes)[:classes]
     return Images(name, replace(found, name=f"{name}_own", listing=Listing("images", classes=names)),
                   np.load(work / "images.npy")[kept], labels[kept])  # fmt: skip
 

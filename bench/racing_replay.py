@@ -1,8 +1,8 @@
 """What `search: racing` would have chosen of recorded grids, and what that costs: nothing is trained.
 
-In: the file of `bench.racing_grids`. Its rows take the place of training; what is tried and what is chosen is decided
-by the functions that a search calls (`vptcore.training.trials`, `choose`). Out: a table by how many configurations go
-on, and the sentence that `vptcore plan` says of the risk.
+In: the files of `bench.racing_grids` and `bench.advise_grids`. Their rows take the place of training; what is tried and
+what is chosen is decided by the functions that a search calls (`vptcore.training.trials`, `choose`). Out: a table by
+how many configurations go on, and the sentence that `vptcore plan` says of the risk.
 
     python -m bench.racing_replay
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,19 @@ from vptcore.training.choose import choose
 from vptcore.training.racing import KEEP, how_many
 from vptcore.training.trials import trials_of
 
-FILE = Path(__file__).with_name("racing_grids.parquet")
-NAMES = {24: "12 configurations, 24 epochs, 40 val images", 8: "5 or 6 rates, 8 epochs, 10 to 26 val images"}
+FILE, ADVICE = (Path(__file__).with_name(f"{name}_grids.parquet") for name in ("racing", "advise"))
+LIKE_THE_STUDY = {
+    ("study", "vpt"): "VPT: 40 configurations, 100 epochs, 200 val images",
+    ("study", "full"): "full fine-tuning: 16 configurations, 100 epochs, 200 val images",
+}
+SMALLER = {
+    ("small", ""): "12 configurations, 24 epochs, 40 val images",
+    ("advice", ""): "5 or 6 rates, 8 epochs, 10 to 26 val images",
+}
+NAMES = LIKE_THE_STUDY | SMALLER  # by the kind of grid and, where it matters, the method
 SHARES = (0.0, KEEP, 0.5)
 SCORES = ["config", "optimizer", "lr", "weight_decay", "epochs", "val_accuracy", "diverged"]
+KEPT = [*SCORES, "outside", "gflop"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +48,15 @@ class Recorded:
     def configurations(self) -> int:
         return self.rows["config"].nunique()
 
+    @cached_property
+    def full(self) -> pd.DataFrame:
+        return self.rows[self.rows["epochs"] == self.rows["epochs"].max()]
+
+    @cached_property
+    def whole(self) -> pd.Series:
+        """What the whole grid chooses."""
+        return choose(self.full)
+
     def job(self, keep: int) -> dict:
         """What of a search's slice decides which trials come next."""
         full, short = self.rows["epochs"].max(), self.rows["epochs"].min()
@@ -50,14 +69,24 @@ def _accuracy(bits: bytes, count: float) -> float:
     return float(np.unpackbits(np.frombuffer(bits, np.uint8), count=int(count)).mean()) if bits else np.nan
 
 
-def grids(file: Path = FILE) -> dict[str, list[Recorded]]:
-    """Every method's whole grid of a recording, by the kind of grid."""
-    rows = pd.read_parquet(file).assign(optimizer="sgd")
+def of_advice(file: Path = ADVICE) -> pd.DataFrame:
+    """The grids of a recording for `vptcore advise`, with the rates that have both schedules."""
+    rows = pd.read_parquet(file).rename(columns={"arm": "method", "rate": "lr", "decay": "weight_decay"})
+    rows = rows[rows["stage"].isin(["short", "full"]) & (rows["method"] != "linear")]
+    rows["set"] = [f"{name}/{folder}/{split}" for name, folder, split in rows[["set", "folder", "split"]].to_numpy()]
+    rows = rows[rows.groupby(["set", "method", "lr", "weight_decay"])["stage"].transform("nunique") == 2]
+    return rows.assign(kind="advice", config=rows.groupby(["set", "method"])["lr"].rank("dense").astype(int) - 1)
+
+
+def grids(*recordings: pd.DataFrame) -> dict[str, list[Recorded]]:
+    """Every method's whole grid of some recordings, by the kind of grid; of the two that are here, where none is
+    given."""
+    rows = pd.concat(recordings or [pd.read_parquet(FILE), of_advice()], ignore_index=True).assign(optimizer="sgd")
     for part, column in (("val", "val_accuracy"), ("truth", "outside")):
         rows[column] = [_accuracy(*pair) for pair in zip(rows[f"{part}_right"], rows[part].fillna(0), strict=True)]
     found: dict[str, list[Recorded]] = {name: [] for name in NAMES.values()}
-    for name, mine in rows.groupby(["set", "method"]):
-        found[NAMES[int(mine["epochs"].max())]].append(Recorded("/".join(name), mine))
+    for (kind, name, method), mine in rows.groupby(["kind", "set", "method"]):
+        found[NAMES.get((kind, method)) or NAMES[kind, ""]].append(Recorded(f"{name}/{method}", mine[KEPT]))
     return {name: kind for name, kind in found.items() if kind}
 
 
@@ -73,15 +102,14 @@ class Raced:
 
 
 def replay(recorded: Recorded, keep: int) -> Raced:
-    rows = recorded.rows
-    full = rows[rows["epochs"] == rows["epochs"].max()]
+    rows, whole = recorded.rows, recorded.whole
     trials = {trial.key for trial in trials_of(recorded.job(keep), rows[SCORES])}
     tried = rows[[key in trials for key in zip(rows["config"], rows["epochs"], strict=True)]]
-    found, whole = choose(tried), choose(full)
+    found = choose(tried)
     return Raced(
         recorded.name, bool(found["config"] == whole["config"]),
         100 * float(whole["val_accuracy"] - found["val_accuracy"]), 100 * float(whole["outside"] - found["outside"]),
-        1 - float(tried["gflop"].sum() / full["gflop"].sum()),
+        1 - float(tried["gflop"].sum() / recorded.full["gflop"].sum()),
     )  # fmt: skip
 
 
@@ -101,14 +129,28 @@ def line(what: str, share: float, raced: Sequence[Raced]) -> str:
     )
 
 
-def risk(raced: Sequence[Raced]) -> str:
-    """The sentence of `vptstudy.plan.race`."""
-    other = np.mean([not one.same for one in raced])
-    val, outside = (np.mean([getattr(one, name) for one in raced]) for name in ("val", "outside"))
+def _lost(raced: Sequence[Raced]) -> tuple[str, float, float]:
+    """How often another configuration was chosen, and the mean points lost on val and outside."""
+    val, outside = (float(np.mean([getattr(one, name) for one in raced])) for name in ("val", "outside"))
+    return f"{np.mean([not one.same for one in raced]):.0%}", val, outside
+
+
+def risk(study: Sequence[Raced], smaller: Sequence[Raced]) -> str:
+    """The sentence of `vptstudy.plan.race`, by races of grids like the study's and of smaller ones."""
+    (other, val, outside), (others, less, least) = _lost(study), _lost(smaller)
     return (
-        f"on {len(raced)} recorded grids it chose another configuration in {other:.0%}, for {val:.1f} points less on "
-        f"val and {outside:.1f} on images outside, on average"
+        f"on {len(study)} recorded grids like the study's it chose another configuration in {other}, for {val:.1f} "
+        f"points less on val and {outside:.1f} on images outside, on average; on {len(smaller)} smaller ones in "
+        f"{others}, for {less:.1f} and {least:.1f}"
     )
+
+
+def risk_of(found: Mapping[str, Sequence[Recorded]]) -> str:
+    """The sentence, of all that is recorded."""
+    study, smaller = (
+        [raced for name in kinds.values() for raced in races(found[name], KEEP)] for kinds in (LIKE_THE_STUDY, SMALLER)
+    )
+    return risk(study, smaller)
 
 
 def table(found: Mapping[str, Sequence[Recorded]]) -> list[str]:
@@ -119,10 +161,10 @@ def table(found: Mapping[str, Sequence[Recorded]]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, nargs="?", default=FILE)
-    found = grids(parser.parse_args().file)
+    parser.parse_args()
+    found = grids()
     print("\n".join(table(found)))
-    print(f"\nrisk of racing: {risk([one for kind in found.values() for one in races(kind, KEEP)])}")
+    print(f"\nrisk of racing: {risk_of(found)}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@ torch-free: the audit repeats it.
 
 In: a search's slice, whose key `racing` has the epochs and the warm-up of a short schedule and how many go on, and the
 rows of what it has tried. Out: recipes and configurations. A short schedule is complete: it has a warm-up and a cosine
-of its own. The first epochs of a full one do not tell the rates apart.
+of its own. The first epochs of a full one do not tell the rates apart. Where weight decay changes nothing, as at small
+rates of AdamW, all decays of one rate score alike: they would take every place, and the other rates none.
 
     python -m pytest tests/vptcore/training/test_racing.py
 """
@@ -39,6 +40,13 @@ def shortened(job: Mapping, recipe: Recipe) -> Recipe:
     return replace(recipe, epochs=race["epochs"], warmup=race["warmup"]) if race else recipe
 
 
+def in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows as `ranked` has them; of the decays of a rate that score alike, all but the smallest come last."""
+    order = ranked(rows)
+    again = order.duplicated(["optimizer", "lr", "val_accuracy"])
+    return pd.concat([order[~again], order[again]])
+
+
 def survivors(job: Mapping, rows: pd.DataFrame) -> list[int]:
     """Configurations whose full schedule comes next: the best on short ones that have none yet, in order.
 
@@ -46,7 +54,7 @@ def survivors(job: Mapping, rows: pd.DataFrame) -> list[int]:
     """
     full = rows["epochs"] == job["recipe"]["epochs"]
     done = set(rows.loc[full, "config"])
-    order, many = ranked(rows[~full])["config"].tolist(), job["racing"]["keep"]
+    order, many = in_order(rows[~full])["config"].tolist(), job["racing"]["keep"]
     left = [config for config in order[:many] if config not in done]
     if not left and done and longest(rows)["diverged"].all():
         left = [config for config in order if config not in done][:many]

@@ -71,7 +71,9 @@ def test_the_best_on_short_schedules_go_on_and_the_best_of_those_is_chosen(score
 
     rows = simulated(job, score)
     assert rows.loc[rows["epochs"] == 2, "config"].tolist() == list(range(len(short)))
-    order = sorted((k for k, found in enumerate(short) if found is not None), key=lambda k: (-short[k], k))
+    # A rate's second decay comes last where it scores as the first.
+    again = [k % 2 == 1 and found == short[k - 1] for k, found in enumerate(short)]
+    order = sorted((k for k, found in enumerate(short) if found is not None), key=lambda k: (again[k], -short[k], k))
     went = set(rows.loc[rows["epochs"] == 8, "config"])
     # In batches of `keep`, until one holds.
     batches = [order[at : at + keep] for at in range(0, len(order), keep)]
@@ -81,6 +83,17 @@ def test_the_best_on_short_schedules_go_on_and_the_best_of_those_is_chosen(score
     if finite:
         assert choose(rows)["config"] == min(finite, key=lambda k: (-full[k], k))
     assert [t.key for t in trials_of(job, rows)] == list(zip(rows["config"], rows["epochs"], strict=True))
+
+
+def test_a_decay_that_changes_nothing_takes_no_rates_place():
+    """Four rates and four decays: the short schedules prefer the largest rate, full ones the third."""
+    job = race(keep=4, rates=4, decays=4)
+    rows = simulated(job, lambda lr, _, epochs: {1.0: 0.2, 2.0: 0.3, 4.0: 0.5, 8.0: 0.6 if epochs == 2 else 0.4}[lr])
+    went = rows[rows["epochs"] == 8]
+    assert list(zip(went["lr"], went["weight_decay"], strict=True)) == [(1.0, 0.0), (2.0, 0.0), (4.0, 0.0), (8.0, 0.0)]
+    assert choose(rows)["lr"] == 4.0
+    more = simulated(race(keep=5, rates=4, decays=4), lambda lr, _, epochs: lr)
+    assert more.loc[more["epochs"] == 8, "lr"].tolist() == [1.0, 2.0, 4.0, 8.0, 8.0], "then the best rate's next decay"
 
 
 @settings(max_examples=60, deadline=None)
