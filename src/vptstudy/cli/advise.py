@@ -18,7 +18,7 @@ def add(commands) -> None:
         "images",
         type=path_of,
         metavar="IMAGES",
-        help="a folder of class folders, a csv of paths and labels, or a parquet",
+        help="a folder of class folders, a csv of paths and labels, a parquet file, or a data set from the Hub",
     )
     parser.add_argument(
         "--minutes", type=_minutes, default=30.0, metavar="N", help="about how long it may take (default: 30)"
