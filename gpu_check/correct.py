@@ -36,13 +36,14 @@ from vptcore.training.optimizers import make_optimizer
 from vptcore.training.step import CudaGraphs, TrainStep
 
 STEPS = 20
-SIZES = models.Sizes()
+SIZES = models.Sizes(batch=4, images=10)  # twenty steps in float64 take a CPU most of this part's time
 
 
 @dataclass(frozen=True)
 class Form:
     """How the step runs on the device, and how far it may be: losses relative, logits to their largest, gradients by
-    the length of their difference, all of the CPU's; `eager`, losses and logits of the device's own plain step."""
+    the length of their difference, all of the CPU's; `eager`, losses and logits of the device's own plain
+    step, over whose twenty steps a rounding of its own grows as it does against the CPU's."""
 
     name: str
     half: bool
@@ -50,17 +51,17 @@ class Form:
     losses: float
     logits: float
     gradients: float
-    eager: float
+    eager: tuple[float, float]
     graphs: Callable[[torch.device], CudaGraphs] | None = None
 
 
 # fp32 adds in another order on each device, and twenty steps carry it on. bf16 keeps 8 bits of a product's inputs.
 FORMS = (
-    Form("fp32, captured", False, "never", 1e-4, 1e-5, 1e-5, 1e-5),
-    Form("bf16, compiled and captured", True, "auto", 3e-2, 2e-2, 6e-2, 5e-3),
-    Form("fp32, compiled and captured", False, "auto", 1e-4, 1e-5, 1e-5, 1e-5),
+    Form("fp32, captured", False, "never", 1e-4, 1e-5, 1e-5, (1e-5, 1e-5)),
+    Form("bf16, compiled and captured", True, "auto", 3e-2, 2e-2, 6e-2, (3e-2, 5e-3)),
+    Form("fp32, compiled and captured", False, "auto", 1e-4, 1e-5, 1e-5, (1e-4, 1e-5)),
 )
-EAGER = {half: Form("plain", half, "never", 0.0, 0.0, 0.0, 0.0, Calls) for half in (False, True)}
+EAGER = {half: Form("plain", half, "never", 0.0, 0.0, 0.0, (0.0, 0.0), Calls) for half in (False, True)}
 
 
 @dataclass(frozen=True)
@@ -97,16 +98,16 @@ def _checks(device: str, sizes: models.Sizes, seed: int) -> dict[str, Check]:
 def compared(name: str, form: Form, plain: Seen, eager: Seen, got: Seen, device: str) -> Line:
     losses, logits = _losses_off(got, plain), _logits_off(got, plain)
     gradients = float((got.gradients - plain.gradients).norm() / plain.gradients.norm())
-    from_eager = max(_losses_off(got, eager), _logits_off(got, eager), key=_nan_first)
+    from_eager = _losses_off(got, eager), _logits_off(got, eager)
     ran = device == "cpu" or (got.captured == "yes" and (form.compile == "never" or got.compiled.startswith("yes")))
     how = "" if ran else f"; compiled: {got.compiled}, captured: {got.captured}"
     return judge(
         "correct", name,  # NaN is none of these
         ran and losses <= form.losses and logits <= form.logits and gradients <= form.gradients
-        and from_eager <= form.eager,
+        and all(off <= bar for off, bar in zip(from_eager, form.eager, strict=True)),
         f"{STEPS} losses within {losses:.1e}, logits {logits:.1e}, gradients {gradients:.1e}, "
-        f"of the plain step's {from_eager:.1e}{how}",
-        f"{form.losses:g}, {form.logits:g}, {form.gradients:g} of the CPU's, {form.eager:g}",
+        f"of the plain step's {from_eager[0]:.1e}, {from_eager[1]:.1e}{how}",
+        f"{form.losses:g}, {form.logits:g}, {form.gradients:g} of the CPU's, {form.eager[0]:g}, {form.eager[1]:g}",
     )  # fmt: skip
 
 
@@ -117,10 +118,6 @@ def _losses_off(got: Seen, other: Seen) -> float:
 
 def _logits_off(got: Seen, other: Seen) -> float:
     return float((got.logits - other.logits).abs().max() / other.logits.abs().max())
-
-
-def _nan_first(value: float) -> float:
-    return value if value == value else float("inf")
 
 
 def _steps(

@@ -77,9 +77,10 @@ def _products() -> float:
 
 
 def _copies() -> float:
-    source = torch.zeros(COPIED, dtype=torch.uint8, device="cuda")
+    size = min(COPIED, torch.cuda.mem_get_info()[0] // 4)
+    source = torch.zeros(size, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
-    return 2 * COPIED / seconds_of(lambda: target.copy_(source)) / 1e12
+    return 2 * size / seconds_of(lambda: target.copy_(source)) / 1e12
 
 
 def seconds_of(act: Callable[[], object], times: int = 20) -> float:

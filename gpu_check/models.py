@@ -105,5 +105,5 @@ def images(sizes: Sizes, device: str, count: int | None = None, seed: int = 0) -
 
 def recipe(case: Case, batch: int, epochs: int = 1) -> Recipe:
     optimizer = METHODS[case.method].optimizer_under(PROTOCOLS["paper"])
-    lr = RATES.get(case.method, {"sgd": 0.1, "adamw": 1e-4}[optimizer])
+    lr = RATES.get(case.method, {"sgd": 0.02, "adamw": 1e-4}[optimizer])
     return Recipe(optimizer, lr, 0.01, batch, epochs, 0)

@@ -27,7 +27,7 @@ BEHAVE = """
 from dataclasses import asdict
 from gpu_check import behave
 with open(os.environ["PRETENDED_LINES"], "w") as file:
-    for line in behave.run("cuda", float("inf"), pretended=True):
+    for line in behave.run("cuda", float(os.environ["PRETENDED_ENDS"]), pretended=True):
         print(json.dumps(asdict(line)), file=file, flush=True)
 answer()
 """
@@ -47,7 +47,7 @@ def lines_of(part: str, device: str, ends: float) -> Iterator[Line]:
         return
     try:
         if device == "pretended":
-            yield from _on_a_pretended_card(part)
+            yield from _on_a_pretended_card(part, ends)
         else:
             if device == "cuda":
                 importlib.import_module("vptcore.jobs.device").open_device("cuda")
@@ -58,7 +58,7 @@ def lines_of(part: str, device: str, ends: float) -> Iterator[Line]:
         yield raised(part, part, error)
 
 
-def _on_a_pretended_card(part: str) -> Iterator[Line]:
+def _on_a_pretended_card(part: str, ends: float) -> Iterator[Line]:
     """torch's own host code on a runtime that computes nothing."""
     from tests.vptcore.gpu import pretend
 
@@ -70,7 +70,8 @@ def _on_a_pretended_card(part: str) -> Iterator[Line]:
         # What is compiled for a card that is not there is nobody else's.
         caches = {"TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor", "TRITON_CACHE_DIR": f"{folder}/triton"}
         try:
-            pretend.run(pretend.build(Path(folder)), BEHAVE, PRETENDED_LINES=str(path), **caches)
+            told = {"PRETENDED_LINES": str(path), "PRETENDED_ENDS": str(ends)}
+            pretend.run(pretend.build(Path(folder)), BEHAVE, **told, **caches)
         except AssertionError as error:
             said = str(error).strip().splitlines()[-1][:200]
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
