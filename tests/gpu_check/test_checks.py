@@ -57,15 +57,6 @@ def test_whoever_takes_a_line_is_not_stopped():
     assert [first.name, *[(line.name, line.state) for line in found]] == ["a", ("a", SKIPPED), ("b", SKIPPED)]
 
 
-def test_one_begins_only_where_the_last_ones_time_is_left():
-    def slow(name):
-        time.sleep(0.4)
-        return holds(name)
-
-    found = list(checks.lines("p", {"a": slow, "b": holds}, time.monotonic() + 0.7))
-    assert [(line.name, line.state) for line in found] == [("a", HOLDS), ("b", SKIPPED)]
-
-
 @pytest.mark.parametrize(("had", "state"), [(checks.LONG - 1, SKIPPED), (checks.LONG, FAILED)])
 def test_one_that_had_long_fails(had, state):
     assert checks.late("p", "a", had).state == state
