@@ -110,9 +110,9 @@ def _asked(request: dict, log: Path, environment: dict[str, str]) -> subprocess.
 
 UNCOMPILED = """
 import json, sys
-from gpu_check import grid
 from vptstudy.run import caches
-caches.keep_compiled()
+caches.keep_compiled()  # first, as a job's process does: torch's compiler reads it when it is imported
+from gpu_check import grid
 said = []
 grid.run(**json.loads(sys.argv[1]), say=said.append)
 print(json.dumps([line for line in said if "torch.compile failed" in line]))
