@@ -59,12 +59,16 @@ def _places(
     rng, best, least = np.random.default_rng(0), np.zeros(N, int), np.inf
     for _ in range(TRIES):
         chosen = np.argmin(alone_NP, 1)
-        for i in np.concatenate([rng.permutation(N) for _ in range(PASSES)]):
-            others_M4 = np.delete(boxes_NP4[np.arange(N), chosen], i, 0)
-            theirs_MK4 = np.delete(leads_NPK4[np.arange(N), chosen], i, 0)
-            covered_P = NAMED * _common(boxes_NP4[i], others_M4).sum(-1) / scale**2
-            crossed_P = _crossed(leads_NPK4[i], others_M4).sum(-1) + _crossed(theirs_MK4, boxes_NP4[i]).sum(0)
-            chosen[i] = np.argmin(alone_NP[i] + covered_P + crossed_P)
+        for order in [rng.permutation(N) for _ in range(PASSES)]:
+            before = chosen.copy()
+            for i in order:
+                others_M4 = np.delete(boxes_NP4[np.arange(N), chosen], i, 0)
+                theirs_MK4 = np.delete(leads_NPK4[np.arange(N), chosen], i, 0)
+                covered_P = NAMED * _common(boxes_NP4[i], others_M4).sum(-1) / scale**2
+                crossed_P = _crossed(leads_NPK4[i], others_M4).sum(-1) + _crossed(theirs_MK4, boxes_NP4[i]).sum(0)
+                chosen[i] = np.argmin(alone_NP[i] + covered_P + crossed_P)
+            if np.array_equal(chosen, before):
+                break
         mine_N4, leads_NK4 = boxes_NP4[np.arange(N), chosen], leads_NPK4[np.arange(N), chosen]
         pairs = NAMED * np.triu(_common(mine_N4, mine_N4), 1).sum() / scale**2
         total = alone_NP[np.arange(N), chosen].sum() + pairs + _crossed(leads_NK4, mine_N4).sum()
@@ -122,8 +126,9 @@ def _leads(dots_N2: np.ndarray, scale: float) -> np.ndarray:
 
 def _crossed(leads_XK4: np.ndarray, boxes_M4: np.ndarray) -> np.ndarray:
     """What it costs that each line runs through each box: (X…, M)."""
-    at = leads_XK4[..., None, :2]
-    inside = ((at >= boxes_M4[:, :2]) & (at <= boxes_M4[:, 2:])).all(-1)
+    x, y = leads_XK4[..., None, 0], leads_XK4[..., None, 1]
+    left, bottom, right, top = boxes_M4.T
+    inside = (x >= left) & (x <= right) & (y >= bottom) & (y <= top)
     return CROSSED * inside.sum(-2)
 
 
@@ -136,6 +141,7 @@ def _aligned(right: int, up: int) -> dict[str, str]:
 
 def _common(a_X4: np.ndarray, b_M4: np.ndarray) -> np.ndarray:
     """The area that each box of one set shares with each of another: (X…, M)."""
-    a_X14 = a_X4[..., None, :]
-    sides = np.minimum(a_X14[..., 2:], b_M4[:, 2:]) - np.maximum(a_X14[..., :2], b_M4[:, :2])
-    return np.prod(np.clip(sides, 0, None), -1)
+    low_x, low_y, high_x, high_y = np.moveaxis(a_X4[..., None, :], -1, 0)
+    left, bottom, right, top = b_M4.T
+    width = np.minimum(high_x, right) - np.maximum(low_x, left)
+    return np.clip(width, 0, None) * np.clip(np.minimum(high_y, top) - np.maximum(low_y, bottom), 0, None)
