@@ -96,7 +96,7 @@ COMMANDS = [
     ("pretrain --out out", "--data"),
     ("fid-reference none out.safetensors --config s.yaml", "none: no such file or folder"),
     ("fid-reference photos out.safetensors --config s.yaml", "fid: is off"),
-    ("clean nothing", "'nothing' is unknown"),
+    ("clean nothing", "results: no study in it"),
     ("run --profile demo", "no folder profiles/ here"),
     ("run --cores x --profile demo", "--cores"),
     ("advise none", "none"),
