@@ -7,6 +7,7 @@ in it, so that no test reads it by accident.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -49,6 +50,9 @@ def no_network():
     yield
     socket.socket.connect = connect
 
+
+# Tests send Ctrl-C to what they start, which a shell's background jobs and all below them would ignore.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # One tiny study is run for all of them.
 OF_WHOLE_STUDIES = ("tests/workflow/", "tests/vptstudy/advise/test_killed.py")

@@ -62,11 +62,10 @@ class Folder:
     def start(self, *command: str) -> subprocess.Popen:
         paths = os.pathsep.join(filter(None, [str(self.path / "site"), os.environ.get("PYTHONPATH")]))
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": paths}
-        # As from a terminal: whoever starts the tests in the background has their children ignore Ctrl-C.
         return subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=self.path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            start_new_session=True,
         )  # fmt: skip
 
     def run(self) -> subprocess.Popen:
